@@ -1,0 +1,223 @@
+"""The ten records. Frozen; nothing else crosses a package boundary.
+
+    Asset ─ Clip ─ Finding      what there is and what is known of it
+    Snapshot                    a frozen choice of clips
+    Terms ─ Grant               what is allowed, and to whom
+    Job ─ Model ─ Output        what was done with it
+    Event                       the proof of each of the above
+
+A record holds ids, never bytes and never a path. Start reading at `Asset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from malan.core.ids import digest_record
+from malan.core.time import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One stream of an asset as the file describes it. Times in ticks of `timebase`.
+
+    Fields that do not apply to the kind are None. Sizes are as stored; `rotation_deg` (clockwise: 0, 90, 180, 270)
+    and `sample_aspect` tell how to show them.
+    """
+
+    index: int
+    kind: str  # video, audio, subtitle, image, data
+    codec: str
+    timebase: Fraction
+    start_ticks: int = 0
+    duration_ticks: int = 0
+    language: str | None = None
+    title: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    rotation_deg: int | None = None
+    sample_aspect: Fraction | None = None
+    pixel_format: str | None = None
+    frame_count: int | None = None
+    mean_rate: Fraction | None = None
+    is_variable_rate: bool | None = None
+    is_interlaced: bool | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+
+    @property
+    def shown_size_px(self) -> tuple[int, int] | None:
+        """Width and height as a viewer sees them: sample aspect and rotation applied. None without a picture."""
+        if not self.width_px or not self.height_px:
+            return None
+        width, height = round(self.width_px * (self.sample_aspect or 1)), self.height_px
+        return (height, width) if self.rotation_deg in (90, 270) else (width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """素材: registered footage. The id is the SHA-256 of the bytes; where they lie is the library's business."""
+
+    id: str
+    size_bytes: int
+    container: str
+    duration: Fraction  # seconds, exact
+    tracks: tuple[Track, ...]
+    owner_id: str
+    terms_id: str
+
+    def first(self, kind: str) -> Track | None:
+        """The first track of a kind, the one that is scanned and shown."""
+        return next((t for t in self.tracks if t.kind == kind), None)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """片段: an asset, a track and a span; nothing else. Its id follows from them."""
+
+    asset_id: str
+    track: int
+    span: Span
+
+    @cached_property
+    def id(self) -> str:
+        base = self.span.timebase
+        return digest_record(
+            "clip", [self.asset_id, self.track, self.span.start, self.span.end, base.numerator, base.denominator]
+        )
+
+    @property
+    def fragment(self) -> str:
+        """The public form, `asset#t=12.5,18.2`."""
+        return f"{self.asset_id}#{self.span.fragment()}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """发现: one thing learned about a clip. Scores are kept; thresholds are queries.
+
+    `value` is plain JSON; `author` is `operator` or `person:<id>`; `reason` says why, for what a filter refused.
+    """
+
+    clip: Clip
+    kind: str
+    producer: str
+    version: str
+    value: Mapping[str, Any]
+    confidence: float | None = None
+    author: str = "operator"
+    reason: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        return digest_record(
+            "finding", [self.clip.id, self.kind, self.producer, self.version, dict(self.value), self.author]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """数据集版本: a frozen choice. The id is the Merkle root (RFC 6962 §2.1) over its sorted manifest records."""
+
+    id: str
+    name: str
+    clip_count: int
+    finding_kinds: tuple[str, ...]
+    terms_ids: tuple[str, ...]
+    split_seed: int
+    split_shares: tuple[tuple[str, Fraction], ...]
+    query: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """使用条款: what an owner allows. What is not named is not allowed; `other` holds what was not understood.
+
+    An empty tuple of purposes or territories means "any"; an empty tuple of uses means none.
+    """
+
+    owner_id: str
+    name: str
+    uses: tuple[str, ...]
+    purposes: tuple[str, ...] = ()
+    territories: tuple[str, ...] = ()
+    starts: str | None = None  # ISO 8601 date, first day
+    ends: str | None = None  # ISO 8601 date, last day
+    limits: Mapping[str, int] = field(default_factory=dict)
+    price_minor: int = 0  # smallest unit of `currency`
+    currency: str = "CNY"
+    share_rule: str | None = None
+    attribution: str | None = None
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of everything said above."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return digest_record("terms", {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """授权: an owner's and a party's agreement on one snapshot and one use, signed by both."""
+
+    id: str
+    party_id: str
+    snapshot_id: str
+    use: str
+    limits: Mapping[str, int]
+    expires: str
+    owner_signature: bytes
+    party_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """任务: a piece of work, named by the digest of its specification. Never holds a secret."""
+
+    id: str
+    kind: str
+    spec: Mapping[str, Any]
+    snapshot_id: str | None = None
+    grant_id: str | None = None
+    code_digest: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """模型: named by the digest of its weights, with the line back to what it was made from."""
+
+    id: str
+    name: str
+    base_model_id: str | None
+    job_id: str | None
+    snapshot_id: str | None
+    licence: str
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """成品: a finished file and the clips it stands on, each with the share it has in it."""
+
+    id: str
+    app: str
+    sources: tuple[tuple[Clip, Fraction], ...]
+    model_ids: tuple[str, ...]
+    mode: str  # retrieve, assemble, compose, render, infer, diffuse
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """存证: canonical bytes of one record, who wrote it and when, at its place in the log."""
+
+    log_index: int
+    kind: str
+    actor_id: str
+    time: str  # ISO 8601, UTC
+    body: bytes
