@@ -64,9 +64,7 @@ class Span:
 
     def to_timebase(self, timebase: Fraction) -> Span:
         """The same stretch in other ticks, each edge rounded to the nearest tick (half to even)."""
-        return Span(
-            round(self.start * self.timebase / timebase), round(self.end * self.timebase / timebase), timebase
-        )
+        return Span(round(self.start * self.timebase / timebase), round(self.end * self.timebase / timebase), timebase)
 
     def fragment(self) -> str:
         """The temporal part of a media fragment, `t=12.5,18.2` (W3C Media Fragments 1.0, §4.2.1, NPT)."""
