@@ -93,7 +93,7 @@ def build_index(path: str | Path, track: int | None = None) -> PacketIndex:
     with open_media(path) as container:
         stream = _video_stream(container, track, path)
         rows = [_row(packet) for packet in container.demux(stream) if packet.size]
-        return _from_rows(rows, stream.time_base, int(stream.duration or 0))
+        return _from_rows(rows, stream.time_base or Fraction(1), int(stream.duration or 0))
 
 
 def _video_stream(container: InputContainer, track: int | None, path: str | Path) -> VideoStream:
@@ -103,7 +103,7 @@ def _video_stream(container: InputContainer, track: int | None, path: str | Path
     raise MediaError("media.no_video", path=str(path))
 
 
-def _row(packet: av.Packet) -> tuple[int | None, int | None, int, int, int]:
+def _row(packet: av.Packet[VideoStream]) -> tuple[int | None, int | None, int, int, int]:
     flags = (
         KEY * packet.is_keyframe
         | DISPOSABLE * packet.is_disposable
