@@ -1,0 +1,1 @@
+"""The `malan` command: parse, call one service, show. Start reading at `main.py`."""

@@ -1,0 +1,5 @@
+"""`python -m malan` is the `malan` command."""
+
+from malan.cli.main import main
+
+main()

@@ -1,0 +1,111 @@
+"""A workspace: one folder with `malan.toml`, and the engines opened on it, each built once when first asked for.
+
+It wires; it decides nothing. Start reading at `Workspace.open`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from malan.runtime.jobs import Jobs
+    from malan.store import Library
+
+SETTINGS_FILE = "malan.toml"
+_FIRST_SETTINGS = """\
+# Settings of this Malan workspace. Every one has a default; what is set here wins.
+# 本工作区的设置。每一项都有默认值，此处填写的优先。
+
+# workers = 2              # processes that read footage; default: one a core   读取素材的进程数，默认每核一个
+# worker_memory_mb = 1200  # a worker above this is ended and reported          单个进程的内存上限，超出即终止并报告
+# file_timeout_s = 7200    # a file that takes longer is ended and reported     单个文件的时限，超出即终止并报告
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `malan.toml` may say."""
+
+    workers: int = 0  # 0: one a core
+    worker_memory_mb: int = 1200
+    file_timeout_s: int = 7200
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+class Workspace:
+    """One folder of records. Opening it reads the settings and nothing else.
+
+    Args:
+        root: The folder; must hold a `malan.toml`.
+
+    Raises:
+        NotFound: There is none.
+        UsageError: `malan.toml` does not parse or holds an unknown or impossible setting.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not (root / SETTINGS_FILE).is_file():
+            raise NotFound("workspace.none", path=str(root))
+        self.root = root.resolve()
+        self.settings = _read_settings(self.root / SETTINGS_FILE)
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """Make a folder a workspace; one that is already is opened as it stands."""
+        root.mkdir(parents=True, exist_ok=True)
+        settings = root / SETTINGS_FILE
+        if not settings.exists():
+            settings.write_text(_FIRST_SETTINGS, "utf-8")
+        return cls(root)
+
+    @classmethod
+    def find(cls, start: Path) -> Workspace:
+        """The workspace a folder lies in: the nearest `malan.toml` upwards."""
+        for folder in (start.resolve(), *start.resolve().parents):
+            if (folder / SETTINGS_FILE).is_file():
+                return cls(folder)
+        raise NotFound("workspace.none", path=str(start))
+
+    @cached_property
+    def library(self) -> Library:
+        """Tables of assets, clips, findings."""
+        from malan.store import Library
+
+        return Library(self.root / "library")
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Durable work."""
+        from malan.runtime.jobs import Jobs
+
+        return Jobs(self.root / "malan.db")
+
+    def folder(self, name: str) -> Path:
+        """A folder of the workspace (`blobs`, `exports`, …), made if it is not there."""
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("workspace.bad_settings", path=str(path), detail=str(error)) from error
+    known = {field.name for field in fields(Settings)}
+    for name, value in said.items():
+        if name not in known:
+            raise UsageError("workspace.unknown_setting", path=str(path), name=name, known=", ".join(sorted(known)))
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise UsageError("workspace.bad_value", path=str(path), name=name, value=value)
+    return Settings(**said)

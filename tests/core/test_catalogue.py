@@ -1,0 +1,40 @@
+import string
+
+import pytest
+
+from malan.core.catalogue import LANGUAGES, catalogue, entry
+from malan.core.errors import MalanError, MediaError
+
+
+def test_every_message_is_there_in_both_languages_with_the_same_values() -> None:
+    for code, message in catalogue().items():
+        for part in ("", "hint_"):
+            texts = [message.words.get(f"{part}{lang}") for lang in LANGUAGES]
+            assert all(texts) or (part and not any(texts)), f"{code}: {part or 'text'} lacks a language"
+            if all(texts):
+                names = [{name for _, name, _, _ in string.Formatter().parse(text or "") if name} for text in texts]
+                assert names[0] == names[1], f"{code}: the languages name different values"
+
+
+def test_chinese_texts_are_chinese() -> None:
+    for code, message in catalogue().items():
+        text = message.words["zh"]
+        has_chinese = any("\u4e00" <= letter <= "\u9fff" for letter in text)
+        assert has_chinese or text == message.words["en"], f"{code}: “{text}”"
+
+
+def test_an_error_speaks_the_language_of_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = MediaError("media.no_video", path="a.wav")
+    assert error.message() == "a.wav has no picture."
+    monkeypatch.setenv("MALAN_LANG", "zh_CN.UTF-8")
+    assert error.message() == "a.wav 中没有画面。"
+
+
+def test_a_missing_value_shows_as_a_question_mark_and_does_not_fail() -> None:
+    assert "?" in MediaError("media.no_video").message()
+
+
+def test_an_error_without_a_message_is_a_defect() -> None:
+    with pytest.raises(KeyError):
+        entry("no.such_code")
+    assert isinstance(MalanError("media.no_video"), Exception)

@@ -1,0 +1,40 @@
+"""Write requirements/*.lock from pyproject.toml: exact versions, no addresses. Run by `make lock`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADLESS = {"opencv-python": "opencv-python-headless"}
+
+
+def main() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    base = resolve(project["project"]["dependencies"])
+    dev = resolve([*project["project"]["dependencies"], *project["dependency-groups"]["dev"]])
+    write("base", base)
+    write("dev", {name: version for name, version in dev.items() if name not in base})
+
+
+def resolve(wanted: list[str]) -> dict[str, str]:
+    """Exact versions of everything a list needs, as pip would choose them for an empty environment."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = ["pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", report.name, *wanted]
+        subprocess.run([sys.executable, "-m", *command], check=True)
+        items = json.load(report)["install"]
+    found = {item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in items}
+    return {HEADLESS.get(name, name): version for name, version in sorted(found.items())}
+
+
+def write(name: str, pins: dict[str, str]) -> None:
+    lines = [f"{package}=={version}" for package, version in sorted(pins.items())]
+    (ROOT / "requirements" / f"{name}.lock").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

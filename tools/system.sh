@@ -1,0 +1,38 @@
+#!/bin/sh
+# System packages, each with what it is and why. As root on Debian or Ubuntu they are installed; otherwise one line
+# says what to run. Usage: tools/system.sh setup|demo|test|bench
+set -eu
+
+missing=""
+need() { # package, test, why
+  if ! sh -c "$2" >/dev/null 2>&1; then
+    echo "needs $1: $3"
+    missing="$missing $1"
+  fi
+}
+
+python="${PYTHON:-python3}"
+case "$1" in
+  setup)
+    need python3-venv "$python -c 'import ensurepip, venv'" "makes .venv, so that nothing is installed into the system" ;;
+  demo)
+    need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws the Chinese captions of the demo films"
+    need espeak-ng "command -v espeak-ng" "speaks the captions of the demo films" ;;
+  test | bench)
+    need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws Chinese captions in test films"
+    need espeak-ng "command -v espeak-ng" "speaks in test films"
+    need chromium "command -v chromium" "the browser tests drive the console in it" ;;
+esac
+
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing$missing …"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >/dev/null
+  # shellcheck disable=SC2086
+  apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+  echo "Please run:  sudo apt-get install$missing"
+  [ "$1" = demo ] || exit 1
+  echo "(the demo goes on without: films without Chinese captions or speech)"
+fi
