@@ -12,13 +12,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from malan.core import Span
-from malan.core.errors import MediaError
-from malan.media.open import open_media
+from malan.media.open import open_media, read_only, read_packets, video_stream
 
 KEY = 1  # a decoder may start here
 DISPOSABLE = 2  # no other frame needs it
@@ -91,16 +89,10 @@ def build_index(path: str | Path, track: int | None = None) -> PacketIndex:
         MediaError: The file cannot be opened or has no such video track.
     """
     with open_media(path) as container:
-        stream = _video_stream(container, track, path)
-        rows = [_row(packet) for packet in container.demux(stream) if packet.size]
+        stream = video_stream(container, track, path)
+        read_only(container, stream)
+        rows = [_row(packet) for packet in read_packets(container, stream)]
         return _from_rows(rows, stream.time_base or Fraction(1), int(stream.duration or 0))
-
-
-def _video_stream(container: InputContainer, track: int | None, path: str | Path) -> VideoStream:
-    for stream in container.streams.video:
-        if track is None or stream.index == track:
-            return stream
-    raise MediaError("media.no_video", path=str(path))
 
 
 def _row(packet: av.Packet[VideoStream]) -> tuple[int | None, int | None, int, int, int]:
