@@ -1,0 +1,21 @@
+"""Where things are kept: the library's tables and the search over them.
+
+Start reading at `library.py`.
+"""
+
+from malan.store.library import Library
+from malan.store.rows import AssetRow, ClipRow, Extra, Location, ScanRows
+from malan.store.search import ClipHit, ClipPage, ClipQuery, Evidence
+
+__all__ = [
+    "AssetRow",
+    "ClipHit",
+    "ClipPage",
+    "ClipQuery",
+    "ClipRow",
+    "Evidence",
+    "Extra",
+    "Library",
+    "Location",
+    "ScanRows",
+]
