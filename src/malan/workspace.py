@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from malan.core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from malan.runtime.jobs import Jobs
     from malan.store import Library
 
@@ -84,11 +86,18 @@ class Workspace:
         return Library(self.root / "library")
 
     @cached_property
+    def database(self) -> Engine:
+        """Parties, terms, jobs."""
+        from malan.runtime.database import open_database
+
+        return open_database(self.root / "malan.db")
+
+    @cached_property
     def jobs(self) -> Jobs:
         """Durable work."""
         from malan.runtime.jobs import Jobs
 
-        return Jobs(self.root / "malan.db")
+        return Jobs(self.database)
 
     def folder(self, name: str) -> Path:
         """A folder of the workspace (`blobs`, `exports`, …), made if it is not there."""

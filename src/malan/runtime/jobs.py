@@ -1,0 +1,417 @@
+"""Durable jobs: pieces of work with many items that survive a kill at any moment.
+
+    job = jobs.create("asset.scan", {"assets": 3}, items=ids)
+    with jobs.running(job.id) as run:
+        for key in run.waiting():
+            ...                      # do it, write the result where it belongs
+            run.finish([key])        # then say so
+
+A job does not hold results. Work is written where it belongs first and ticked off after; whoever resumes a job asks
+the library what is there already. A running job is alive while its process is; a dead one can be taken up by anyone.
+Other processes read all of this while it runs. Start reading at `Jobs.running`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from malan.core.errors import MalanError, NotFound, Rejected, RetryLater, UsageError
+from malan.core.ids import canonical_bytes, digest_bytes, digest_record
+from malan.runtime.database import reading, writing
+from malan.runtime.limits import started_ticks
+
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+WAITING = "waiting"  # an item nobody has finished
+_BEAT_S = 1.0
+_SILENCE_S = 120.0  # after this a job of another host counts as dead
+
+_metadata = MetaData()
+_jobs = Table(
+    "jobs",
+    _metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("spec_digest", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_s", Float, nullable=False),
+    Column("started_s", Float),
+    Column("ended_s", Float),
+    Column("beat_s", Float),
+    Column("host", String),
+    Column("pid", Integer),
+    Column("pid_started", Integer),
+    Column("cancel_asked", Integer, nullable=False, default=0),
+    Column("total", Integer, nullable=False, default=0),
+    Column("done", Integer, nullable=False, default=0),
+    Column("failed", Integer, nullable=False, default=0),
+    Column("current", String, nullable=False, default=""),
+    Column("code", String),
+    Column("values", JSON),
+    Index("jobs_by_state", "state"),
+    Index("jobs_by_time", "created_s"),
+)
+_items = Table(
+    "job_items",
+    _metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("code", String),
+    Column("values", JSON),
+    Column("updated_s", Float),
+    Index("items_by_position", "job_id", "position"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as it stands. `state` is queued, running, done, failed or cancelled; times are seconds since 1970, UTC."""
+
+    id: str
+    kind: str
+    spec: Mapping[str, Any]
+    state: str
+    created_s: float
+    started_s: float | None = None
+    ended_s: float | None = None
+    beat_s: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    is_alive: bool = False  # running, and its process is there
+    is_cancelling: bool = False
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    current: str = ""
+    code: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_stopped(self) -> bool:
+        """It was running and its process is gone: it can be taken up where it stands."""
+        return self.state == RUNNING and not self.is_alive
+
+    @property
+    def can_go_on(self) -> bool:
+        return self.state == QUEUED or self.is_stopped
+
+    def remaining_s(self, now_s: float) -> float | None:
+        """Seconds it will still take at the pace so far; None before anything is done."""
+        ended = self.done + self.failed
+        if not self.is_alive or not ended or self.started_s is None:
+            return None
+        return max(0.0, (now_s - self.started_s) / ended * (self.total - ended))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One item of a job: waiting, done or failed, with the error that ended it."""
+
+    key: str
+    state: str
+    attempts: int = 0
+    code: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    updated_s: float | None = None
+
+
+class Jobs:
+    """The jobs of a workspace, in its database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with writing(engine) as connection:
+            _metadata.create_all(connection)
+
+    def create(self, kind: str, spec: Mapping[str, Any], items: Iterable[str] = ()) -> JobRow:
+        """A new job, queued, with items that wait. The id is the digest of what is asked for and when."""
+        now = time.time()
+        job_id = digest_record("job", [kind, dict(spec), repr(now), os.getpid()])
+        row = {"id": job_id, "kind": kind, "spec": dict(spec), "spec_digest": _spec_digest(spec)}
+        with writing(self._engine) as connection:
+            connection.execute(_jobs.insert().values(**row, state=QUEUED, created_s=now))
+            _add_items(connection, job_id, items)
+        return self.get(job_id)
+
+    def unfinished(self, kind: str, spec: Mapping[str, Any]) -> JobRow | None:
+        """The latest job that asks for the same and can go on: never started, or its process is gone."""
+        where = (_jobs.c.kind == kind, _jobs.c.spec_digest == _spec_digest(spec), _jobs.c.state.in_([QUEUED, RUNNING]))
+        with reading(self._engine) as connection:
+            found = connection.execute(select(_jobs).where(*where).order_by(_jobs.c.created_s.desc())).mappings()
+            return next((job for job in map(_job_row, found) if job.can_go_on), None)
+
+    @contextmanager
+    def running(self, job_id: str) -> Iterator[Run]:
+        """Take up a job and work on it; leaving ends it: done, failed with the error raised, or cancelled.
+
+        Leaving with an interrupt puts it back into the queue. One job runs at a time in a workspace.
+
+        Raises:
+            RetryLater: Another one is running.
+            Rejected: It has ended.
+        """
+        self._claim(job_id)
+        run = Run(self._engine, job_id)
+        try:
+            with _beating(self._engine, job_id):
+                yield run
+        except Cancelled:
+            self._end(job_id, CANCELLED)
+        except MalanError as error:
+            self._end(job_id, FAILED, error)
+            raise
+        except Exception as error:
+            self._end(job_id, FAILED, _unexpected(error))
+            raise
+        except BaseException:  # interrupted by a person: whoever comes next goes on
+            self._end(job_id, QUEUED)
+            raise
+        else:
+            self._end(job_id, DONE)
+
+    def get(self, id_or_prefix: str) -> JobRow:
+        """One job by its id or a unique beginning of it."""
+        where = _jobs.c.id.startswith(id_or_prefix.strip().lower(), autoescape=True)
+        with reading(self._engine) as connection:
+            found = connection.execute(select(_jobs).where(where).limit(2)).mappings().all()
+        if not found:
+            raise NotFound("job.not_found", id=id_or_prefix)
+        if len(found) > 1:
+            raise UsageError("job.ambiguous", id=id_or_prefix)
+        return _job_row(found[0])
+
+    def list(self, *, state: str | None = None, limit: int = 50, offset: int = 0) -> Sequence[JobRow]:
+        """Jobs, the latest first."""
+        query = select(_jobs).order_by(_jobs.c.created_s.desc()).limit(limit).offset(offset)
+        if state is not None:
+            query = query.where(_jobs.c.state == state)
+        with reading(self._engine) as connection:
+            return [_job_row(row) for row in connection.execute(query).mappings()]
+
+    def items(self, job_id: str, *, state: str | None = None, limit: int = 1000, offset: int = 0) -> Sequence[ItemRow]:
+        """Items of a job in their order."""
+        query = select(_items).where(_items.c.job_id == job_id).order_by(_items.c.position).limit(limit).offset(offset)
+        if state is not None:
+            query = query.where(_items.c.state == state)
+        with reading(self._engine) as connection:
+            return [_item_row(row) for row in connection.execute(query).mappings()]
+
+    def cancel(self, id_or_prefix: str) -> JobRow:
+        """Ask a running job to stop, which it does within a second or so; any other is cancelled at once."""
+        job = self.get(id_or_prefix)
+        if job.state not in (QUEUED, RUNNING):
+            raise Rejected("job.over", id=job.id[:12], state=job.state)
+        change = {"cancel_asked": 1} if job.is_alive else {"state": CANCELLED, "ended_s": time.time()}
+        with writing(self._engine) as connection:
+            connection.execute(update(_jobs).where(_jobs.c.id == job.id).values(**change))
+        return self.get(job.id)
+
+    def retry(self, id_or_prefix: str) -> JobRow:
+        """Put a job back into the queue: what failed waits again, what is done stays done."""
+        job = self.get(id_or_prefix)
+        if job.is_alive or (job.state == DONE and not job.failed):
+            raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
+        again = update(_items).where(_items.c.job_id == job.id, _items.c.state == FAILED)
+        with writing(self._engine) as connection:
+            connection.execute(again.values(state=WAITING, code=None, values=None))
+            fresh = {"state": QUEUED, "failed": 0, "cancel_asked": 0, "ended_s": None, "code": None, "values": None}
+            connection.execute(update(_jobs).where(_jobs.c.id == job.id).values(**fresh))
+        return self.get(job.id)
+
+    def _claim(self, job_id: str) -> None:
+        with writing(self._engine) as connection:
+            running = connection.execute(select(_jobs).where(_jobs.c.state == RUNNING)).mappings()
+            for other in map(_job_row, running):
+                if other.is_alive:
+                    raise RetryLater("job.busy", kind=other.kind, id=other.id[:12], pid=other.pid, host=other.host)
+            state = connection.execute(select(_jobs.c.state).where(_jobs.c.id == job_id)).scalar_one_or_none()
+            if state not in (QUEUED, RUNNING):
+                raise Rejected("job.not_resumable", id=job_id[:12], state=state)
+            me = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": started_ticks(os.getpid())}
+            times = {"started_s": time.time(), "beat_s": time.time(), "ended_s": None}
+            mine = update(_jobs).where(_jobs.c.id == job_id)
+            connection.execute(mine.values(**me, **times, state=RUNNING, cancel_asked=0))
+
+    def _end(self, job_id: str, state: str, error: MalanError | None = None) -> None:
+        said = {"code": error.code, "values": _plain(error.values)} if error else {"code": None, "values": None}
+        with writing(self._engine) as connection:
+            ended = {"state": state, "ended_s": None if state == QUEUED else time.time(), "current": ""}
+            connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(**ended, **said))
+
+
+class Cancelled(BaseException):
+    """A person asked the job to stop; raised where the work asks, caught by `Jobs.running`."""
+
+
+class Run:
+    """The hand that works on a job. One thread at a time."""
+
+    def __init__(self, engine: Engine, job_id: str) -> None:
+        self._engine = engine
+        self.job_id = job_id
+
+    def expect(self, total: int) -> None:
+        """Start counting anew, for work that finds its items itself and keeps no list of them here."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(_items).where(_items.c.job_id == self.job_id))
+            self._set(connection, total=total, done=0, failed=0)
+
+    def add_items(self, keys: Iterable[str]) -> None:
+        """Items that wait; one that is there already stays as it is."""
+        with writing(self._engine) as connection:
+            _add_items(connection, self.job_id, keys)
+
+    def waiting(self) -> list[str]:
+        """Keys of all items nobody has finished, in their order."""
+        where = (_items.c.job_id == self.job_id, _items.c.state == WAITING)
+        with reading(self._engine) as connection:
+            return [
+                str(key) for key in connection.scalars(select(_items.c.key).where(*where).order_by(_items.c.position))
+            ]
+
+    def finish(self, keys: Iterable[str]) -> None:
+        """Tick off items whose results are safe where they belong."""
+        listed = [_sound(key) for key in keys]
+        with writing(self._engine) as connection:
+            for begin in range(0, len(listed), 500):
+                part = listed[begin : begin + 500]
+                where = (_items.c.job_id == self.job_id, _items.c.key.in_(part), _items.c.state == WAITING)
+                ended = {"state": DONE, "updated_s": time.time(), "attempts": _items.c.attempts + 1}
+                count = connection.execute(update(_items).where(*where).values(**ended)).rowcount
+                self._set(connection, done=_jobs.c.done + count)
+
+    def fail(self, key: str, error: MalanError) -> None:
+        """Note why an item could not be done; the job goes on. An item that was not listed is added."""
+        self.advance(0, failures={key: error})
+
+    def advance(self, done: int, *, current: str = "", failures: Mapping[str, MalanError] | None = None) -> None:
+        """Count items that are done without being listed, note failures, and tell what is at hand."""
+        with writing(self._engine) as connection:
+            for key, error in (failures or {}).items():
+                _fail_item(connection, self.job_id, _sound(key), error)
+            failed = _count(connection, self.job_id, FAILED) if failures else _jobs.c.failed
+            self._set(connection, done=_jobs.c.done + done, failed=failed, current=_sound(current))
+
+    def stop_if_asked(self) -> None:
+        """Raise `Cancelled` when a person has asked for it."""
+        with reading(self._engine) as connection:
+            if connection.scalar(select(_jobs.c.cancel_asked).where(_jobs.c.id == self.job_id)):
+                raise Cancelled
+
+    def _set(self, connection: Connection, **values: Any) -> None:
+        connection.execute(update(_jobs).where(_jobs.c.id == self.job_id).values(beat_s=time.time(), **values))
+
+
+def _add_items(connection: Connection, job_id: str, keys: Iterable[str]) -> None:
+    first = _count(connection, job_id)
+    rows = [
+        {"job_id": job_id, "key": _sound(key), "position": first + n, "state": WAITING, "attempts": 0}
+        for n, key in enumerate(keys)
+    ]
+    if rows:
+        connection.execute(insert(_items).on_conflict_do_nothing(), rows)
+    total = {"total": _count(connection, job_id)} if rows else {}
+    if total:
+        connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(**total))
+
+
+def _fail_item(connection: Connection, job_id: str, key: str, error: MalanError) -> None:
+    said = {"state": FAILED, "code": error.code, "values": _plain(error.values), "updated_s": time.time()}
+    row = insert(_items).values(job_id=job_id, key=key, position=_count(connection, job_id), attempts=1, **said)
+    known = {**said, "attempts": _items.c.attempts + 1}
+    connection.execute(row.on_conflict_do_update(index_elements=["job_id", "key"], set_=known))
+
+
+def _count(connection: Connection, job_id: str, state: str | None = None) -> int:
+    query = select(func.count()).select_from(_items).where(_items.c.job_id == job_id)
+    return int(connection.scalar(query if state is None else query.where(_items.c.state == state)) or 0)
+
+
+@contextmanager
+def _beating(engine: Engine, job_id: str) -> Iterator[None]:
+    """Say every second that the job is alive, until the block is left."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT_S):
+            with suppress(MalanError), writing(engine) as connection:
+                connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(beat_s=time.time()))
+
+    thread = threading.Thread(target=beat, name="malan-job-beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _job_row(row: RowMapping) -> JobRow:
+    given = {name: row[name] for name in JobRow.__dataclass_fields__ if name in row}
+    return JobRow(
+        **{**given, "values": row["values"] or {}},
+        is_alive=row["state"] == RUNNING and _is_alive(row),
+        is_cancelling=row["state"] == RUNNING and bool(row["cancel_asked"]),
+    )
+
+
+def _item_row(row: RowMapping) -> ItemRow:
+    given = {name: row[name] for name in ItemRow.__dataclass_fields__}
+    return ItemRow(**{**given, "values": row["values"] or {}})
+
+
+def _is_alive(row: RowMapping) -> bool:
+    """On this host the process itself is asked; a pid that was given to another process does not count."""
+    if row["host"] == socket.gethostname():
+        return row["pid"] is not None and started_ticks(row["pid"]) == row["pid_started"]
+    return time.time() - (row["beat_s"] or 0) < _SILENCE_S
+
+
+def _spec_digest(spec: Mapping[str, Any]) -> str:
+    return digest_bytes(canonical_bytes(_plain(spec)))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON can hold them; what it cannot becomes text."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values), default=str, ensure_ascii=True))
+    return plain
+
+
+def _sound(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of odd file names become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _unexpected(error: Exception) -> MalanError:
+    return MalanError("runtime.task_failed", task="", detail=f"{type(error).__name__}: {error}", where="-")
