@@ -88,6 +88,10 @@ class Library:
         asset_id = _only(view, "assets", id_or_prefix, "store.asset_unknown")
         return replace(_asset_rows(view, [asset_id])[asset_id], locations=tuple(_locations(view, [asset_id])))
 
+    def assets_by_id(self, asset_ids: Iterable[str]) -> dict[str, AssetRow]:
+        """Many assets at once, without their locations; those that are not there are left out."""
+        return _asset_rows(self._tables.view(), list(dict.fromkeys(asset_ids)))
+
     def assets(
         self, *, owner_id: str | None = None, status: str | None = None, limit: int | None = None, offset: int = 0
     ) -> list[AssetRow]:
