@@ -146,7 +146,7 @@ def _speak(text: str) -> NDArray[np.float32]:
     ).stdout
     samples = np.frombuffer(wave[44:], "<i2").astype(np.float32) / 32_768
     at = np.arange(0, len(samples) - 1, 22_050 / SOUND_RATE_HZ)
-    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(at, np.arange(len(samples)), samples), np.float32)
 
 
 @cache
