@@ -1,0 +1,122 @@
+"""The card of a dataset for machines: Croissant 1.1 (MLCommons), JSON-LD on schema.org.
+
+It says what the files are, how the rows are read, whose the footage is and on which terms. Start at `croissant_card`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from malan.datasets.exporters.base import Exporter, View
+from malan.datasets.exporters.folder import VideoFolder
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_COLUMNS = {"text": "sc:Text", "title": "sc:Text", "labels": "sc:Text", "clip": "sc:Text", "asset": "sc:Text",
+            "start_s": "sc:Float", "end_s": "sc:Float", "owner": "sc:Text", "terms": "sc:Text"}  # fmt: skip
+
+
+def croissant_card(view: View, exporter: Exporter, out: Path, *, frozen_on: str) -> dict[str, Any]:
+    """The card of an export that was just written to `out`; single files are named with their digest.
+
+    Args:
+        view: The snapshot as exported.
+        exporter: Which layout was written.
+        out: Where; files named by the exporter are read once for their digest.
+        frozen_on: ISO 8601 day the snapshot was frozen; its date of publication.
+    """
+    snapshot = view.snapshot
+    owners = sorted({item.owner for item in view.items})
+    seconds = sum(item.clip.span.duration for item in view.items)
+    card: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": snapshot.name,
+        "identifier": snapshot.id,
+        "url": f"urn:malan:snapshot:{snapshot.id}",
+        "version": "1.0.0",
+        "datePublished": frozen_on,
+        "description": f"{len(view.items)} clips, {float(seconds):.1f} s, of {len(owners)} owner(s): {', '.join(owners)}.",
+        "creator": [{"@type": "sc:Organization", "name": owner} for owner in owners],
+        "license": sorted({item.terms for item in view.items}),
+        "conditionsOfAccess": "Use only as the owners' terms allow; the terms of each clip stand in its row.",
+        "creditText": "; ".join(sorted({item.attribution for item in view.items if item.attribution})),
+        "citeAs": f"{snapshot.name} ({snapshot.id[:16]})",
+        "isLiveDataset": False,
+        "distribution": [_with_digest(resource, out) for resource in exporter.resources(view)],
+    }
+    if isinstance(exporter, VideoFolder):
+        card["recordSet"] = [_records(split) for split in view.splits]
+    return card
+
+
+def _with_digest(resource: dict[str, Any], out: Path) -> dict[str, Any]:
+    if resource["@type"] != "cr:FileObject":
+        return resource
+    return resource | {"sha256": hashlib.sha256((out / resource["contentUrl"]).read_bytes()).hexdigest()}
+
+
+def _records(split: str) -> dict[str, Any]:
+    """The rows of one `metadata.csv`, with the video each names."""
+    name, metadata = f"clips-{split}", {"@id": f"metadata-{split}"}
+    fields = [
+        {
+            "@type": "cr:Field",
+            "@id": f"{name}/{column}",
+            "name": column,
+            "dataType": kind,
+            "source": {"fileSet": metadata, "extract": {"column": column}},
+        }
+        for column, kind in _COLUMNS.items()
+    ]
+    video = {
+        "@type": "cr:Field",
+        "@id": f"{name}/video",
+        "name": "video",
+        "dataType": "sc:VideoObject",
+        "source": {"fileSet": {"@id": f"videos-{split}"}, "extract": {"fileProperty": "content"}},
+    }
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "key": {"@id": f"{name}/clip"},
+        "field": [*fields, video],
+    }
