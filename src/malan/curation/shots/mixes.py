@@ -1,0 +1,114 @@
+"""Dissolves: frames between are a mixture of the frames before and after.
+
+For a dissolve the frame in the middle is the mean of the two ends, while in motion it is another picture. The share of
+the new picture then rises steadily from 0 to 1. Start at `find_dissolves`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malan.curation.shots.measure import Blocks, Curve, difference, luma_range, structure_change
+
+HALVES = (4, 7, 12, 20, 32)  # frames from the middle to each end at which mixtures are sought
+APART = 7.0  # half the difference of the ends, Y + U + V, from which it is worth a look
+MIXED = 0.5  # what the middle may be off the mean of the ends, as a part of that
+SHORTEST, LONGEST = 4, 80  # frames
+LEAP = 0.45  # the share never rises by more in one frame: that would be a cut
+EXPLAINED = 0.26  # part of the ends' difference that no mixture explains, up to which it is a dissolve
+UNEXPLAINED = 0.38  # … and up to which it is one if the texture dips as well
+DIP = 0.88
+RELIT = 0.15  # change of structure below which only the light changed
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Old picture alone up to `start`, new picture alone from `end`."""
+
+    start: int
+    end: int
+    confidence: float
+    weight: float  # of two that overlap the heavier one stands
+
+
+def find_dissolves(blocks: Blocks, cuts: Sequence[int]) -> list[Mix]:
+    """The dissolves in neighbouring frames; they do not cross the given cuts."""
+    found: list[Mix] = []
+    edges = [0, *cuts, len(blocks)]
+    for first, end in zip(edges, edges[1:], strict=False):
+        if end - first > 2 * HALVES[0]:
+            found += [Mix(m.start + first, m.end + first, m.confidence, m.weight) for m in _within(blocks[first:end])]
+    return found
+
+
+def _within(blocks: Blocks) -> list[Mix]:
+    coarse = _coarse(blocks)
+    middles = [(middle, half) for half in HALVES for middle in _middles(coarse, half)]
+    tried = (_confirm(blocks, coarse, middle, half) for middle, half in middles)
+    found: list[Mix] = []
+    for mix in sorted((m for m in tried if m), key=lambda m: -m.weight):
+        if not any(m.start < mix.end and mix.start < m.end for m in found):
+            found.append(mix)
+    return found
+
+
+def _coarse(blocks: Blocks) -> NDArray[np.int16]:
+    """Blocks of twice the size, one row a frame."""
+    small = blocks.reshape(len(blocks), 3, 9, 2, 16, 2).mean(axis=(3, 5), dtype=np.float32)
+    return small.reshape(len(blocks), -1).astype(np.int16)
+
+
+def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
+    """Frames that look more like the middle of a mixture than their neighbours do."""
+    if len(coarse) <= 2 * half:
+        return []
+    early, middle, late = coarse[: -2 * half], coarse[half:-half], coarse[2 * half :]
+    apart = 3 * np.abs(late - early).mean(axis=1) / 2
+    off = 3 * np.abs(2 * middle - early - late).mean(axis=1) / 2
+    gain = np.where((apart > APART) & (off < MIXED * apart), apart - off, 0)
+    return [int(t) + half for t in np.flatnonzero(gain) if gain[t] >= gain[max(t - half, 0) : t + half + 1].max()]
+
+
+def _confirm(blocks: Blocks, coarse: NDArray[np.int16], middle: int, half: int) -> Mix | None:
+    lo, hi = max(middle - 2 * half, 0), min(middle + 2 * half, len(coarse) - 1)
+    share, off = _mixture(coarse, lo, hi)
+    start, end = _ends(share, middle - lo)
+    if start is None or end is None or not SHORTEST <= end - start <= LONGEST:
+        return None
+    unexplained = float(off[start + 1 : end].mean())
+    if np.diff(share[start : end + 1]).max() > LEAP or unexplained > UNEXPLAINED:
+        return None
+    ends = difference(blocks[[lo + start]], blocks[[lo + end]])
+    if ends.amount[0] < 14 or ends.share[0] < 0.45:
+        return None
+    if unexplained > EXPLAINED and _dip(blocks[lo + start : lo + end + 1, 0]) > DIP:
+        return None
+    confidence = round(float(np.clip(1.05 - unexplained, 0.5, 0.97)), 3)
+    if structure_change(blocks[lo + start, 0], blocks[lo + end, 0]) < RELIT:
+        return None
+    weight = float(ends.amount[0]) * (1 - unexplained) / float(np.sqrt(end - start))
+    return Mix(lo + start, lo + end, confidence, weight)
+
+
+def _dip(luma_THW: NDArray[np.uint8]) -> float:
+    """Texture in the middle, relative to the ends: two pictures laid over each other have less of it."""
+    texture = luma_range(luma_THW[[0, len(luma_THW) // 2, -1]].astype(np.int16)).mean(axis=(1, 2))
+    return float(2 * texture[1] / max(texture[0] + texture[2], 1))
+
+
+def _mixture(coarse: NDArray[np.int16], lo: int, hi: int) -> tuple[Curve, Curve]:
+    """Share of the last picture in each frame of [lo, hi], and what no share explains, relative to the ends' difference."""
+    x = coarse[lo : hi + 1].astype(np.float32)
+    way = x[-1] - x[0]
+    share = ((x - x[0]) @ way) / max(float(way @ way), 1.0)
+    off = np.abs(x - x[0] - share[:, None] * way).mean(axis=1) / max(float(np.abs(way).mean()), 1e-3)
+    return share, off
+
+
+def _ends(share: Curve, at: int) -> tuple[int | None, int | None]:
+    before, after = np.flatnonzero(share[: at + 1] < 0.06), np.flatnonzero(share[at:] > 0.94)
+    return (int(before[-1]) if len(before) else None), (int(after[0]) + at if len(after) else None)
