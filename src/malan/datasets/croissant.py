@@ -73,7 +73,7 @@ def croissant_card(view: View, exporter: Exporter, out: Path, *, frozen_on: str)
         "url": f"urn:malan:snapshot:{snapshot.id}",
         "version": "1.0.0",
         "datePublished": frozen_on,
-        "description": f"{len(view.items)} clips, {float(seconds):.1f} s, of {len(owners)} owner(s): {', '.join(owners)}.",
+        "description": f"{len(view.items)} clips, {float(seconds):.1f} s. Owners: {', '.join(owners)}.",
         "creator": [{"@type": "sc:Organization", "name": owner} for owner in owners],
         "license": sorted({item.terms for item in view.items}),
         "conditionsOfAccess": "Use only as the owners' terms allow; the terms of each clip stand in its row.",
