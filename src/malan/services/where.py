@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _CONDITION = re.compile(r"([a-zA-Z][\w.-]*)(<=|>=|=)(.*)", re.DOTALL)
 
 
+def condition(text: str) -> ClipQuery:
+    """A query that asks for nothing else than the text does."""
+    from malan.store import ClipQuery
+
+    return parse_where(text, ClipQuery())
+
+
 def parse_where(text: str, query: ClipQuery) -> ClipQuery:
     """`query` narrowed by what the text says; what is no condition is a word to look for.
 
