@@ -1,0 +1,123 @@
+"""`malan demo`: the whole chain, step by step, on films drawn on the spot or on the user's own footage.
+
+Each step is the same service the commands and the console call; this file only orders them and shows what they say.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malan.cli.show import open_workspace, print_line, progress_bar, speak
+
+if TYPE_CHECKING:
+    from malan.core.errors import MalanError
+    from malan.workspace import Workspace
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(help=speak("cli.demo"))
+def demo(
+    workspace: Annotated[Path, typer.Option(envvar="MALAN_WORKSPACE", help=speak("cli.workspace"))] = Path(
+        "demo-workspace"
+    ),
+    footage: Annotated[Path | None, typer.Option(help=speak("cli.demo.footage"))] = None,
+    owner: Annotated[str, typer.Option(help=speak("cli.demo.owner_option"))] = "",
+    serve: Annotated[bool, typer.Option(help=speak("cli.demo.serve"))] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help=speak("cli.up.port"))] = 8600,
+) -> None:
+    began = time.monotonic()
+    ws = open_workspace(workspace, create=True)
+    if footage is None:
+        files = _drawn(ws)
+    else:
+        files = {owner or speak("cli.demo.owner"): [footage.expanduser()]}
+    _add(ws, files)
+    _scan(ws)
+    if footage is None:
+        for words in ("夜景 航拍", "云海", "三年前"):
+            _find(ws, words)
+    _freeze(ws)
+    print_line(speak("cli.demo.done", seconds=f"{time.monotonic() - began:.0f}", workspace=ws.root))
+    if serve:
+        from malan.cli.up import serve_console
+
+        serve_console(ws, port=port)
+
+
+def _drawn(ws: Workspace) -> dict[str, list[Path]]:
+    """The demo's own films, drawn where they are not there yet."""
+    from malan.services.demo.draw import draw_library
+
+    with progress_bar(speak("cli.demo.drawing")) as step:
+        files = draw_library(ws.folder("footage"), step, ws.settings.worker_count)
+    print_line(speak("cli.demo.drawn", files=sum(len(paths) for paths in files.values()), owners=len(files)))
+    return files
+
+
+def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
+    from malan.rights import load_terms
+    from malan.services.assets import add_assets
+
+    for owner, paths in files.items():
+        terms_file = paths[0].parent / "terms.toml"
+        terms = load_terms(terms_file, owner) if terms_file.exists() and paths[0].is_file() else None
+        with progress_bar(speak("cli.demo.adding", owner=owner)) as step:
+            report = add_assets(ws, paths, owner=owner, terms=terms, progress=step)
+        counts = {"added": len(report.added), "known": len(report.known), "refused": len(report.refused)}
+        print_line(speak("cli.demo.added", owner=owner, **counts))
+        for file in report.refused[:5]:
+            _tell_refused(file.path, file.error)
+        if len(report.refused) > 5:
+            print_line(speak("cli.demo.more_refused", count=len(report.refused) - 5))
+
+
+def _tell_refused(path: str, error: MalanError) -> None:
+    print_line(f"  ✗ {os.path.basename(path)}  {error.message()} {error.hint()}")  # noqa: PTH119  (odd bytes stay)
+
+
+def _scan(ws: Workspace) -> None:
+    from malan.services.scan import scan_assets
+
+    with progress_bar(speak("cli.demo.scanning")) as step:
+        report = scan_assets(ws, progress=step)
+    print_line(
+        speak(
+            "cli.demo.scanned",
+            scanned=len(report.scanned),
+            unchanged=len(report.unchanged),
+            clips=ws.library.count_clips(),
+        )
+    )
+    for failed in report.failed[:5]:
+        print_line(f"  ✗ {failed.asset_id[:12]}  {failed.error.message()}")
+
+
+def _find(ws: Workspace, words: str) -> None:
+    from malan.services import clips
+    from malan.services.where import condition
+
+    page = clips.find(ws, condition(words))
+    print_line(speak("cli.demo.found", words=words, count=page.total, ms=f"{page.took_ms:.0f}"))
+    for hit in page.hits[:2]:
+        span = hit.row.span
+        why = "  ".join(f"{one.field}: {one.snippet}" for one in hit.evidence[:1])
+        print_line(f"    {hit.row.file_name}  {span.start_s:.2f}–{span.end_s:.2f} s  {why}")
+
+
+def _freeze(ws: Workspace) -> None:
+    """A snapshot of every clip of a second or longer; the same clips give the same snapshot every time."""
+    if not ws.library.count_clips():
+        return
+    from malan.services.datasets import freeze_snapshot
+    from malan.services.where import condition
+
+    frozen = freeze_snapshot(ws, "demo", condition("min-duration=1"))
+    splits = "  ".join(f"{split} {clips}" for split, clips in frozen.clips_by_split.items())
+    snapshot = frozen.saved.snapshot
+    print_line(speak("cli.demo.frozen", clips=snapshot.clip_count, splits=splits, id=snapshot.id[:16]))
