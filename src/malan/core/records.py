@@ -46,6 +46,8 @@ class Track:
     mean_rate: Fraction | None = None
     is_variable_rate: bool | None = None
     is_interlaced: bool | None = None
+    field_order: str | None = None  # tff, bff: which field is earlier
+    is_telecined: bool | None = None  # film shown as 2 and 3 fields in turn, by flag (soft pull-down)
     sample_rate_hz: int | None = None
     channels: int | None = None
 

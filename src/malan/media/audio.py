@@ -19,7 +19,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from malan.core.errors import MediaError
-from malan.media.open import open_media, read_only, read_packets
+from malan.media.open import has_decoder, open_media, read_only, read_packets
 
 Packet: TypeAlias = "av.Packet[AudioStream]"
 
@@ -61,7 +61,7 @@ def audio_stream(container: InputContainer, track: int | None, path: str | Path)
     """The audio track of that stream index, or the first one."""
     for stream in container.streams.audio:
         if track is None or stream.index == track:
-            if stream.codec_context is None:
+            if not has_decoder(stream):
                 raise MediaError("media.no_codec", path=str(path), codec="?")
             return stream
     raise MediaError("media.no_audio", path=str(path))

@@ -112,6 +112,11 @@ def video_stream(container: InputContainer, track: int | None, path: str | Path)
     raise MediaError("media.no_video", path=shown(path))
 
 
+def has_decoder(stream: Stream) -> bool:
+    """Whether this libav can decode the track; PyAV's types do not tell that it may not."""
+    return stream.codec_context is not None
+
+
 def read_only(container: InputContainer, *streams: Stream) -> None:
     """Let the demuxer pass over every other stream without reading it."""
     for stream in container.streams:
@@ -152,9 +157,8 @@ def _check_limits(container: InputContainer, path: str | Path) -> None:
     if len(container.streams) > MAX_STREAMS:
         raise MediaError("media.too_many_tracks", path=shown(path), count=len(container.streams), most=MAX_STREAMS)
     for stream in container.streams.video:
-        context = stream.codec_context
-        if context is not None:
-            check_size(context.width, context.height, path)
+        if has_decoder(stream):
+            check_size(stream.width, stream.height, path)
 
 
 def check_size(width_px: int, height_px: int, path: str | Path) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from malan.core.errors import MediaError
 from malan.media.index import DISCARD, KEY, UNDECODABLE, PacketIndex, PacketRows, Repaired, repair_times
-from malan.media.open import check_size, open_media, read_only, read_packets, shown, video_stream
+from malan.media.open import check_size, has_decoder, open_media, read_only, read_packets, shown, video_stream
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
@@ -30,6 +30,7 @@ _WITHOUT_PRESENTATION_TIMES = {"avi", "h264", "hevc", "vvc", "vc1", "m4v", "mpeg
 _NOMINAL_RATE = 25
 _LOOK_AHEAD = 32  # packets behind the first key packet that may be shown before it
 _FIRST_PICTURE_WITHIN = 1000  # packets in which a picture must have come out
+_TRIED_FOR_SOUND = 50  # packets of each audio track
 _HELD_BYTES = 64 << 20
 
 
@@ -66,6 +67,13 @@ class Survey:
         self.opening = Opening(picture, path) if picture is not None else None
         self.extents = {stream.index: Extent() for stream in container.streams}
         self.is_whole = False
+        self.is_heard = False  # some sound has been decoded
+        self._sounds = {s.index: _TRIED_FOR_SOUND for s in container.streams.audio if has_decoder(s)}
+
+    @property
+    def first_frame(self) -> av.VideoFrame | None:
+        """The first picture, once `read` has ended; None where nothing decodes."""
+        return None if self.opening is None else self.opening.frame
 
     def read(self, streams: Iterable[Stream], most: int | None = None) -> None:
         """Take in the packets of some streams, all of them or the first `most`."""
@@ -74,6 +82,8 @@ class Survey:
         for packet in islice(read_packets(self._container, *streams), most):
             count += 1
             self.extents[packet.stream_index].add(packet)
+            if not self.is_heard and self._sounds.get(packet.stream_index):
+                self._listen(packet)
             if packet.stream_index == picture:
                 self.rows.add(packet, self._path)
                 if self.opening is not None and not self.opening.is_settled:
@@ -81,6 +91,14 @@ class Survey:
         self.is_whole = most is None or count < most
         if self.opening is not None:
             self.opening.finish()
+
+    def _listen(self, packet: av.Packet[Stream]) -> None:
+        """Decode the first packets of sound, until one can be heard."""
+        self._sounds[packet.stream_index] -= 1
+        try:
+            self.is_heard = bool(packet.decode())
+        except (av.FFmpegError, ValueError):
+            return
 
     def index(self) -> tuple[PacketIndex, Repaired] | None:
         """The packet index of the picture track, None without one; and what was wrong with its times."""
@@ -127,8 +145,8 @@ class Opening:
         self.frame: av.VideoFrame | None = None
         self.tried = 0
         self.came_out: set[int] = set()
-        self.is_settled = stream.codec_context is None
-        if stream.codec_context is not None:
+        self.is_settled = not has_decoder(stream)
+        if has_decoder(stream):
             stream.codec_context.thread_count = 1
 
     def feed(self, number: int, packet: Packet) -> None:
@@ -179,7 +197,7 @@ class Opening:
 def picture_of(container: InputContainer) -> VideoStream | None:
     """The track that is scanned and shown: the first with moving pictures; one that can be decoded goes first."""
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    return next((s for s in moving if s.codec_context is not None), moving[0] if moving else None)
+    return next((s for s in moving if has_decoder(s)), moving[0] if moving else None)
 
 
 def survey_index(path: str | Path, track: int | None) -> PacketIndex:
@@ -223,7 +241,7 @@ def _in_order_of_decoder(times: Repaired, picture: VideoStream, path: str | Path
 
 
 def require_decoder(stream: Stream, path: str | Path, codec: str = "?") -> None:
-    if stream.codec_context is None:
+    if not has_decoder(stream):
         raise MediaError("media.no_codec", path=shown(path), codec=codec)
 
 
