@@ -101,8 +101,8 @@ class Survey:
             return
 
     def index(self) -> tuple[PacketIndex, Repaired] | None:
-        """The packet index of the picture track, None without one; and what was wrong with its times."""
-        if self.picture is None or self.opening is None or not len(self.rows):
+        """The packet index of the picture track and what was wrong with its times; None where nothing decodes."""
+        if self.picture is None or self.opening is None or self.opening.frame is None:
             return None
         opening, picture = self.opening, self.picture
         timebase = self.picture.time_base or Fraction(1, 90_000)
@@ -141,6 +141,7 @@ class Opening:
         self._stream, self._path = stream, path
         self._held: list[tuple[int, Packet]] = []
         self._held_bytes = 0
+        self._is_decoding = False
         self._seen_key_at: int | None = None
         self.frame: av.VideoFrame | None = None
         self.tried = 0
@@ -151,28 +152,44 @@ class Opening:
 
     def feed(self, number: int, packet: Packet) -> None:
         """Take the next packet; its times may be changed."""
+        if self._is_decoding:
+            self._try(number, packet)
+            self.is_settled = self.frame is not None or number >= _FIRST_PICTURE_WITHIN
+            return
         self._held.append((number, packet))
         self._held_bytes += packet.size
         if packet.is_keyframe and self._seen_key_at is None:
             self._seen_key_at = number
         behind = -1 if self._seen_key_at is None else number - self._seen_key_at
         if behind >= _LOOK_AHEAD or number >= _FIRST_PICTURE_WITHIN or self._held_bytes > _HELD_BYTES:
-            self.finish()
+            self._decide()
 
     def finish(self) -> None:
-        """Decide with what has come so far."""
-        if self.is_settled:
-            return
+        """No more packets come."""
+        if not self.is_settled and not self._is_decoding:
+            self._decide()
+        if not self.is_settled:
+            self._decode(None)
         self.is_settled = True
+
+    def _decide(self) -> None:
+        """Decode what is held, as far as it is needed; if no picture comes of it, the next packets are tried too."""
+        self._is_decoding = True
         enough = self._needed()
         for number, packet in self._held:
-            packet.pts = packet.dts = number
-            self._decode(packet)
-            self.tried = number + 1
+            self._try(number, packet)
+            if self.tried == enough:
+                self._decode(None)
+                self._stream.codec_context.flush_buffers()
             if self.tried >= enough and self.frame is not None:
                 break
-        self._decode(None)
         self._held.clear()
+        self.is_settled = self.frame is not None
+
+    def _try(self, number: int, packet: Packet) -> None:
+        packet.pts = packet.dts = number
+        self._decode(packet)
+        self.tried = number + 1
 
     def _needed(self) -> int:
         """Packets to decode until it is known which leading ones come out: one when the first is shown first."""
