@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from store.library_factory import a_scan, an_asset, caption, put, shot
 
-from malan.core import Asset, Clip, Finding, Span, Track
-from malan.core.errors import NotFound, UsageError
-from malan.core.ids import digest_bytes
-from malan.store import AssetRow, Extra, Library, Location, ScanRows
-
-TIMEBASE = Fraction(1001, 30000)
-VIDEO = Track(
-    0, "video", "h264", TIMEBASE, 0, 900, "zho", "正片", 1920, 1080, 90, Fraction(4, 3), "yuv420p", 900,
-    Fraction(30000, 1001), False, False,
-)  # fmt: skip
-AUDIO = Track(1, "audio", "aac", Fraction(1, 48000), -1024, 1441440, sample_rate_hz=48000, channels=2)
+from malan.core import Finding
+from malan.core.errors import NotFound, StoreError, UsageError
+from malan.store import Extra, Library, Location, ScanRows
 
 
 @pytest.fixture
@@ -27,28 +19,11 @@ def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "library")
 
 
-def an_asset(name: str = "one", *, owner: str = "湖南台", **more: object) -> AssetRow:
-    asset = Asset(
-        digest_bytes(name.encode()), 12345, "mp4", Fraction(900 * 1001, 30000), (VIDEO, AUDIO), owner, "t" * 64
-    )
-    place = Location(f"/footage/{name}.mp4", 12345, 1_700_000_000_123_456_789, asset.id, seen_s=1.5)
-    return replace(AssetRow(asset, title="城市夜景", tags=("航拍", "night"), added_s=12.5, locations=(place,)), **more)
+def a_tag(library: Library, clip_id: str, text: str) -> Finding:
+    return Finding(library.clip(clip_id).clip, "text.tag", "console", "1", {"text": text}, None, "person:li")
 
 
-def a_scan(row: AssetRow, *, shots: int = 3, text: str = "长沙的夜景", producer: str = "shots") -> ScanRows:
-    clips = tuple(Clip(row.asset.id, 0, Span(i * 100, i * 100 + 100, TIMEBASE)) for i in range(shots))
-    cuts = [Finding(clip, "shot.transition", producer, "1", {"type": "cut"}, 0.9) for clip in clips]
-    said = Finding(Clip(row.asset.id, 0, Span(110, 150, TIMEBASE)), "text.caption", "captions", "1", {"text": text})
-    return ScanRows(
-        row.asset.id,
-        {producer: "1", "captions": "1"},
-        clips,
-        (*cuts, said),
-        {clip.id: b"jpeg" + bytes([i]) for i, clip in enumerate(clips)},
-        {clips[0].id: b"strip"},
-        {clip.id: np.full(8, i, np.float32) for i, clip in enumerate(clips)},
-        (Extra("loudness.curve", {"rate": 10}, b"\0\1"),),
-    )
+# Assets
 
 
 def test_an_asset_comes_back_equal(library: Library) -> None:
@@ -69,9 +44,19 @@ def test_an_empty_library_answers(library: Library) -> None:
 
 def test_registering_twice_adds_nothing(library: Library) -> None:
     row = an_asset()
-    library.put_assets([row], indexes={row.asset.id: b"index"})
-    library.put_assets([row], indexes={row.asset.id: b"index"})
+    for _ in range(2):
+        library.put_assets([row], indexes={row.asset.id: b"index"})
     assert library.assets() == [row]
+
+
+def test_assets_are_listed_in_the_order_they_came(library: Library) -> None:
+    rows = [an_asset(name, added_s=float(i), owner="AB"[i % 2]) for i, name in enumerate("zyxw")]
+    library.put_assets(list(reversed(rows)))
+    assert library.assets() == rows
+    assert library.assets(limit=2, offset=1) == rows[1:3]
+    assert library.assets(owner_id="B") == rows[1::2]
+    assert library.count_assets(owner_id="B") == 2
+    assert library.owner_ids() == ["A", "B"]
 
 
 def test_a_beginning_shared_by_two_assets_is_refused(library: Library) -> None:
@@ -88,6 +73,7 @@ def test_a_file_is_known_while_size_and_time_are_the_same(library: Library) -> N
     place = row.locations[0]
     assert library.find_location(place.path, place.size_bytes, place.mtime_ns) == place
     assert library.find_location(place.path, place.size_bytes + 1, place.mtime_ns) is None
+    assert library.find_location(place.path, place.size_bytes, place.mtime_ns + 1) is None
 
 
 @pytest.mark.parametrize(
@@ -100,17 +86,142 @@ def test_any_file_name_comes_back_as_it_was(library: Library, path: str) -> None
     assert library.refused() == [gone]
 
 
+def test_a_refused_file_that_became_good_is_refused_no_more(library: Library) -> None:
+    row = an_asset()
+    library.put_assets([], refused=[replace(row.locations[0], asset_id=None, code="media.empty")])
+    library.put_assets([row])
+    assert library.refused() == []
+
+
+def test_one_asset_may_lie_in_several_places(library: Library) -> None:
+    row = an_asset()
+    copy = replace(row.locations[0], path="/backup/one.mp4", seen_s=9.0)
+    library.put_assets([row])
+    library.put_assets([replace(row, locations=(copy,))])
+    assert [place.path for place in library.asset(row.asset.id).locations] == [copy.path, row.locations[0].path]
+
+
+# Scans
+
+
 def test_a_scan_comes_back_equal(library: Library) -> None:
     row = an_asset()
     library.put_assets([row])
     scan = a_scan(row)
     library.put_scan(scan)
-    assert [clip.clip for clip in library.clips(row.asset.id)] == list(scan.clips or ())
-    assert sorted(f.id for f in library.findings(asset_id=row.asset.id)) == sorted(f.id for f in scan.findings)
+    clips = scan.clips or ()
+    assert [clip.clip for clip in library.clips(row.asset.id)] == list(clips)
+    assert {f.id: f for f in library.findings(asset_id=row.asset.id)} == {f.id: f for f in scan.findings}
     assert library.asset(row.asset.id).status == "scanned"
-    clip = (scan.clips or ())[1]
-    assert library.thumbnail(clip.id) == b"jpeg\1"
-    assert library.filmstrip((scan.clips or ())[0].id) == b"strip"
-    assert library.extras(row.asset.id)["loudness.curve"] == scan.extras[0]
-    assert list(library.descriptor(clip.id)) == [1.0] * 8
-    assert library.clip(clip.id[:12]).caption == "长沙的夜景"
+    assert library.thumbnail(clips[1].id) == b"jpeg\1"
+    assert library.filmstrip(clips[0].id) == b"strip"
+    assert library.filmstrip(clips[1].id) is None
+    assert library.extras(row.asset.id) == {"loudness.curve": scan.extras[0]}
+    assert np.array_equal(library.descriptor(clips[1].id), scan.descriptors[clips[1].id])
+    assert library.clip(clips[0].id[:12]).caption == "长沙的夜景"
+
+
+def test_a_scan_done_twice_is_there_once(library: Library) -> None:
+    row = an_asset()
+    clips = put(library, row, "一", "二")
+    put(library, row, "一", "二")
+    assert [clip.clip for clip in library.clips(row.asset.id)] == clips
+    assert len(library.findings(asset_id=row.asset.id)) == 4
+    assert library.count_clips() == 2
+
+
+def test_another_cut_replaces_the_one_before(library: Library) -> None:
+    row = an_asset()
+    old = put(library, row, "一", "二", "三")
+    new = put(library, row, "一")
+    assert [clip.clip for clip in library.clips(row.asset.id)] == new
+    assert library.thumbnail(old[2].id) is None
+
+
+def test_an_operator_that_runs_again_replaces_only_its_own(library: Library) -> None:
+    row = an_asset()
+    clips = put(library, row, "一", "二")
+    library.put_scan(ScanRows(row.asset.id, {"captions": "2"}, None, (caption(row, 1, "新的字幕"),)))
+    assert [clip.caption for clip in library.clips(row.asset.id)] == ["", "新的字幕"]
+    assert len(library.findings(asset_id=row.asset.id, kinds=["shot.transition"])) == 2
+    assert library.thumbnail(clips[0].id) == b"jpeg\0"
+    assert library.descriptor(clips[0].id) is not None
+    assert library.asset(row.asset.id).scan == {"shots": "1", "captions": "2"}
+
+
+def test_what_people_found_outlives_every_scan(library: Library) -> None:
+    row = an_asset()
+    clips = put(library, row, "一", "二")
+    tag = a_tag(library, clips[0].id, "封面")
+    library.add_findings([tag, tag])
+    put(library, row, "一", "二")
+    assert library.findings(clip_id=clips[0].id, kinds=["text.tag"]) == [tag]
+    assert "封面" in library.clip(clips[0].id).tags
+
+
+def test_descriptors_may_come_later(library: Library) -> None:
+    row = an_asset()
+    library.put_assets([row])
+    library.put_scan(a_scan(row, descriptors={}))
+    assert library.descriptor(shot(row, 0).id) is None
+    library.put_scan(ScanRows(row.asset.id, {"look": "1"}, descriptors={shot(row, 0).id: np.ones(4, np.float32)}))
+    assert list(library.descriptor(shot(row, 0).id)) == [1, 1, 1, 1]
+    assert [ids for ids, _ in library.descriptors()] == [[shot(row, 0).id]]
+
+
+def test_descriptors_of_another_size_are_refused(library: Library) -> None:
+    one, two = an_asset("one"), an_asset("two")
+    put(library, one, "一")
+    library.put_assets([two])
+    with pytest.raises(StoreError, match="5 numbers"):
+        library.put_scan(a_scan(two, ("二",), descriptors={shot(two, 0).id: np.ones(5, np.float32)}))
+    assert library.asset(two.asset.id).status == "registered"
+
+
+def test_a_scan_of_an_unknown_asset_writes_nothing(library: Library) -> None:
+    known, unknown = an_asset("known"), an_asset("unknown")
+    library.put_assets([known])
+    with pytest.raises(NotFound):
+        library.put_scans([a_scan(known), a_scan(unknown)])
+    assert library.clips(known.asset.id) == []
+    assert library.asset(known.asset.id).status == "registered"
+
+
+def test_a_scan_that_failed_says_why(library: Library) -> None:
+    row = an_asset()
+    library.put_assets([row])
+    library.refuse_scan(row.asset.id, "worker.died", {"signal": 9})
+    found = library.asset(row.asset.id)
+    assert (found.status, found.code, found.values) == ("refused", "worker.died", {"signal": 9})
+
+
+def test_a_change_of_owner_shows_in_search(library: Library) -> None:
+    row = an_asset()
+    clips = put(library, row, "一")
+    library.put_assets([replace(row, asset=replace(row.asset, owner_id="浙江台"), title="西湖")])
+    found = library.clip(clips[0].id)
+    assert (found.owner_id, found.title, library.asset(row.asset.id).status) == ("浙江台", "西湖", "scanned")
+    assert library.descriptor(clips[0].id) is not None
+
+
+def test_tending_changes_nothing_that_can_be_seen(library: Library) -> None:
+    rows = [an_asset(str(number)) for number in range(4)]
+    for row in rows:
+        put(library, row, "一", "二")
+    before = [library.clips(row.asset.id) for row in rows]
+    library.tend()
+    assert [library.clips(row.asset.id) for row in rows] == before
+
+
+def test_groups_are_set_without_touching_clips(library: Library) -> None:
+    clips = put(library, an_asset(), "一", "二", "三")
+    library.set_groups({clips[0].id: "g", clips[1].id: "g"})
+    library.set_groups({clips[1].id: None, clips[2].id: "g"})
+    assert [row.group_id for row in library.clips(clips[0].asset_id)] == ["g", None, "g"]
+
+
+def test_extras_are_replaced_by_kind(library: Library) -> None:
+    row = an_asset()
+    put(library, row, "一")
+    library.put_scan(ScanRows(row.asset.id, {"peaks": "1"}, extras=(Extra("waveform.peaks", None, b"12"),)))
+    assert set(library.extras(row.asset.id)) == {"loudness.curve", "waveform.peaks"}

@@ -3,9 +3,10 @@
 Start reading at `library.py`.
 """
 
+from malan.store.evidence import Evidence
 from malan.store.library import Library
 from malan.store.rows import AssetRow, ClipRow, Extra, Location, ScanRows
-from malan.store.search import ClipHit, ClipPage, ClipQuery, Evidence
+from malan.store.search import ClipHit, ClipPage, ClipQuery
 
 __all__ = [
     "AssetRow",

@@ -23,7 +23,7 @@ from malan.store.filters import all_of, literal, one_of
 from malan.store.flatten import flatten
 from malan.store.published import Change, Tables, View
 from malan.store.rows import REFUSED, REGISTERED, SCANNED, AssetRow, ClipRow, Extra, Location, ScanRows
-from malan.store.search import ClipPage, ClipQuery, find_clips
+from malan.store.search import ClipPage, ClipQuery, all_clips, find_clips
 from malan.store.tending import make_indexes, needs_tending, tend
 
 if TYPE_CHECKING:
@@ -88,10 +88,6 @@ class Library:
         asset_id = _only(view, "assets", id_or_prefix, "store.asset_unknown")
         return replace(_asset_rows(view, [asset_id])[asset_id], locations=tuple(_locations(view, [asset_id])))
 
-    def assets_by_id(self, asset_ids: Iterable[str]) -> dict[str, AssetRow]:
-        """Many assets at once, without their locations; those that are not there are left out."""
-        return _asset_rows(self._tables.view(), list(dict.fromkeys(asset_ids)))
-
     def assets(
         self, *, owner_id: str | None = None, status: str | None = None, limit: int | None = None, offset: int = 0
     ) -> list[AssetRow]:
@@ -105,6 +101,15 @@ class Library:
         for place in _locations(view, [row["id"] for row in found]):
             places[str(place.asset_id)].append(place)
         return [tables.asset_from_arrow(row, places[row["id"]]) for row in found]
+
+    def assets_by_id(self, asset_ids: Iterable[str]) -> dict[str, AssetRow]:
+        """Many assets at once, with their locations; those that are not there are left out."""
+        view, wanted = self._tables.view(), list(dict.fromkeys(asset_ids))
+        places: dict[str, list[Location]] = defaultdict(list)
+        for place in _locations(view, wanted):
+            places[str(place.asset_id)].append(place)
+        found = _asset_rows(view, wanted)
+        return {id: replace(found[id], locations=tuple(places[id])) for id in wanted if id in found}
 
     def count_assets(self, *, owner_id: str | None = None, status: str | None = None) -> int:
         where = all_of([_equals("owner_id", owner_id), _equals("status", status)])
@@ -169,8 +174,7 @@ class Library:
             _add_scans(change, list(by_id.values()))
             merged = [_scanned(known[scan.asset_id], scan) for scan in by_id.values()]
             _replace_assets(change, merged, known)
-            clips = {scan.asset_id: scan.clips for scan in by_id.values() if scan.clips is not None}
-            _flatten_again(change, list(by_id), clips)
+            _flatten_again(change, list(by_id), list(by_id.values()))
             _tend_if_due(change)
 
     def add_findings(self, findings: Sequence[Finding]) -> None:
@@ -227,6 +231,13 @@ class Library:
         """Clips that match, best first. See `ClipQuery`."""
         return find_clips(self._tables.view(), query)
 
+    def matching(self, query: ClipQuery) -> Iterator[ClipRow]:
+        """Every clip that matches, however many, in no particular order: for freezing and counting, not for showing.
+
+        Clips must have all words; pages and folding do not apply, likeness is refused.
+        """
+        yield from all_clips(self._tables.view(), query)
+
     def thumbnail(self, clip_id: str) -> bytes | None:
         """A JPEG of the clip, or None."""
         return self._picture(clip_id, "jpeg")
@@ -237,17 +248,17 @@ class Library:
 
     def descriptor(self, clip_id: str) -> np.ndarray | None:
         """The vector that "similar to this" compares, or None."""
-        rows = self._tables.view().rows("embeddings", _equals("clip_id", clip_id))
-        return rows["vector"].combine_chunks().flatten().to_numpy() if rows.num_rows else None
+        found = _vectors(self._tables.view(), f"id = {literal(clip_id)}")
+        return found.get(clip_id)
 
     def descriptors(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """All descriptors in batches, `(clip ids, float32 array of one row a clip)`: for grouping near-duplicates."""
-        table = self._tables.view().get("embeddings")
-        if table is None:
+        """All descriptors in batches, `(clip ids, float32 array of one row a clip)`."""
+        table = self._tables.view().get("clips")
+        if table is None or "vector" not in table.schema.names:
             return
-        for batch in table.to_batches(columns=["clip_id", "vector"]):
-            vectors = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, -1)
-            yield batch["clip_id"].to_pylist(), vectors
+        for batch in table.to_batches(columns=["id", "vector"], filter="vector IS NOT NULL"):
+            vectors_ND = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, -1)  # clips, numbers
+            yield batch["id"].to_pylist(), vectors_ND
 
     def extras(self, asset_id: str) -> dict[str, Extra]:
         """Curves, peaks and reports of an asset, by kind."""
@@ -380,15 +391,17 @@ def _scanned(row: AssetRow, scan: ScanRows) -> AssetRow:
 
 
 def _forget_scans(change: Change, scans: Sequence[ScanRows]) -> None:
-    """Remove what the same producers wrote before, and what hangs on clips that will be replaced."""
+    """Remove what the same producers wrote before, and pictures of clips that will not be there any more."""
     by_producers: dict[frozenset[str], list[str]] = defaultdict(list)
     for scan in scans:
         by_producers[frozenset(scan.producers)].append(scan.asset_id)
     for producers, asset_ids in by_producers.items():
         _delete_in(change, "findings", "asset_id", asset_ids, f"{_OPERATOR} AND {one_of('producer', producers)}")
-    recut = [scan.asset_id for scan in scans if scan.clips is not None]
-    for name in ("thumbnails", "embeddings"):
-        _delete_in(change, name, "asset_id", recut)
+    recut = {scan.asset_id: scan.clips for scan in scans if scan.clips is not None}
+    stay = {clip.id for clips in recut.values() for clip in clips}
+    gone = [clip.id for clips in _clips_of(change.view, list(recut)).values() for clip in clips if clip.id not in stay]
+    redrawn = [clip_id for scan in scans for clip_id in (*scan.thumbnails, *scan.filmstrips)]
+    _delete_in(change, "thumbnails", "clip_id", dict.fromkeys([*gone, *redrawn]))
     for scan in scans:
         if scan.extras:
             kinds = one_of("kind", [extra.kind for extra in scan.extras])
@@ -400,7 +413,6 @@ def _add_scans(change: Change, scans: Sequence[ScanRows]) -> None:
     change.append("findings", _finding_table(findings.values()), make_indexes("findings"))
     pictures = [row for scan in scans for row in _picture_rows(scan)]
     change.append("thumbnails", tables.table_of("thumbnails", pictures), make_indexes("thumbnails"))
-    _add_descriptors(change, scans)
     extras = [tables.extra_to_arrow(scan.asset_id, extra) for scan in scans for extra in scan.extras]
     change.append("extras", tables.table_of("extras", extras), make_indexes("extras"))
 
@@ -419,46 +431,69 @@ def _picture_rows(scan: ScanRows) -> Iterator[dict[str, Any]]:
         }
 
 
-def _add_descriptors(change: Change, scans: Sequence[ScanRows]) -> None:
-    rows = [
-        {"clip_id": clip_id, "asset_id": scan.asset_id, "vector": vector}
-        for scan in scans
-        for clip_id, vector in scan.descriptors.items()
-    ]
-    if not rows:
-        return
-    known = change.view.get("embeddings")
-    size = known.schema.field("vector").type.list_size if known else len(rows[0]["vector"])
-    for row in rows:
-        if len(row["vector"]) != size:
-            raise StoreError("store.vector_size", found=len(row["vector"]), known=size)
-    change.append(
-        "embeddings", pa.Table.from_pylist(rows, schema=tables.embeddings_schema(size)), make_indexes("embeddings")
-    )
+# Search rows ----------------------------------------------------------------------------------------------------------
 
 
-def _flatten_again(change: Change, asset_ids: Sequence[str], clips: Mapping[str, Sequence[Clip]] | None = None) -> None:
-    """Make the search rows of assets anew, with `clips` where they were cut anew."""
+def _flatten_again(change: Change, asset_ids: Sequence[str], scans: Sequence[ScanRows] = ()) -> None:
+    """Make the search rows of assets anew, from everything that is known of them now."""
     if not asset_ids:
         return
-    view, cut = change.view, dict(clips or {})
-    for asset_id, found in _clips_of(view, [id for id in asset_ids if id not in cut]).items():
-        cut[asset_id] = found
-    rows: list[ClipRow] = []
-    assets, places = _asset_rows(view, asset_ids), _locations(view, asset_ids)
-    names = {str(place.asset_id): tables.shown_name(place.path) for place in reversed(places)}
-    findings = _findings_of(view, asset_ids)
-    for asset_id, asset_clips in cut.items():
-        rows += flatten(assets[asset_id], names.get(asset_id, ""), asset_clips, findings[asset_id])
+    view = change.view
+    cut: dict[str, Sequence[Clip]] = dict(_clips_of(view, asset_ids))
+    vectors = _vectors(view, one_of("asset_id", cut)) if cut else {}
+    cut |= {scan.asset_id: scan.clips for scan in scans if scan.clips is not None}
+    for scan in scans:
+        vectors |= scan.descriptors
+    rows = _flat_rows(view, cut)
     _delete_in(change, "clips", "asset_id", asset_ids)
-    change.append("clips", tables.table_of("clips", map(tables.clip_to_arrow, rows)), make_indexes("clips"))
+    _append_clips(change, rows, vectors)
+
+
+def _flat_rows(view: View, cut: Mapping[str, Sequence[Clip]]) -> list[ClipRow]:
+    asset_ids = list(cut)
+    assets, findings = _asset_rows(view, asset_ids), _findings_of(view, asset_ids)
+    names = {str(place.asset_id): tables.shown_name(place.path) for place in reversed(_locations(view, asset_ids))}
+    return [
+        row
+        for asset_id, clips in cut.items()
+        for row in flatten(assets[asset_id], names.get(asset_id, ""), clips, findings[asset_id])
+    ]
+
+
+def _append_clips(change: Change, rows: Sequence[ClipRow], vectors: Mapping[str, np.ndarray]) -> None:
+    known = change.view.get("clips")
+    size = _vector_size(known, rows, vectors)
+    if size and known is not None and "vector" not in known.schema.names:
+        change.edit("clips", lambda table: table.add_columns(tables.vector_field(size)))
+    data = tables.clips_table(rows, vectors, size)
+    change.append("clips", data, make_indexes("clips"))
+
+
+def _vector_size(table: Any | None, rows: Sequence[ClipRow], vectors: Mapping[str, np.ndarray]) -> int:
+    """How many numbers a descriptor has in this library, 0 while there is none; the first one decides."""
+    has = table is not None and "vector" in table.schema.names
+    given = [len(vectors[row.id]) for row in rows if row.id in vectors]
+    size = int(table.schema.field("vector").type.list_size) if table is not None and has else max(given, default=0)
+    for found in given:
+        if found != size:
+            raise StoreError("store.vector_size", found=found, known=size)
+    return size
+
+
+def _vectors(view: View, where: str) -> dict[str, np.ndarray]:
+    table = view.get("clips")
+    if table is None or "vector" not in table.schema.names:
+        return {}
+    rows = table.to_table(filter=f"({where}) AND vector IS NOT NULL", columns=["id", "vector"])
+    vectors_ND = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)  # clips, numbers
+    return dict(zip(rows["id"].to_pylist(), vectors_ND, strict=True))
 
 
 def _clips_of(view: View, asset_ids: Sequence[str]) -> dict[str, list[Clip]]:
     found: dict[str, list[Clip]] = defaultdict(list)
     for part in _parts(asset_ids):
-        for row in view.rows("clips", one_of("asset_id", part)).to_pylist():
-            found[row["asset_id"]].append(tables.clip_from_arrow(row).clip)
+        for row in view.rows("clips", one_of("asset_id", part), tables.SPAN_COLUMNS).to_pylist():
+            found[row["asset_id"]].append(tables.span_from_arrow(row))
     return found
 
 

@@ -43,7 +43,7 @@ class Tables:
     def __init__(self, root: Path, *, patience_s: float = 120.0) -> None:
         self.root = root
         self.patience_s = patience_s
-        self._session: Any = vars(lance)["Session"](
+        self._session = lance.Session(  # type: ignore[attr-defined]
             index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_METADATA_BYTES
         )
         self._seen: tuple[tuple[int, int, int], View] | None = None

@@ -6,11 +6,29 @@ decided by the caller: it names the terms that allow the use. Start reading at `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
 
+import numpy as np
+
+from malan.core.errors import NotFound, UsageError
+from malan.store import tables
+from malan.store.evidence import Evidence, evidence_of
+from malan.store.filters import all_of, literal, one_of
+from malan.store.flatten import MEASURES
 from malan.store.published import View
 from malan.store.rows import ClipRow
+from malan.store.words import query_words
+
+REACH = 10_000  # clips that one query looks at in order; beyond it, pages end and totals say "at least"
+_MOST_WORDS = 64
+_MOST_ON_PAGE = 1000
+_AT_ONCE = 1000  # rows in memory while all matches are streamed
+_PROBES = 32  # partitions of the vector index that are looked at; recall of the first hundred is above 0.95
+_SHOWN = [name for name in tables.SCHEMAS["clips"].names if name != "words"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +71,6 @@ class ClipQuery:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Why a clip was found: the field, and the piece of it with the words in it."""
-
-    field: str  # caption, title, tag, file_name
-    snippet: str
-    marks: tuple[tuple[int, int], ...] = ()  # where in the snippet the words are, ends excluded
-
-
-@dataclass(frozen=True)
 class ClipHit:
     """One clip of an answer."""
 
@@ -69,14 +78,15 @@ class ClipHit:
     score: float  # of the words, higher is better; or of likeness, 1 is equal
     has_all_words: bool = True
     evidence: tuple[Evidence, ...] = ()
-    similar_count: int = 0  # near-duplicates that match too and are folded into this one
+    similar_count: int = 0  # near-duplicates that the filters allow and that are folded into this one
 
 
 @dataclass(frozen=True)
 class ClipPage:
     """Part of an answer.
 
-    `total` counts clips before folding; `is_total_exact` is False when counting stopped there: "at least".
+    `total` counts clips before folding, without the relaxed ones; `is_total_exact` is False when counting stopped
+    there: "at least".
     `relaxed` says that clips with only some of the words are among the hits.
     """
 
@@ -89,5 +99,281 @@ class ClipPage:
 
 
 def find_clips(view: View, query: ClipQuery) -> ClipPage:
-    """One page of the clips that match, best first."""
-    raise NotImplementedError
+    """One page of the clips that match, best first; without words or likeness, the newest asset first.
+
+    Raises:
+        UsageError: A bound is not a number, a measure is not known, there are too many words.
+        NotFound: `similar_to` names no clip.
+    """
+    began = time.perf_counter()
+    _check(query)
+    words = query_words(query.text)
+    table = view.get("clips")
+    if table is None or query.terms_ids == () or (query.text.strip() and not words):
+        return ClipPage((), 0, True, False, None, _ms_since(began))
+    where = _where(view, query)
+    ranked = _ranked(table, query, words, where)
+    chosen, more = _page(view, table, ranked, query)
+    hits = _hits(view, table, ranked, chosen, query, where, words)
+    reached = query.offset + len(chosen)
+    relaxed = any(not hit.has_all_words for hit in hits)
+    return ClipPage(hits, ranked.total, ranked.is_total_exact, relaxed, reached if more else None, _ms_since(began))
+
+
+def all_clips(view: View, query: ClipQuery) -> Iterator[ClipRow]:
+    """Every clip that matches, streamed; a text must match with all of its words."""
+    _check(query)
+    if query.similar_to is not None:
+        raise UsageError("store.likeness_endless")
+    words = query_words(query.text)
+    table = view.get("clips")
+    if table is None or query.terms_ids == () or (query.text.strip() and not words):
+        return
+    where = _where(view, query)
+    matching = {"full_text_query": _match(words, every=True), "prefilter": True} if words else {}
+    columns = ["_score"] if words else []
+    row_ids = table.to_table(filter=where, columns=columns, with_row_id=True, **matching)["_rowid"].to_numpy()
+    for begin in range(0, len(row_ids), _AT_ONCE):
+        rows = _take(table, row_ids[begin : begin + _AT_ONCE], _SHOWN).to_pylist()
+        groups = _groups_of(view, [row["id"] for row in rows])
+        yield from (tables.clip_from_arrow(row, groups.get(row["id"])) for row in rows)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Row ids of the answer in order, with scores; from `strict` on, clips have only some of the words."""
+
+    row_ids: np.ndarray
+    scores: np.ndarray
+    strict: int
+    total: int
+    is_total_exact: bool
+
+
+def _check(query: ClipQuery) -> None:
+    """Refuse what makes no sense, before anything is read."""
+    for name in (*query.at_least, *query.at_most):
+        if name not in MEASURES:
+            raise UsageError("store.measure_unknown", name=name, known=", ".join(MEASURES))
+    bounds = (query.min_duration_s, query.max_duration_s, query.added_from_s, query.added_until_s)
+    for bound in (*bounds, *query.at_least.values(), *query.at_most.values()):
+        if bound is not None and isnan(bound):
+            raise UsageError("store.bound_not_number")
+    if not 0 < query.limit <= _MOST_ON_PAGE or query.offset < 0:
+        raise UsageError("store.page_bad", limit=query.limit, offset=query.offset, most=_MOST_ON_PAGE)
+    if len(query_words(query.text)) > _MOST_WORDS:
+        raise UsageError("store.query_long", most=_MOST_WORDS)
+
+
+# What must hold -------------------------------------------------------------------------------------------------------
+
+
+def _where(view: View, query: ClipQuery) -> str | None:
+    """The filter of a query. Only `literal` and `one_of` bring values in."""
+    parts = [
+        one_of("owner_id", query.owner_ids) if query.owner_ids else None,
+        one_of("asset_id", query.asset_ids) if query.asset_ids else None,
+        None if query.terms_ids is None else one_of("terms_id", query.terms_ids),
+        _bound("duration_s", ">=", query.min_duration_s),
+        _bound("duration_s", "<=", query.max_duration_s),
+        _bound("added_s", ">=", query.added_from_s),
+        _bound("added_s", "<=", query.added_until_s),
+        *(_bound(name, ">=", value) for name, value in sorted(query.at_least.items())),
+        *(_bound(name, "<=", value) for name, value in sorted(query.at_most.items())),
+        _has_all("tags", query.tags),
+        _has_all("labels", query.labels),
+        _has("speech_share", query.has_speech),
+        _has("caption_share", query.has_captions),
+        None if query.group_id is None else _in_group(view, query.group_id),
+    ]
+    return all_of(parts)
+
+
+def _bound(column: str, comparison: str, value: float | None) -> str | None:
+    return None if value is None else f"{column} {comparison} {literal(float(value))}"
+
+
+def _has_all(column: str, values: Sequence[str]) -> str | None:
+    """All of the values are in the list. One condition each: that is what the label index answers."""
+    return all_of(f"array_has_any({column}, [{literal(value)}])" for value in values)
+
+
+def _has(column: str, wanted: bool | None) -> str | None:
+    if wanted is None:
+        return None
+    return f"{column} > 0" if wanted else f"{column} IS NULL OR {column} = 0"
+
+
+def _in_group(view: View, group_id: str) -> str:
+    rows = view.rows("groups", f"group_id = {literal(group_id)}", ["clip_id"])
+    return one_of("id", rows["clip_id"].to_pylist() if rows.num_rows else [])
+
+
+# In which order -------------------------------------------------------------------------------------------------------
+
+
+def _ranked(table: Any, query: ClipQuery, words: Sequence[str], where: str | None) -> _Ranked:
+    if query.similar_to is not None:
+        return _by_likeness(table, query.similar_to, words, where)
+    if words:
+        return _by_words(table, words, where, query.offset + query.limit)
+    return _newest(table, where)
+
+
+def _by_words(table: Any, words: Sequence[str], where: str | None, needed: int) -> _Ranked:
+    """Clips with all words; if those do not fill the page, then clips with some of them, which come after."""
+    row_ids, scores = _matching(table, words, where, every=True)
+    strict = len(row_ids)
+    if strict < needed and len(words) > 1:
+        some_ids, some_scores = _matching(table, words, where, every=False)
+        new = ~np.isin(some_ids, row_ids)
+        row_ids, scores = np.concatenate([row_ids, some_ids[new]]), np.concatenate([scores, some_scores[new]])
+    return _Ranked(row_ids, scores, strict, strict, strict < REACH)
+
+
+def _matching(table: Any, words: Sequence[str], where: str | None, *, every: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Row ids and BM25 scores, best first."""
+    match = _match(words, every=every)
+    found = table.to_table(
+        full_text_query=match, filter=where, prefilter=True, columns=["_score"], limit=REACH, with_row_id=True
+    )
+    return found["_rowid"].to_numpy(), found["_score"].to_numpy()
+
+
+def _match(words: Sequence[str], *, every: bool) -> Any:
+    """The words as Lance's query: data, not syntax; nothing in a word has a meaning."""
+    from lance.query import FullTextOperator, MatchQuery
+
+    operator = FullTextOperator.AND if every else FullTextOperator.OR
+    return MatchQuery(" ".join(words), "words", operator=operator)
+
+
+def _newest(table: Any, where: str | None) -> _Ranked:
+    from lance.dataset import ColumnOrdering
+
+    order = [ColumnOrdering("added_s", ascending=False), ColumnOrdering("asset_id"), ColumnOrdering("start_s")]
+    found = table.to_table(filter=where, columns=["added_s"], order_by=order, limit=REACH, with_row_id=True)
+    total = table.count_rows(where)
+    return _Ranked(found["_rowid"].to_numpy(), np.zeros(found.num_rows), found.num_rows, total, True)
+
+
+def _by_likeness(table: Any, clip_id: str, words: Sequence[str], where: str | None) -> _Ranked:
+    """Clips in the order of the angle between descriptors; with words, only those that have all of them."""
+    vector = _vector_of(table, clip_id)
+    where = all_of([where, f"id != {literal(clip_id)}", "vector IS NOT NULL"])
+    if words:
+        row_ids, _ = _matching(table, words, where, every=True)
+        row_ids, likeness = _likeness_of(table, row_ids, vector)
+    else:
+        row_ids, likeness = _nearest(table, vector, where)
+    return _Ranked(row_ids, likeness, len(row_ids), len(row_ids), len(row_ids) < _MOST_ON_PAGE)
+
+
+def _vector_of(table: Any, clip_id: str) -> np.ndarray:
+    has_vectors = "vector" in table.schema.names
+    columns = ["vector"] if has_vectors else ["id"]
+    rows = table.to_table(filter=f"id = {literal(clip_id)}", columns=columns)
+    if rows.num_rows == 0:
+        raise NotFound("store.clip_unknown", id=clip_id)
+    if not has_vectors or rows["vector"][0].as_py() is None:
+        raise UsageError("store.no_descriptor", id=clip_id)
+    return np.asarray(rows["vector"][0].as_py(), np.float32)
+
+
+def _nearest(table: Any, vector: np.ndarray, where: str | None) -> tuple[np.ndarray, np.ndarray]:
+    nearest = {"column": "vector", "q": vector, "k": _MOST_ON_PAGE, "metric": "cosine", "nprobes": _PROBES}
+    found = table.to_table(nearest=nearest, filter=where, prefilter=True, columns=["_distance"], with_row_id=True)
+    likeness = 1 - found["_distance"].to_numpy()
+    sound = ~np.isnan(likeness)
+    return found["_rowid"].to_numpy()[sound], likeness[sound]
+
+
+def _likeness_of(table: Any, row_ids: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cosine of every row's descriptor with a vector, best first."""
+    rows = _take(table, row_ids, ["vector"])
+    vectors_RD = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)  # rows, numbers
+    lengths = np.linalg.norm(vectors_RD, axis=1) * np.linalg.norm(vector)
+    likeness = np.divide(vectors_RD @ vector, lengths, out=np.zeros(rows.num_rows, np.float32), where=lengths > 0)
+    order = np.argsort(-likeness, kind="stable")
+    return rows["_rowid"].to_numpy()[order], likeness[order]
+
+
+# One page of it -------------------------------------------------------------------------------------------------------
+
+
+def _page(view: View, table: Any, ranked: _Ranked, query: ClipQuery) -> tuple[list[int], bool]:
+    """Positions in the order that the page shows, and whether there are more."""
+    begin, end = query.offset, query.offset + query.limit
+    if not query.fold_duplicates or view.get("groups") is None:
+        return list(range(begin, min(end, len(ranked.row_ids)))), len(ranked.row_ids) > end
+    first_of_group: list[int] = []
+    seen: set[str] = set()
+    for position, group_id in _with_groups(view, table, ranked.row_ids, chunk=2 * query.limit + 50):
+        if group_id not in seen:
+            first_of_group.append(position)
+            if len(first_of_group) > end:
+                break
+        if group_id is not None:
+            seen.add(group_id)
+    return first_of_group[begin:end], len(first_of_group) > end
+
+
+def _with_groups(view: View, table: Any, row_ids: np.ndarray, chunk: int) -> Iterator[tuple[int, str | None]]:
+    """Each position with the group of its clip, looked up in parts: mostly the first part is enough."""
+    for begin in range(0, len(row_ids), chunk):
+        rows = _take(table, row_ids[begin : begin + chunk], ["id"])
+        id_of = dict(zip(rows["_rowid"].to_pylist(), rows["id"].to_pylist(), strict=True))
+        groups = _groups_of(view, list(id_of.values()))
+        for position in range(begin, min(begin + chunk, len(row_ids))):
+            yield position, groups.get(id_of[int(row_ids[position])])
+
+
+def _groups_of(view: View, clip_ids: Sequence[str]) -> dict[str, str]:
+    rows = view.rows("groups", one_of("clip_id", clip_ids)).to_pylist()
+    return {row["clip_id"]: row["group_id"] for row in rows}
+
+
+def _hits(
+    view: View,
+    table: Any,
+    ranked: _Ranked,
+    chosen: Sequence[int],
+    query: ClipQuery,
+    where: str | None,
+    words: Sequence[str],
+) -> tuple[ClipHit, ...]:
+    if not chosen:
+        return ()
+    row_ids = ranked.row_ids[list(chosen)]
+    by_row = {row["_rowid"]: row for row in _take(table, row_ids, _SHOWN).to_pylist()}
+    groups = _groups_of(view, [row["id"] for row in by_row.values()])
+    sizes = _group_sizes(view, set(groups.values()), where) if query.fold_duplicates else {}
+    hits = []
+    for position, row_id in zip(chosen, row_ids, strict=True):
+        row = tables.clip_from_arrow(by_row[int(row_id)], groups.get(by_row[int(row_id)]["id"]))
+        found = evidence_of(row, query.text) if words else ()
+        others = max(0, sizes.get(row.group_id or "", 1) - 1)
+        hits.append(ClipHit(row, float(ranked.scores[position]), position < ranked.strict, found, others))
+    return tuple(hits)
+
+
+def _group_sizes(view: View, group_ids: set[str], where: str | None) -> dict[str, int]:
+    """How many clips of each group the filters allow."""
+    members = view.rows("groups", one_of("group_id", group_ids)).to_pylist() if group_ids else []
+    group_of = {row["clip_id"]: row["group_id"] for row in members}
+    allowed = view.rows("clips", all_of([where, one_of("id", group_of)]), ["id"]) if group_of else None
+    sizes: dict[str, int] = {}
+    for clip_id in allowed["id"].to_pylist() if allowed else []:
+        sizes[group_of[clip_id]] = sizes.get(group_of[clip_id], 0) + 1
+    return sizes
+
+
+def _take(table: Any, row_ids: np.ndarray, columns: list[str]) -> Any:
+    """Rows by row id, in no particular order, with `_rowid`."""
+    listed = ", ".join(str(int(row_id)) for row_id in row_ids)
+    where = f"_rowid IN ({listed})" if listed else "false"
+    return table.to_table(filter=where, columns=columns, with_row_id=True)
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

@@ -7,13 +7,14 @@ compares is repeated as float. Start reading at `SCHEMAS`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+import numpy as np
 import pyarrow as pa
 
 from malan.core import Asset, Clip, Finding, Span, Track
@@ -30,6 +31,8 @@ _SPAN = [
     ("timebase_num", pa.int64()),
     ("timebase_den", pa.int64()),
 ]
+
+SPAN_COLUMNS = [name for name, _ in _SPAN]
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     "assets": pa.schema(
@@ -127,17 +130,25 @@ INDEXES: Mapping[str, Mapping[str, str]] = {
     "findings": {"clip_id": "BTREE", "asset_id": "BTREE"},
     "thumbnails": {"clip_id": "BTREE", "asset_id": "BTREE"},
     "extras": {"asset_id": "BTREE"},
-    "embeddings": {"clip_id": "BTREE", "asset_id": "BTREE"},
 }
 
 
-def embeddings_schema(size: int) -> pa.Schema:
-    """Descriptors of `size` numbers each; the first one ever written decides."""
-    return pa.schema([("clip_id", pa.string()), ("asset_id", pa.string()), ("vector", pa.list_(pa.float32(), size))])
+def vector_field(size: int) -> pa.Field:
+    """The column of descriptors of `size` numbers each; the clips table has it from the first descriptor on."""
+    return pa.field("vector", pa.list_(pa.float32(), size))
 
 
 def table_of(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=SCHEMAS[name])
+
+
+def clips_table(rows: Sequence[ClipRow], vectors: Mapping[str, np.ndarray], vector_size: int) -> pa.Table:
+    """Search rows, with the descriptor of each clip that has one."""
+    table = table_of("clips", map(clip_to_arrow, rows))
+    if not vector_size:
+        return table
+    given = [None if row.id not in vectors else np.asarray(vectors[row.id], np.float32).tolist() for row in rows]
+    return table.append_column(vector_field(vector_size), pa.array(given, vector_field(vector_size).type))
 
 
 # Assets ---------------------------------------------------------------------------------------------------------------
@@ -280,7 +291,7 @@ def clip_to_arrow(row: ClipRow) -> dict[str, Any]:
 
 def clip_from_arrow(row: Mapping[str, Any], group_id: str | None = None) -> ClipRow:
     return ClipRow(
-        _span_from_arrow(row),
+        span_from_arrow(row),
         row["owner_id"],
         row["terms_id"],
         row["title"],
@@ -311,7 +322,7 @@ def finding_to_arrow(finding: Finding) -> dict[str, Any]:
 
 def finding_from_arrow(row: Mapping[str, Any]) -> Finding:
     return Finding(
-        _span_from_arrow(row),
+        span_from_arrow(row),
         row["kind"],
         row["producer"],
         row["version"],
@@ -334,7 +345,7 @@ def _span_to_arrow(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _span_from_arrow(row: Mapping[str, Any]) -> Clip:
+def span_from_arrow(row: Mapping[str, Any]) -> Clip:
     timebase = Fraction(row["timebase_num"], row["timebase_den"])
     return Clip(row["asset_id"], row["track"], Span(row["start_ticks"], row["end_ticks"], timebase))
 

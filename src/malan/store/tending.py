@@ -14,6 +14,8 @@ from typing import Any
 from malan.store.tables import INDEXES
 
 _MOST_FRAGMENTS = 24
+_MANY_VECTORS = 200_000  # comparing all of them takes a few hundredths of a second
+_VECTOR_INDEX = "vector_idx"
 _KEEP_OLD = timedelta(minutes=30)  # a reader may still be looking at an old version
 
 # Words were split by `words.py`; Lance only splits at spaces and reduces English words to their stem.
@@ -46,9 +48,20 @@ def tend(table: Any) -> None:
     """Compact a table, index all of its rows and remove versions nobody reads any more."""
     table.optimize.compact_files()
     table.optimize.optimize_indices()
+    _index_vectors(table)
     forgotten = _left_long_ago(table)
     if forgotten:
         table.cleanup_old_versions(versions=forgotten)
+
+
+def _index_vectors(table: Any) -> None:
+    """Partition the descriptors once there are so many that comparing all of them is felt."""
+    if "vector" not in table.schema.names or any(index.name == _VECTOR_INDEX for index in table.describe_indices()):
+        return
+    rows = table.count_rows("vector IS NOT NULL")
+    if rows >= _MANY_VECTORS:
+        partitions = round(rows**0.5)
+        table.create_index("vector", "IVF_FLAT", name=_VECTOR_INDEX, metric="cosine", num_partitions=partitions)
 
 
 def _left_long_ago(table: Any) -> list[int]:
