@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -118,7 +118,7 @@ class WorkerPool:
         *,
         ordered: bool = False,
         on_progress: Callable[[Any, Any], None] | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """The outcome of each task, as they end or, with `ordered`, in the order of the source.
 
         The source is read in the caller's thread and only a few tasks ahead. Leaving the iteration early ends what is

@@ -1,0 +1,113 @@
+"""`malan job …`: what runs, what failed and why; stop it, go on with it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+    speak,
+)
+
+if TYPE_CHECKING:
+    from malan.services.jobs import JobRow, JobView
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.job"))
+
+IdArgument = Annotated[str, typer.Argument(help=speak("job.cli.id"))]
+
+
+@app.command("list", help=speak("job.cli.list"))
+def list_(
+    limit: Annotated[int, typer.Option("--limit", min=1, help=speak("job.cli.limit"))] = 20,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.jobs import describe_job, list_jobs
+
+    jobs = list_jobs(open_workspace(workspace), limit=limit)
+    if as_json:
+        print_json({"jobs": [describe_job(job) for job in jobs]})
+        return
+    columns = [speak(f"job.cli.column.{name}") for name in ("id", "kind", "state", "done", "failed", "started")]
+    print_table(columns, [_line(job) for job in jobs])
+
+
+@app.command(help=speak("job.cli.show"))
+def show(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.jobs import show_job
+
+    view = show_job(open_workspace(workspace), job_id)
+    print_json(_view_json(view)) if as_json else _print_view(view)
+
+
+@app.command(help=speak("job.cli.watch"))
+def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.jobs import show_job, watch_job
+
+    ws = open_workspace(workspace)
+    with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
+        for job in watch_job(ws, job_id):
+            step(job.done + job.failed, job.total, job.current)
+    view = show_job(ws, job_id)
+    print_json(_view_json(view)) if as_json else _print_view(view)
+
+
+@app.command(help=speak("job.cli.cancel"))
+def cancel(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.jobs import cancel_job, describe_job
+
+    job = cancel_job(open_workspace(workspace), job_id)
+    if as_json:
+        print_json(describe_job(job))
+        return
+    print_line(speak("job.cli.cancelling" if job.is_cancelling else "job.cli.cancelled", id=job.id[:12]))
+
+
+@app.command(help=speak("job.cli.retry"))
+def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.jobs import retry_job, show_job
+
+    ws = open_workspace(workspace)
+    with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
+        retry_job(ws, job_id, step)
+    view = show_job(ws, job_id)
+    print_json(_view_json(view)) if as_json else _print_view(view)
+
+
+def _view_json(view: JobView) -> dict[str, Any]:
+    from malan.services.jobs import describe_item, describe_job
+
+    return {**describe_job(view.job), "failures": [describe_item(item) for item in view.failures]}
+
+
+def _print_view(view: JobView) -> None:
+    from malan.services.jobs import describe_item, describe_job
+
+    job = describe_job(view.job)
+    state = speak(f"job.state.{job['state']}")
+    print_line(speak("job.cli.line", **{**job, "id": view.job.id[:12], "state": state, "kind": _kind(view.job)}))
+    if job["error"]:
+        print_line(f"  ✗ {job['error']['message']} {job['error']['hint']}".rstrip())
+    for item in map(describe_item, view.failures):
+        error = item["error"]
+        print_line(f"  ✗ {item['key']}: {error['message']} {error['hint']}".rstrip() if error else item["key"])
+
+
+def _line(job: JobRow) -> list[str]:
+    state = speak(f"job.state.{'stopped' if job.is_stopped else job.state}")
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_s or job.created_s))
+    return [job.id[:12], _kind(job), state, f"{job.done}/{job.total}", str(job.failed), started]
+
+
+def _kind(job: JobRow) -> str:
+    return speak(f"job.kind.{job.kind}")

@@ -1,0 +1,112 @@
+"""The jobs of a workspace as people see them: what runs, what failed and why, stop it, go on with it.
+
+Start reading at `list_jobs`; `retry_job` goes on with work that was stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import MalanError, Rejected
+from malan.runtime.jobs import FAILED, ItemRow, JobRow
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+Progress = Callable[[int, int, str], None]
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with the first of its failed items."""
+
+    job: JobRow
+    failures: tuple[ItemRow, ...]
+
+
+def list_jobs(ws: Workspace, *, state: str | None = None, limit: int = 50, offset: int = 0) -> Sequence[JobRow]:
+    """Jobs, the latest first."""
+    return ws.jobs.list(state=state, limit=limit, offset=offset)
+
+
+def show_job(ws: Workspace, job_id: str, *, limit: int = 100) -> JobView:
+    """One job by its id or a unique beginning of it, with what failed and why."""
+    job = ws.jobs.get(job_id)
+    return JobView(job, tuple(ws.jobs.items(job.id, state=FAILED, limit=limit)))
+
+
+def watch_job(ws: Workspace, job_id: str) -> Iterator[JobRow]:
+    """The job as it stands, again and again, until it has ended or its process is gone."""
+    while True:
+        job = ws.jobs.get(job_id)
+        yield job
+        if not job.is_alive:
+            return
+        time.sleep(_LOOK_S)
+
+
+def cancel_job(ws: Workspace, job_id: str) -> JobRow:
+    """Ask a job to stop; what it has done stays."""
+    return ws.jobs.cancel(job_id)
+
+
+def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None) -> Any:
+    """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service."""
+    from malan.services.assets import KIND as ADD
+    from malan.services.assets import resume_add
+    from malan.services.scan import KIND as SCAN
+    from malan.services.scan import resume_scan
+
+    job = ws.jobs.get(job_id)
+    resume = {ADD: resume_add, SCAN: resume_scan}.get(job.kind)
+    if resume is None:
+        raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
+    if not job.can_go_on:
+        ws.jobs.retry(job.id)
+    return resume(ws, job.id, progress)
+
+
+def describe_job(job: JobRow) -> dict[str, Any]:
+    """A job as one JSON object; the same on the command line and in the console."""
+    error = MalanError(job.code, **job.values) if job.code else None
+    remaining_s = job.remaining_s(time.time())
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": "stopped" if job.is_stopped else job.state,
+        "is_alive": job.is_alive,
+        "is_cancelling": job.is_cancelling,
+        "spec": dict(job.spec),
+        "total": job.total,
+        "done": job.done,
+        "failed": job.failed,
+        "current": job.current,
+        "created_s": job.created_s,
+        "started_s": job.started_s,
+        "ended_s": job.ended_s,
+        "remaining_s": None if remaining_s is None else round(remaining_s, 1),
+        "host": job.host,
+        "pid": job.pid,
+        "error": None if error is None else describe_error(error),
+    }
+
+
+def describe_item(item: ItemRow) -> dict[str, Any]:
+    """An item of a job as one JSON object."""
+    error = MalanError(item.code, **item.values) if item.code else None
+    return {
+        "key": item.key,
+        "state": item.state,
+        "attempts": item.attempts,
+        "updated_s": item.updated_s,
+        "error": None if error is None else describe_error(error),
+    }
+
+
+def describe_error(error: MalanError) -> dict[str, str]:
+    """Code, sentence and hint in the language of the session."""
+    return {"code": error.code, "message": error.message(), "hint": error.hint()}
