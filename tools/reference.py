@@ -1,4 +1,4 @@
-"""Write docs/reference/*.md from the code: commands, settings, messages, kinds. Run by `make reference`; a test compares.
+"""Write docs/reference/*.md from the code: commands, settings, messages, kinds. `make reference`; a test compares.
 
 What is written here cannot fall behind: commands come from the command tree, errors and hints from the catalogue.
 """
