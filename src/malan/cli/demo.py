@@ -33,10 +33,7 @@ def demo(
 ) -> None:
     began = time.monotonic()
     ws = open_workspace(workspace, create=True)
-    if footage is None:
-        files = _drawn(ws)
-    else:
-        files = {owner or speak("cli.demo.owner"): [footage.expanduser()]}
+    files = _drawn(ws) if footage is None else {owner or speak("cli.demo.owner"): [footage.expanduser()]}
     _add(ws, files)
     _scan(ws)
     if footage is None:
