@@ -1,0 +1,363 @@
+"""Find clips that show the same footage: encoded again, cropped, scaled, mirrored, trimmed, with a logo on top.
+
+    thumbs ─ signs of 64 low frequencies ─ buckets ─▶ candidate frames ─ pictures compared ─▶ true pairs
+           ─ one offset per pair of assets ─▶ alignments ─ clips that overlap ─▶ groups
+
+Every frame of a print is also tried mirrored and with its borders cut off, so either copy may be the cropped one. A
+pair of assets counts only if several frames agree on one offset in time. Start at `find_duplicates`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 16  # of a thumb
+DISTANCE = 16  # of 64 signs that may differ in a candidate
+ALIKE = 0.86  # least correlation of two thumbs, their worst sixth left out
+SAME_TIME_S = 1.25  # how far two sightings of one offset may lie apart
+CROPS = ((1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (1.0, 0.86), (0.86, 1.0))  # width, height kept, about the middle
+
+_BANDS, _BAND_BITS = 4, 16
+_CROWD = 48  # a bucket with more frames says nothing: skies, title cards
+_PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
+_BLOCK = 400_000  # candidate pairs compared at once
+_HEAD = struct.Struct("<2sHdd")  # mark, frames, start and end in seconds
+_MARK = b"F1"
+
+_F32 = NDArray[np.float32]
+_I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClipPrint:
+    """What stands for a clip: some frames, tiny, without bars, stretched to a square; and when each is shown."""
+
+    clip_id: str
+    asset_id: str
+    start_s: float
+    end_s: float
+    times_s: NDArray[np.float64]
+    thumbs_THW: NDArray[np.uint8]
+
+    def to_bytes(self) -> bytes:
+        """To keep beside the clip; its ids are not in it."""
+        offsets_ms = np.round((self.times_s - self.start_s) * 1000).astype("<i4")
+        head = _HEAD.pack(_MARK, len(self.times_s), self.start_s, self.end_s)
+        return head + offsets_ms.tobytes() + self.thumbs_THW.tobytes()
+
+    @classmethod
+    def from_bytes(cls, clip_id: str, asset_id: str, data: bytes) -> ClipPrint:
+        """Read what `to_bytes` wrote; what is not that is a ValueError."""
+        mark, count, start_s, end_s = _HEAD.unpack_from(data)
+        if mark != _MARK or len(data) != _HEAD.size + count * (4 + SIDE * SIDE):
+            raise ValueError("not a fingerprint of this version")
+        offsets_ms = np.frombuffer(data, "<i4", count, _HEAD.size)
+        thumbs = np.frombuffer(data, np.uint8, count * SIDE * SIDE, _HEAD.size + 4 * count)
+        return cls(clip_id, asset_id, start_s, end_s, start_s + offsets_ms / 1000, thumbs.reshape(count, SIDE, SIDE))
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Two assets that share footage: what `one` shows at time t, `other` shows at t + `offset_s`."""
+
+    one: str
+    other: str
+    offset_s: float
+    is_mirrored: bool
+    frames: int  # that agree
+    first_s: float  # in `one`
+    last_s: float
+    likeness: float  # median correlation of the frames
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of two or more clips of the same footage, and the pairs of assets behind them."""
+
+    groups: tuple[tuple[str, ...], ...]
+    alignments: tuple[Alignment, ...]
+
+
+def thumb_of(luma_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture without its bars as a square of 16 × 16 mean values."""
+    return np.round(_area_weights(luma_HW.shape[0]) @ luma_HW @ _area_weights(luma_HW.shape[1]).T).astype(np.uint8)
+
+
+def find_duplicates(prints: Sequence[ClipPrint]) -> Duplicates:
+    """Which of these clips show the same footage. Order of the result depends on ids alone.
+
+    Cost: a sort of all frames and the comparison of those that share a bucket; 100,000 clips take seconds.
+    """
+    frames = _Frames.of(sorted(prints, key=lambda p: (p.asset_id, p.start_s, p.clip_id)))
+    if len(frames.clip) < 2:
+        return Duplicates((), ())
+    pairs = _true_pairs(frames)
+    alignments, clip_pairs = [], []
+    for alignment, shared in _aligned(frames, pairs):
+        alignments.append(alignment)
+        clip_pairs += shared
+    return Duplicates(_groups(frames, clip_pairs), tuple(alignments))
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """All frames that say something, flat."""
+
+    prints: Sequence[ClipPrint]
+    asset_ids: Sequence[str]
+    clip: _I64  # place in `prints`
+    asset: _I64
+    time_s: NDArray[np.float64]
+    thumbs: _F32  # (N, 16, 16)
+
+    @classmethod
+    def of(cls, prints: Sequence[ClipPrint]) -> _Frames:
+        counts = [len(p.times_s) for p in prints]
+        asset_ids = sorted({p.asset_id for p in prints})
+        place = {asset_id: i for i, asset_id in enumerate(asset_ids)}
+        clip = np.repeat(np.arange(len(prints)), counts)
+        asset = np.repeat(np.array([place[p.asset_id] for p in prints], np.int64), counts)
+        times = np.concatenate([p.times_s for p in prints]) if prints else np.zeros(0)
+        thumbs = np.concatenate([p.thumbs_THW for p in prints]) if prints else np.zeros((0, SIDE, SIDE), np.uint8)
+        keep = thumbs.reshape(len(thumbs), -1).std(axis=1) >= _PLAIN
+        return cls(prints, asset_ids, clip[keep], asset[keep], times[keep], thumbs[keep].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Frames `a` and `b` show the same; `a` lies before `b` in the order of frames."""
+
+    a: _I64
+    b: _I64
+    is_mirrored: NDArray[np.bool_]
+    likeness: _F32
+
+
+def _true_pairs(frames: _Frames) -> _Pairs:
+    """Pairs of frames whose signs nearly agree and whose pictures do."""
+    base = _signs(frames.thumbs)
+    buckets = [_Buckets.of(_band(base, number)) for number in range(_BANDS)]
+    found = []
+    for crop in CROPS:
+        cut = _cropped(frames.thumbs, crop)
+        for is_mirrored in (False, True):
+            asked = cut[:, :, ::-1] if is_mirrored else cut
+            for a, b in _candidates(asked, base, buckets, frames.clip):
+                likeness = _likeness(asked[a], frames.thumbs[b])
+                good = likeness >= ALIKE
+                found.append((a[good], b[good], np.full(int(good.sum()), is_mirrored), likeness[good]))
+    a, b, mirrored, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    return _best(np.minimum(a, b), np.maximum(a, b), mirrored, likeness)
+
+
+def _best(a: _I64, b: _I64, mirrored: NDArray[np.bool_], likeness: _F32) -> _Pairs:
+    """Each pair once per side, with its best likeness."""
+    order = np.lexsort((-likeness, mirrored, b, a))
+    a, b, mirrored, likeness = a[order], b[order], mirrored[order], likeness[order]
+    first = np.ones(len(a), bool)
+    first[1:] = (np.diff(a) != 0) | (np.diff(b) != 0) | (mirrored[1:] != mirrored[:-1])
+    return _Pairs(a[first], b[first], mirrored[first], likeness[first])
+
+
+def _candidates(
+    asked: _F32, base: NDArray[np.uint64], buckets: Sequence[_Buckets], clip: _I64
+) -> Iterator[tuple[_I64, _I64]]:
+    """Frames asked for and frames known that share a bucket and differ in few signs."""
+    signs = _signs(asked)
+    parts = [_within(bucket, _band(signs, number)) for number, bucket in enumerate(buckets)]
+    a, b = (np.concatenate(column) for column in zip(*parts, strict=True))
+    for start in range(0, len(a), _BLOCK):
+        left, right = a[start : start + _BLOCK], b[start : start + _BLOCK]
+        near = (np.bitwise_count(signs[left] ^ base[right]) <= DISTANCE) & (clip[left] != clip[right])
+        pairs = np.unique(np.stack([left[near], right[near]], 1), axis=0)
+        yield pairs[:, 0], pairs[:, 1]
+
+
+@dataclass(frozen=True)
+class _Buckets:
+    """Frames sorted by 16 of their signs."""
+
+    order: _I64
+    keys: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, keys: NDArray[np.uint64]) -> _Buckets:
+        order = np.argsort(keys, kind="stable")
+        return cls(order, keys[order])
+
+
+def _within(bucket: _Buckets, keys: NDArray[np.uint64]) -> tuple[_I64, _I64]:
+    """Every asked frame with every frame of its bucket; crowded buckets are passed over."""
+    first = np.searchsorted(bucket.keys, keys, side="left")
+    count = np.searchsorted(bucket.keys, keys, side="right") - first
+    count = np.where(count > _CROWD, 0, count)
+    a = np.repeat(np.arange(len(keys)), count)
+    within = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
+    return a, bucket.order[np.repeat(first, count) + within]
+
+
+def _band(signs: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
+    return (signs >> np.uint64(number * _BAND_BITS)) & np.uint64(0xFFFF)
+
+
+def _aligned(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
+    """Pairs of assets whose frames agree on an offset, and the clips that overlap under it."""
+    one, other = frames.asset[pairs.a], frames.asset[pairs.b]
+    key = (one * len(frames.asset_ids) + other) * 2 + pairs.is_mirrored
+    order = np.argsort(key, kind="stable")
+    edges = np.flatnonzero(np.diff(key[order])) + 1
+    for part in np.split(order, edges):
+        if not len(part) or (one[part[0]] == other[part[0]] and pairs.is_mirrored[part[0]]):
+            continue
+        if one[part[0]] == other[part[0]]:
+            yield from _repeats(frames, pairs, part)
+        else:
+            yield from _offsets(frames, pairs, part)
+
+
+def _offsets(frames: _Frames, pairs: _Pairs, part: _I64) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
+    """One alignment for each offset that enough frames of two assets agree on, the best first."""
+    while len(part):
+        shift = frames.time_s[pairs.b[part]] - frames.time_s[pairs.a[part]]
+        centre = _densest(shift, pairs.likeness[part])
+        agree = np.abs(shift - centre) <= SAME_TIME_S
+        chosen = part[agree]
+        if not _is_enough(frames, pairs, chosen):
+            return
+        shared = sorted({(int(frames.clip[pairs.a[i]]), int(frames.clip[pairs.b[i]])) for i in chosen})
+        yield _alignment(frames, pairs, chosen), shared
+        part = part[~agree & ~np.isin(pairs.a[part], pairs.a[chosen])]
+
+
+def _is_enough(frames: _Frames, pairs: _Pairs, chosen: _I64) -> bool:
+    """Three frames of either side at different times; two of a short clip if alike; one of a still picture."""
+    counts = [len(np.unique(np.round(frames.time_s[side[chosen]], 1))) for side in (pairs.a, pairs.b)]
+    likeness = float(np.median(pairs.likeness[chosen]))
+    have = [int(np.sum(frames.asset == frames.asset[side[chosen[0]]])) for side in (pairs.a, pairs.b)]
+    needed = min(3, *have)
+    return min(counts) >= needed and likeness >= {1: 0.97, 2: 0.93}.get(needed, 0.9)
+
+
+def _repeats(frames: _Frames, pairs: _Pairs, part: _I64) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
+    """Footage used twice in one film: clips of which at least two frames, or the only one, look the same."""
+    clips: dict[tuple[int, int], list[int]] = {}
+    for i in part:
+        clips.setdefault((int(frames.clip[pairs.a[i]]), int(frames.clip[pairs.b[i]])), []).append(int(i))
+    for pair, members in sorted(clips.items()):
+        chosen = np.array([i for i in members if pairs.likeness[i] >= 0.97])
+        least = min(2, *(int(np.sum(frames.clip == clip)) for clip in pair))
+        if len(chosen) and len(np.unique(pairs.a[chosen])) >= least and len(np.unique(pairs.b[chosen])) >= least:
+            yield _alignment(frames, pairs, chosen), [pair]
+
+
+def _alignment(frames: _Frames, pairs: _Pairs, chosen: _I64) -> Alignment:
+    times, others = frames.time_s[pairs.a[chosen]], frames.time_s[pairs.b[chosen]]
+    return Alignment(
+        frames.asset_ids[int(frames.asset[pairs.a[chosen[0]]])],
+        frames.asset_ids[int(frames.asset[pairs.b[chosen[0]]])],
+        round(float(np.median(others - times)), 3),
+        bool(pairs.is_mirrored[chosen[0]]),
+        len(np.unique(pairs.a[chosen])),
+        float(times.min()),
+        float(times.max()),
+        round(float(np.median(pairs.likeness[chosen])), 4),
+    )
+
+
+def _densest(shift: NDArray[np.float64], weight: _F32) -> float:
+    """The offset that most sightings lie near to."""
+    order = np.argsort(shift)
+    ordered, summed = shift[order], np.concatenate([[0.0], np.cumsum(weight[order])])
+    first, end = (
+        np.searchsorted(ordered, ordered + d, side=s) for d, s in ((-SAME_TIME_S, "left"), (SAME_TIME_S, "right"))
+    )  # type: ignore[call-overload]
+    return float(ordered[int(np.argmax(summed[end] - summed[first]))])
+
+
+def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
+    """Clips joined by pairs; a clip joins only the clip of another asset that it shares most time with."""
+    parent = list(range(len(frames.prints)))
+
+    def root(clip: int) -> int:
+        while parent[clip] != clip:
+            parent[clip] = parent[parent[clip]]
+            clip = parent[clip]
+        return clip
+
+    for a, b in clip_pairs:
+        parent[max(root(a), root(b))] = min(root(a), root(b))
+    members: dict[int, list[str]] = {}
+    for clip, made in enumerate(frames.prints):
+        members.setdefault(root(clip), []).append(made.clip_id)
+    return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
+
+
+def _signs(thumbs: _F32) -> NDArray[np.uint64]:
+    """The signs of 64 low frequencies of each thumb as one integer; neighbouring bits lie far apart in frequency."""
+    spectrum = np.einsum("kh,nhw,lw->nkl", _COSINES, thumbs, _COSINES, optimize=True)
+    bits = spectrum[:, _ROWS, _COLUMNS] > 0
+    powers = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
+    return np.asarray((bits * powers).sum(axis=1, dtype=np.uint64))
+
+
+def _cropped(thumbs: _F32, crop: tuple[float, float]) -> _F32:
+    """The middle part of each thumb, stretched to a thumb again."""
+    if crop == (1.0, 1.0):
+        return thumbs
+    across, down = (_stretch(kept) for kept in crop)
+    return np.einsum("kh,nhw,lw->nkl", down, thumbs, across, optimize=True).astype(np.float32)
+
+
+def _stretch(kept: float) -> _F32:
+    """Weights (bilinear) that take 16 values from the middle `kept` of 16."""
+    at = (np.arange(SIDE) + 0.5) / SIDE * kept * SIDE + (1 - kept) / 2 * SIDE - 0.5
+    at = np.clip(at, 0, SIDE - 1)
+    low = np.minimum(at.astype(int), SIDE - 2)
+    weights = np.zeros((SIDE, SIDE), np.float32)
+    weights[np.arange(SIDE), low] = 1 - (at - low)
+    weights[np.arange(SIDE), low + 1] += at - low
+    return weights
+
+
+def _likeness(a: _F32, b: _F32) -> _F32:
+    """Correlation of pictures (N, 16, 16) without the sixth of pixels that differ most: a logo, a subtitle."""
+    flat = [part.reshape(len(part), -1) for part in (a, b)]
+    normal = [(x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-3) for x in flat]
+    differ = np.abs(normal[0] - normal[1])
+    keep = flat[0].shape[1] * 5 // 6
+    chosen = np.argpartition(differ, keep, axis=1)[:, :keep] if len(differ) else np.zeros((0, keep), int)
+    x, y = (np.take_along_axis(part, chosen, axis=1) for part in flat)
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1)) + 1e-3
+    return np.asarray((x * y).sum(axis=1) / scale, np.float32)
+
+
+def _area_weights(length: int) -> _F32:
+    """Weights (16, length) that average `length` values into 16 equal stretches."""
+    edges = np.linspace(0, length, SIDE + 1)
+    cells = np.arange(length)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    weights = np.clip(overlap, 0, None)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _cosines() -> _F32:
+    place = (np.arange(SIDE) + 0.5) * np.pi / SIDE
+    return np.cos(np.outer(np.arange(9), place)).astype(np.float32)
+
+
+def _frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The 64 lowest frequencies but the mean, dealt out so that each band of 16 signs has low and high ones."""
+    pairs = sorted(((k, m) for k in range(9) for m in range(9) if k + m), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
+    dealt = [pairs[i + 4 * j] for i in range(4) for j in range(16)]
+    rows, columns = zip(*dealt, strict=True)
+    return np.array(rows), np.array(columns)
+
+
+_COSINES = _cosines()
+_ROWS, _COLUMNS = _frequencies()

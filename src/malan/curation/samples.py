@@ -1,0 +1,402 @@
+"""Small copies of decoded frames, taken while somebody else decodes them, and kept within a fixed amount of memory.
+
+A `Sample` is one frame scaled to 320 pixels on its long side, upright, with what only the full size tells (sharpness,
+lit rows and columns) measured at once. A `Burst` is a few frames in quick succession, smaller and grey, for motion.
+A frame is copied when it is far in time from all others or looks different from its neighbours, so a short shot gets its
+own sample although nobody knows the shots yet. Start at `Sampler.observe`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from malan.core import Track
+from malan.media.index import PacketIndex
+from malan.media.picture import matrix
+
+LONG_SIDE_PX = 320  # of a sample
+BURST_SIDE_PX = 160
+BURST_STEP_S = 0.08  # between frames of a burst: far enough to see a slow pan, near enough to follow a fast one
+BURST_FRAMES = 4
+KEPT_SAMPLES = 3600  # 86 kB each at 16:9
+SPACING_S = 1.0  # between samples of unchanging pictures in a short file
+BURST_SPACING_S = 2.0
+NEAR_S = 0.2  # a changed picture is still not sampled again within this time
+CHANGED = 14.0  # mean difference of luma, of 255, from which a picture counts as another one
+_SIGNATURE = (14, 24)  # rows, columns
+_TILE = 64  # side of the full-size patches in which sharpness is measured
+_DARK = 34  # luma code (8 bit, studio range) below which a pixel counts as unlit
+
+_U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame, small. Luma and chroma are full-range BT.601, upright, square pixels."""
+
+    number: int
+    time_s: float
+    luma_HW: _U8
+    u_HW: _U8  # half the size of luma, rounded up
+    v_HW: _U8
+    blur: float  # 0 sharp to 1 blurred, at full size; nan where the picture has no structure
+    lit_rows: NDArray[np.float32]  # share of lit pixels in each row of the full-size upright picture
+    lit_columns: NDArray[np.float32]
+    is_damaged: bool = False
+
+    @property
+    def rgb_HWC(self) -> _U8:
+        """The sample as uint8 RGB."""
+        return yuv_to_rgb(self.luma_HW, self.u_HW, self.v_HW)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Grey frames in quick succession (T, H, W), uint8, upright, and when each was shown."""
+
+    first: int
+    end: int  # frame after the last
+    times_s: tuple[float, ...]
+    luma_THW: _U8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a stored picture becomes an upright one with square pixels."""
+
+    sample_size: tuple[int, int]  # width, height as stored, before turning
+    burst_size: tuple[int, int]
+    quarter_turns: int  # counter-clockwise, as np.rot90 counts
+
+    @classmethod
+    def of(cls, track: Track) -> Shape:
+        width = max(1.0, (track.width_px or 16) * float(track.sample_aspect or 1))
+        height = float(max(1, track.height_px or 16))
+        turns = -((track.rotation_deg or 0) // 90) % 4
+        return cls(_fit(width, height, LONG_SIDE_PX), _fit(width, height, BURST_SIDE_PX), turns)
+
+
+def _fit(width: float, height: float, side_px: int) -> tuple[int, int]:
+    """Even sides, the long one `side_px` or less, none below 16."""
+    scale = min(1.0, side_px / max(width, height))
+    even = [max(16, 2 * round(length * scale / 2)) for length in (width, height)]
+    return even[0], even[1]
+
+
+@dataclass
+class _OpenBurst:
+    numbers: list[int]
+    times_s: list[float]
+    frames: list[_U8]
+
+
+class Sampler:
+    """Copies frames it is shown, in any order, into samples and bursts; call `observe` for every decoded frame.
+
+    Keeps at most `kept` samples: when there are more, every second one is dropped and the spacing doubles.
+
+    Args:
+        index: Packet index of the track, for the time of a frame.
+        track: How the picture is stored.
+        bursts: Whether anybody reads motion.
+        kept: Most samples to hold.
+    """
+
+    def __init__(self, index: PacketIndex, track: Track, *, bursts: bool = True, kept: int = KEPT_SAMPLES) -> None:
+        self._index, self._shape, self._kept = index, Shape.of(track), kept
+        self._scaler = Scaler(self._shape)
+        duration_s = float(index.span(0, index.frame_count).duration) if index.frame_count else 0.0
+        self._spacing_s = max(SPACING_S, duration_s * 2 / kept)
+        self._burst_spacing_s = max(BURST_SPACING_S, 2 * self._spacing_s) if bursts else float("inf")
+        self._wants_bursts = bursts
+        self._numbers: list[int] = []
+        self._samples: dict[int, Sample] = {}
+        self._signatures: dict[int, NDArray[np.int16]] = {}
+        self._bursts: dict[int, Burst] = {}
+        self._burst_numbers: list[int] = []
+        self._open: _OpenBurst | None = None
+        self.observed = 0
+        self.damaged: list[int] = []
+
+    def observe(self, frame: av.VideoFrame, number: int, is_key: bool = False) -> None:
+        """Look at a decoded frame; most are passed over at the cost of a glance."""
+        self.observed += 1
+        if frame.is_corrupt:
+            self.damaged.append(number)
+        signature = glance(frame)
+        self._continue_burst(frame, number)
+        if self._is_wanted(number, signature):
+            self.take(frame, number, signature)
+        elif is_key and self._open is None and self._burst_is_due(number):
+            self.begin_burst(frame, number)
+
+    def take(self, frame: av.VideoFrame, number: int, signature: NDArray[np.int16] | None = None) -> None:
+        """Keep a sample of this frame whatever its neighbours look like; begins a burst where one is due."""
+        if number in self._samples:
+            return
+        insort(self._numbers, number)
+        self._samples[number] = self._scaler.sample(frame, number, self._seconds(number))
+        self._signatures[number] = glance(frame) if signature is None else signature
+        if self._open is None and self._burst_is_due(number):
+            self.begin_burst(frame, number)
+        if len(self._numbers) > self._kept:
+            self._thin()
+
+    def samples(self, first: int, end: int) -> list[Sample]:
+        """Samples of the frames `first` to `end` (excluded), in order."""
+        start, stop = bisect_left(self._numbers, first), bisect_left(self._numbers, end)
+        return [self._samples[number] for number in self._numbers[start:stop]]
+
+    def bursts(self, first: int, end: int) -> list[Burst]:
+        """Bursts that lie wholly within the frames `first` to `end`; one that crosses the end is cut short."""
+        self._close_burst()
+        start, stop = bisect_left(self._burst_numbers, first), bisect_left(self._burst_numbers, end)
+        found = [_cut_short(self._bursts[number], self._index, end) for number in self._burst_numbers[start:stop]]
+        return [burst for burst in found if len(burst.times_s) > 1]
+
+    def forget(self, end: int) -> None:
+        """Drop what was kept of the frames before `end`."""
+        for number in self._numbers[: (stop := bisect_left(self._numbers, end))]:
+            del self._samples[number], self._signatures[number]
+        del self._numbers[:stop]
+        for number in self._burst_numbers[: (stop := bisect_left(self._burst_numbers, end))]:
+            del self._bursts[number]
+        del self._burst_numbers[:stop]
+
+    def _seconds(self, number: int) -> float:
+        return float(int(self._index.frame_pts[number]) * self._index.timebase)
+
+    def _is_wanted(self, number: int, signature: NDArray[np.int16]) -> bool:
+        place = bisect_left(self._numbers, number)
+        near = [n for n in self._numbers[max(0, place - 1) : place + 1] if self._gap_s(n, number) < self._spacing_s]
+        if any(self._gap_s(n, number) < NEAR_S and not self._differs(n, signature) for n in near):
+            return False
+        return all(self._differs(n, signature) for n in near)
+
+    def _gap_s(self, one: int, other: int) -> float:
+        return abs(self._seconds(one) - self._seconds(other))
+
+    def _differs(self, number: int, signature: NDArray[np.int16]) -> bool:
+        return float(np.abs(self._signatures[number] - signature).mean()) > CHANGED
+
+    def _burst_is_due(self, number: int) -> bool:
+        if not self._wants_bursts:
+            return False
+        place = bisect_left(self._burst_numbers, number)
+        near = self._burst_numbers[max(0, place - 1) : place + 1]
+        return all(self._gap_s(n, number) >= self._burst_spacing_s for n in near)
+
+    def begin_burst(self, frame: av.VideoFrame, number: int) -> None:
+        """Follow the picture from this frame on; the frames after it must be observed next."""
+        self._close_burst()
+        self._open = _OpenBurst([number], [self._seconds(number)], [self._scaler.grey(frame)])
+
+    def _continue_burst(self, frame: av.VideoFrame, number: int) -> None:
+        if self._open is None:
+            return
+        since_s = self._seconds(number) - self._open.times_s[-1]
+        if number <= self._open.numbers[-1] or since_s > 4 * BURST_STEP_S:
+            self._close_burst()
+        elif since_s >= BURST_STEP_S * 0.9 or number == self._open.numbers[0] + 1:
+            self._open.numbers.append(number)
+            self._open.times_s.append(self._seconds(number))
+            self._open.frames.append(self._scaler.grey(frame))
+            if len(self._open.frames) == BURST_FRAMES + 1:
+                self._close_burst()
+
+    def _close_burst(self) -> None:
+        """Keep an open burst. The frame right after its first is a stopgap: it goes once later ones have come."""
+        burst, self._open = self._open, None
+        if burst is None or len(burst.frames) < 2:
+            return
+        keep = [0, *range(2, len(burst.frames))] if len(burst.frames) > 2 else [0, 1]
+        first = burst.numbers[0]
+        frames = np.stack([burst.frames[i] for i in keep])
+        self._bursts[first] = Burst(first, burst.numbers[-1] + 1, tuple(burst.times_s[i] for i in keep), frames)
+        insort(self._burst_numbers, first)
+
+    def _thin(self) -> None:
+        """Half the samples, twice the spacing."""
+        for number in self._numbers[1::2]:
+            del self._samples[number], self._signatures[number]
+        del self._numbers[1::2]
+        self._spacing_s *= 2
+
+
+class Scaler:
+    """Makes samples and grey pictures of frames, upright."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._colour, self._grey = VideoReformatter(), VideoReformatter()
+
+    def sample(self, frame: av.VideoFrame, number: int, time_s: float) -> Sample:
+        turns = self._shape.quarter_turns
+        small = self._scaled(self._colour, frame, self._shape.sample_size, "yuv420p")
+        luma, u, v = (np.ascontiguousarray(np.rot90(plane(small, i), turns)) for i in range(3))
+        full = _luma_in_place(frame)
+        full = plane(small, 0) if full is None else full
+        rows, columns = _lit(full, _dark_code(frame, full))
+        return Sample(
+            number,
+            time_s,
+            luma,
+            u,
+            v,
+            _blur(full),
+            *_turned_profile(rows, columns, turns),
+            is_damaged=bool(frame.is_corrupt),
+        )
+
+    def grey(self, frame: av.VideoFrame) -> _U8:
+        small = self._scaled(self._grey, frame, self._shape.burst_size, "gray")
+        return np.ascontiguousarray(np.rot90(plane(small, 0), self._shape.quarter_turns))
+
+    @staticmethod
+    def _scaled(
+        scaler: VideoReformatter, frame: av.VideoFrame, size: tuple[int, int], pixel_format: str
+    ) -> av.VideoFrame:
+        return scaler.reformat(
+            frame,
+            width=size[0],
+            height=size[1],
+            format=pixel_format,
+            src_colorspace=matrix(frame),
+            dst_colorspace=Colorspace.ITU601,
+            interpolation=Interpolation.AREA,
+            src_color_range=_colour_range(frame),
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+
+
+def plane(frame: av.VideoFrame, number: int) -> _U8:
+    """A plane of a frame of one byte a value as an array (H, W); reads in place, copies nothing."""
+    part = frame.planes[number]
+    return np.frombuffer(part, np.uint8).reshape(-1, part.line_size)[: part.height, : part.width]
+
+
+def glance(frame: av.VideoFrame) -> NDArray[np.int16]:
+    """A few hundred pixels of luma, enough to see that a picture became another one."""
+    full = _luma_in_place(frame)
+    if full is None:
+        full = plane(frame.reformat(width=_SIGNATURE[1] * 2, height=_SIGNATURE[0] * 2, format="gray"), 0)
+    rows, columns = (
+        np.linspace(0, length - 1, n).astype(int) for length, n in zip(full.shape, _SIGNATURE, strict=True)
+    )
+    picked = full[rows[:, None], columns]
+    return (picked >> (8 * (picked.itemsize - 1))).astype(np.int16)
+
+
+def yuv_to_rgb(luma_HW: _U8, u_HW: _U8, v_HW: _U8) -> _U8:
+    """Full-range BT.601 planes, chroma at half size, to uint8 RGB (H, W, 3)."""
+    height, width = luma_HW.shape
+    y = luma_HW.astype(np.float32)
+    u, v = (np.repeat(np.repeat(c, 2, 0), 2, 1)[:height, :width].astype(np.float32) - 128 for c in (u_HW, v_HW))
+    rgb = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], axis=-1)
+    return np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
+
+
+def _colour_range(frame: av.VideoFrame) -> ColorRange:
+    """The range of the values of a frame; YUV without a tag is studio range, as players take it."""
+    if frame.format.is_rgb or frame.format.name.startswith(("yuvj", "pal", "mono")) or frame.color_range == 2:
+        return ColorRange.JPEG
+    return ColorRange.MPEG
+
+
+def _luma_in_place(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+    """The full-size luma plane, or None where a frame has none (RGB, palettes, packed formats).
+
+    Values of more than eight bits are shifted up to sixteen so that the high byte is the 8-bit code.
+    """
+    name = frame.format.name
+    if not name.startswith(("yuv", "gray", "nv12", "nv16", "p010")) or name in ("yuyv422", "yuv444p16be"):
+        return None
+    bits = frame.format.components[0].bits
+    if bits == 8:
+        return plane(frame, 0)
+    if not name.endswith("le"):
+        return None
+    part = frame.planes[0]
+    wide = np.frombuffer(part, np.uint16).reshape(-1, part.line_size // 2)[: part.height, : part.width]
+    return wide << (16 - bits) if not name.startswith("p0") else wide
+
+
+def _dark_code(frame: av.VideoFrame, full: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
+    code = _DARK - 16 if _colour_range(frame) == ColorRange.JPEG else _DARK
+    return code << (8 * (full.itemsize - 1))
+
+
+def _lit(full: NDArray[np.uint8] | NDArray[np.uint16], dark: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Share of lit pixels in each row and each column, from about 120 pixels of each."""
+    height, width = full.shape
+    rows = (full[:, :: max(1, width // 120)] > dark).mean(axis=1, dtype=np.float32)
+    columns = (full[:: max(1, height // 120)] > dark).mean(axis=0, dtype=np.float32)
+    return rows, columns
+
+
+def _turned_profile(
+    rows: NDArray[np.float32], columns: NDArray[np.float32], turns: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The profiles of a picture after `turns` quarter turns counter-clockwise."""
+    for _ in range(turns):
+        rows, columns = columns[::-1], rows
+    return rows, columns
+
+
+def _blur(full: NDArray[np.uint8] | NDArray[np.uint16]) -> float:
+    """How much of the fine structure survives another blur (after Crete et al. 2007): 0 sharp, 1 blurred.
+
+    Measured in up to twelve patches at full size, each weighted by its structure; nan without structure.
+    """
+    tiles = _tiles(full)
+    fine = blurred = 0.0
+    for axis in (1, 2):
+        sharp = np.abs(np.diff(tiles, axis=axis))
+        soft = np.abs(np.diff(_box(tiles, axis), axis=axis))
+        sharp = np.take(sharp, range(4, sharp.shape[axis] - 4), axis=axis)
+        fine += float(sharp.sum())
+        blurred += float(np.minimum(sharp, soft).sum())
+    if fine < 0.35 * tiles.size:  # less than a code value of change every few pixels: a flat picture
+        return float("nan")
+    return blurred / fine
+
+
+def _tiles(full: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
+    height, width = full.shape
+    side = min(_TILE, height, width)
+    tops = np.linspace(height * 0.15, height * 0.85 - side, 3).clip(0, height - side).astype(int)
+    lefts = np.linspace(width * 0.1, width * 0.9 - side, 4).clip(0, width - side).astype(int)
+    tiles = np.stack([full[top : top + side, left : left + side] for top in tops for left in lefts])
+    return (tiles >> (8 * (full.itemsize - 1))).astype(np.float32)
+
+
+def _box(tiles: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Mean of nine neighbours along an axis, only where all nine exist."""
+    total = np.cumsum(tiles, axis=axis)
+    ahead, behind = (np.take(total, r, axis=axis) for r in (range(8, tiles.shape[axis]), range(tiles.shape[axis] - 9)))
+    first = np.take(ahead, [0], axis=axis)
+    rest = np.take(ahead, range(1, ahead.shape[axis]), axis=axis) - behind
+    return np.concatenate([first, rest], axis=axis) / 9
+
+
+def _cut_short(burst: Burst, index: PacketIndex, end: int) -> Burst:
+    """The part of a burst before frame `end`."""
+    if burst.end <= end:
+        return burst
+    limit_s = float(int(index.frame_pts[end]) * index.timebase) if end < index.frame_count else float("inf")
+    kept = sum(time_s < limit_s for time_s in burst.times_s)
+    return Burst(burst.first, end, burst.times_s[:kept], burst.luma_THW[:kept])
+
+
+def exact_seconds(index: PacketIndex, number: int) -> Fraction:
+    """Start of a frame in seconds; the end of the last one for the number after it."""
+    ticks = int(index.frame_pts[number]) if number < index.frame_count else index.end_ticks
+    return ticks * index.timebase
