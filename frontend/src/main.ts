@@ -1,0 +1,54 @@
+// What every page of the console loads. Each page then takes only the elements it holds.
+import "./styles/tokens.css";
+import "./styles/shell.css";
+import "./styles/search.css";
+import "./styles/asset.css";
+import "./styles/jobs.css";
+import "./elements/filmstrip";
+import { isTyping } from "./lib/dom";
+import { startSearch } from "./search";
+
+const search = document.querySelector<HTMLFormElement>("form[role=search]");
+if (search) {
+  startSearch(search);
+  void import("htmx.org");
+}
+if (document.querySelector("malan-asset")) void import("./elements/asset");
+if (document.querySelector("malan-jobs")) void import("./elements/jobs");
+else watchRunning();
+
+for (const image of document.querySelectorAll<HTMLImageElement>(".shelf img")) image.addEventListener("error", () => image.remove(), { once: true });
+
+const keys = document.querySelector<HTMLDialogElement>("#keys");
+document.querySelector(".help")?.addEventListener("click", () => keys?.showModal());
+keys?.addEventListener("click", (event) => event.target === keys && keys.close());
+
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") keys?.showModal();
+  if (event.key !== "/") return;
+  event.preventDefault();
+  const box = document.querySelector<HTMLInputElement>("input[type=search]");
+  if (box) box.focus(), box.select();
+  else location.assign("/");
+});
+
+document.addEventListener("malan-running", (event) => showRunning((event as CustomEvent<number>).detail));
+
+function showRunning(running: number): void {
+  const badge = document.querySelector<HTMLElement>(".live-count");
+  if (!badge) return;
+  badge.textContent = String(running);
+  badge.hidden = running === 0;
+}
+
+/** Away from the jobs page the number of running jobs is asked for now and then, and only while the page is seen. */
+function watchRunning(): void {
+  const ask = async (): Promise<void> => {
+    if (document.hidden) return;
+    const reply = await fetch("/jobs/running.json").catch(() => null);
+    if (reply?.ok) showRunning(((await reply.json()) as { running: number }).running);
+  };
+  void ask();
+  setInterval(() => void ask(), 8000);
+}

@@ -1,0 +1,319 @@
+"""Everything known about one asset, for the page that shows it. Reads only. Start reading at `asset`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malan.core import Finding, Span, Terms, Track
+from malan.core.errors import NotFound
+from malan.media.index import PacketIndex
+from malan.rights.decide import USES
+from malan.services.browse import Rights, aspect_of, file_name, first_second, shown
+from malan.services.parties import owner_name, terms_of
+from malan.services.playback import playback_of
+from malan.services.spoken import clock, kind_name, size, summary_of, word
+from malan.services.views import (
+    AssetView,
+    CaptionRow,
+    Fact,
+    FactGroup,
+    FindingGroup,
+    FindingRow,
+    LoudnessView,
+    ShotRow,
+    Sprite,
+    Stretch,
+    TransitionView,
+)
+
+if TYPE_CHECKING:
+    from malan.store.rows import AssetRow, ClipRow
+    from malan.workspace import Workspace
+
+_LISTED_ELSEWHERE = frozenset({"shot.transition", "text.caption", "text.persistent"})
+_MOST_ROWS = 2000  # of one kind; a count says how many there are
+
+
+def asset(ws: Workspace, asset_id: str, lang: str) -> AssetView:
+    """One asset with its shots, captions, curves, findings, tracks and terms.
+
+    Raises:
+        NotFound: There is no such asset.
+    """
+    row = ws.library.asset(asset_id)
+    frames = Frames(_index(ws, row))
+    findings = ws.library.findings(asset_id=row.asset.id)
+    by_kind = _by_kind(findings)
+    return AssetView(
+        id=row.asset.id,
+        file=file_name(row),
+        owner=owner_name(ws, row.asset.owner_id),
+        duration_s=float(row.asset.duration),
+        start_s=frames.first_s if frames.count else first_second(row),
+        frame_count=frames.count,
+        frame_rate=_rate(row.asset.first("video")),
+        frames_url=f"/assets/{row.asset.id}/frames",
+        aspect=aspect_of(row),
+        rights=tuple(Rights(ws, use, lang).badge(row.asset.terms_id) for use in USES),
+        status=row.status,
+        status_label=word(f"web.status.{row.status}", lang),
+        playback=playback_of(ws, row, lang),
+        sprite=_sprite(row),
+        shots=tuple(_shots(ws.library.clips(row.asset.id), by_kind, frames, lang)),
+        captions=tuple(_captions(by_kind, frames)),
+        stretches=tuple(_stretches(by_kind)),
+        loudness=_loudness(by_kind),
+        peaks_url=f"/assets/{row.asset.id}/peaks",
+        findings=tuple(_groups(findings, frames, lang)),
+        facts=tuple(_facts(ws, row, lang)),
+    )
+
+
+def frame_times(ws: Workspace, asset_id: str) -> bytes:
+    """Start of each frame in seconds and the end of the last, as little-endian float64.
+
+    Raises:
+        NotFound: No such asset, or it has no pictures.
+    """
+    return Frames(PacketIndex.from_bytes(ws.library.index(asset_id))).starts_s.astype("<f8").tobytes()
+
+
+def peaks(ws: Workspace, asset_id: str) -> bytes:
+    """The waveform kept by the scan.
+
+    Raises:
+        NotFound: There is none.
+    """
+    extra = ws.library.extras(asset_id).get("audio.peaks")
+    if extra is None:
+        raise NotFound("web.no_picture", id=asset_id[:12])
+    return extra.data
+
+
+class Frames:
+    """Frame numbers of times, by the packet index; without pictures there are none."""
+
+    def __init__(self, index: PacketIndex | None) -> None:
+        self._index = index
+        if index is None or index.frame_count == 0:
+            self.starts_s = np.zeros(0)
+            return
+        ticks = np.append(index.frame_pts, max(index.end_ticks, int(index.frame_pts[-1]) + 1))
+        self.starts_s = ticks * float(index.timebase)
+
+    @property
+    def count(self) -> int:
+        return max(0, len(self.starts_s) - 1)
+
+    @property
+    def first_s(self) -> float:
+        return float(self.starts_s[0])
+
+    def of(self, span: Span) -> tuple[int, int]:
+        """First frame of a span and the frame it ends before. Exact where the span has the timebase of the index."""
+        if self._index is None or not self.count:
+            return 0, 0
+        span = span if span.timebase == self._index.timebase else span.to_timebase(self._index.timebase)
+        first = self._index.frame_at(span.start)
+        end = int(np.searchsorted(self._index.frame_pts, span.end, side="left"))
+        return first, max(end, first + 1)
+
+
+def _index(ws: Workspace, row: AssetRow) -> PacketIndex | None:
+    if not row.asset.first("video"):
+        return None
+    try:
+        return PacketIndex.from_bytes(ws.library.index(row.asset.id))
+    except NotFound:
+        return None
+
+
+def _rate(track: Track | None) -> float | None:
+    return float(track.mean_rate) if track and track.mean_rate else None
+
+
+def _by_kind(findings: Iterable[Finding]) -> Mapping[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.kind, []).append(finding)
+    return found
+
+
+# Lanes
+
+
+def _shots(
+    clips: Sequence[ClipRow], by_kind: Mapping[str, list[Finding]], frames: Frames, lang: str
+) -> Iterator[ShotRow]:
+    transitions = {f.clip.id: f for f in by_kind.get("shot.transition", ())}
+    motions = {f.clip.id: f for f in by_kind.get("motion.class", ())}
+    colours = {f.clip.id: f for f in by_kind.get("colour.dominant", ())}
+    for row in clips:
+        if row.id not in transitions:
+            continue  # a clip somebody marked, not a shot
+        first, end = frames.of(row.span)
+        motion = motions.get(row.id)
+        yield ShotRow(
+            clip_id=row.id,
+            first_frame=first,
+            end_frame=end,
+            start_s=row.span.start_s,
+            end_s=row.span.end_s,
+            transition=_transition(transitions[row.id], first),
+            tags=(summary_of(motion, lang),) if motion else (),
+            colour=_colour(colours.get(row.id)),
+        )
+
+
+def _transition(finding: Finding, first: int) -> TransitionView:
+    value = finding.value
+    return TransitionView(
+        type=str(value.get("type", "cut")),
+        first_frame=int(value.get("first_frame", first)),
+        last_frame=int(value.get("last_frame", first)),
+        confidence=float(finding.confidence if finding.confidence is not None else value.get("confidence", 1.0)),
+    )
+
+
+def _colour(finding: Finding | None) -> str | None:
+    """The first colour of a clip as `#rrggbb`."""
+    listed = (finding.value.get("colours") or ()) if finding else ()
+    for item in listed:
+        found = item.get("hex") if isinstance(item, Mapping) else None
+        if isinstance(found, str) and len(found) == 7 and found.startswith("#"):
+            return found
+    return None
+
+
+def _captions(by_kind: Mapping[str, list[Finding]], frames: Frames) -> Iterator[CaptionRow]:
+    for kind in ("text.caption", "text.persistent"):
+        for finding in by_kind.get(kind, ()):
+            first, end = frames.of(finding.clip.span)
+            span = finding.clip.span
+            text = shown(" ".join(str(finding.value.get("text", "")).split()))
+            yield CaptionRow(
+                text, first, end, span.start_s, span.end_s, finding.confidence, kind == "text.persistent"
+            )
+
+
+def _stretches(by_kind: Mapping[str, list[Finding]]) -> list[Stretch]:
+    found = [
+        Stretch(f.clip.span.start_s, f.clip.span.end_s, name, f.confidence)
+        for kind, name in (("speech.segment", "speech"), ("audio.silence", "silence"))
+        for f in by_kind.get(kind, ())
+    ]
+    return sorted(found, key=lambda stretch: stretch.start_s)
+
+
+def _loudness(by_kind: Mapping[str, list[Finding]]) -> LoudnessView | None:
+    """The curve of the whole track, if it was measured."""
+    value = next((f.value for f in by_kind.get("audio.loudness", ()) if "curve_lufs" in f.value), None)
+    if value is None:
+        return None
+    return LoudnessView(
+        start_s=float(value["curve_start_s"]),
+        step_s=float(value["curve_step_s"]),
+        values_lufs=tuple(value["curve_lufs"]),
+        integrated_lufs=value.get("integrated_lufs"),
+    )
+
+
+def _sprite(_row: AssetRow) -> Sprite | None:
+    return None
+
+
+# Findings
+
+
+def _groups(findings: Iterable[Finding], frames: Frames, lang: str) -> Iterator[FindingGroup]:
+    def key(finding: Finding) -> tuple[str, str, str]:
+        return finding.kind, finding.producer, finding.version
+
+    wanted = sorted((f for f in findings if f.kind not in _LISTED_ELSEWHERE), key=key)
+    for (kind, producer, version), group in itertools.groupby(wanted, key):
+        listed = list(group)
+        rows = tuple(_finding_row(f, frames, lang) for f in listed[:_MOST_ROWS])
+        yield FindingGroup(kind, kind_name(kind, lang), producer, version, len(listed), rows)
+
+
+def _finding_row(finding: Finding, frames: Frames, lang: str) -> FindingRow:
+    span = finding.clip.span
+    first = frames.of(span)[0] if frames.count else None
+    summary = shown(summary_of(finding, lang))
+    return FindingRow(span.start_s, span.end_s, first, summary, finding.confidence, finding.reason)
+
+
+# Facts
+
+
+def _facts(ws: Workspace, row: AssetRow, lang: str) -> Iterator[FactGroup]:
+    asset = row.asset
+
+    def fact(name: str, value: Any) -> Fact:
+        return Fact(word(f"web.fact.{name}", lang), str(value))
+
+    places = tuple(fact("place", shown(place.path)) for place in row.locations)
+    yield FactGroup(
+        word("web.facts.file", lang),
+        (
+            *places,
+            fact("size", size(asset.size_bytes)),
+            fact("container", asset.container),
+            fact("duration", clock(float(asset.duration), 3)),
+            fact("digest", asset.id),
+        ),
+    )
+    for track in asset.tracks:
+        yield FactGroup(
+            word(f"web.track.{track.kind}", lang) + f" · {track.index}", tuple(_track_facts(track, lang))
+        )
+    yield FactGroup(word("web.facts.terms", lang), tuple(_terms_facts(ws, row, lang)))
+    if row.scan:
+        yield FactGroup(word("web.facts.scan", lang), tuple(Fact(name, str(v)) for name, v in row.scan.items()))
+
+
+def _track_facts(track: Track, lang: str) -> Iterator[Fact]:
+    shown_size = track.shown_size_px
+    given = {
+        "codec": track.codec,
+        "size_px": f"{shown_size[0]} × {shown_size[1]}" if shown_size else None,
+        "stored": f"{track.width_px} × {track.height_px}" if shown_size != (track.width_px, track.height_px) else None,
+        "rotation": f"{track.rotation_deg}°" if track.rotation_deg else None,
+        "rate": f"{float(track.mean_rate):.3f}".rstrip("0").rstrip(".") if track.mean_rate else None,
+        "variable_rate": word("web.yes", lang) if track.is_variable_rate else None,
+        "interlaced": word("web.yes", lang) if track.is_interlaced else None,
+        "frames": track.frame_count or None,
+        "pixels": track.pixel_format,
+        "sample_rate": f"{track.sample_rate_hz} Hz" if track.sample_rate_hz else None,
+        "channels": track.channels,
+        "language": track.language,
+        "title": shown(track.title) if track.title else None,
+    }
+    for name, value in given.items():
+        if value is not None:
+            yield Fact(word(f"web.fact.{name}", lang), str(value))
+
+
+def _terms_facts(ws: Workspace, row: AssetRow, lang: str) -> Iterator[Fact]:
+    def fact(name: str, value: Any) -> Fact:
+        return Fact(word(f"web.fact.{name}", lang), str(value))
+
+    yield fact("owner", owner_name(ws, row.asset.owner_id))
+    try:
+        terms: Terms = terms_of(ws, row.asset.terms_id)
+    except NotFound as error:
+        yield fact("terms", error.message(lang))
+        return
+    everywhere = word("web.any", lang)
+    yield fact("terms", terms.name)
+    yield fact("uses", ", ".join(word(f"web.use.{use}", lang) for use in terms.uses) or word("web.none", lang))
+    yield fact("purposes", ", ".join(terms.purposes) or everywhere)
+    yield fact("territories", ", ".join(terms.territories) or everywhere)
+    if terms.starts or terms.ends:
+        yield fact("period", f"{terms.starts or '…'} – {terms.ends or '…'}")
+    if terms.attribution:
+        yield fact("attribution", terms.attribution)

@@ -1,0 +1,149 @@
+"""How an asset can be played here: the file itself, or a preview copy where browsers cannot play it.
+
+The file is sent only while it is the one that was registered: size and time of change are compared at each request.
+Start reading at `describe`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from malan.core.errors import MalanError, MediaError, NotFound
+from malan.services.spoken import word
+from malan.services.views import Failure, Playback
+
+if TYPE_CHECKING:
+    from malan.core import Asset
+    from malan.store.rows import AssetRow, Location
+    from malan.workspace import Workspace
+
+# What Chromium, Firefox and Safari all play. Containers by the name libav gives, then codecs.
+_MIME = {
+    "mp4": "video/mp4",
+    "mov": "video/mp4",
+    "m4a": "audio/mp4",
+    "webm": "video/webm",
+    "matroska": "video/x-matroska",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+}
+_IMAGE_MIME = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+_VIDEO_CODECS = frozenset({"h264", "vp8", "vp9", "av1"})
+_AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le", "pcm_f32le", "pcm_u8"})
+_PIXELS = frozenset({"yuv420p", "yuvj420p"})
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A file that may be sent, and what it is."""
+
+    path: Path
+    mime: str
+    stamp: str  # changes with the bytes
+
+
+def open_media_file(ws: Workspace, asset_id: str) -> MediaFile:
+    """The file of an asset.
+
+    Raises:
+        NotFound: No such asset, or its file is no longer where it was.
+        MediaError: Another file lies there now.
+    """
+    row = ws.library.asset(asset_id)
+    path = _present(row)
+    return MediaFile(path, _mime(row.asset), asset_id)
+
+
+def open_proxy_file(ws: Workspace, asset_id: str) -> MediaFile:
+    """The preview copy of an asset.
+
+    Raises:
+        NotFound: None has been made.
+    """
+    path = proxy_path(ws, asset_id)
+    try:
+        info = path.stat()
+    except OSError:
+        raise NotFound("playback.no_proxy", id=asset_id[:12]) from None
+    return MediaFile(path, "video/mp4", f"{info.st_mtime_ns:x}")
+
+
+def proxy_path(ws: Workspace, asset_id: str) -> Path:
+    """Where the preview copy of an asset lies, whether or not it is there."""
+    return ws.folder("proxies") / f"{asset_id}.mp4"
+
+
+def describe(ws: Workspace, asset_id: str, lang: str) -> Playback:
+    """How an asset plays: its addresses, whether it needs a preview copy and how far that is."""
+    return playback_of(ws, ws.library.asset(asset_id), lang)
+
+
+def playback_of(ws: Workspace, row: AssetRow, lang: str) -> Playback:
+    """`describe` of a row that was read already."""
+    problem = None
+    try:
+        _present(row)
+    except MalanError as error:
+        problem = Failure.of(error, lang)
+    asset = row.asset
+    reason = unplayable(asset, lang)
+    return Playback(
+        url=f"/media/{asset.id}",
+        kind=_kind(asset),
+        mime=_mime(asset),
+        needs_proxy=bool(reason),
+        reason=reason,
+        proxy_state="ready" if reason and proxy_path(ws, asset.id).is_file() else "none",
+        proxy_url=f"/proxies/{asset.id}.mp4",
+        proxy_progress=0.0,
+        problem=problem,
+    )
+
+
+def _present(row: AssetRow) -> Path:
+    """Where the bytes of an asset are right now: the first of its places that still looks as when it was read."""
+    changed: Location | None = None
+    for place in row.locations:
+        try:
+            info = os.stat(place.path)  # noqa: PTH116 - keeps odd bytes as they are
+        except OSError:
+            continue
+        if stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) == (place.size_bytes, place.mtime_ns):
+            return Path(place.path)
+        changed = place
+    if changed is not None:
+        raise MediaError("playback.changed", path=changed.path)
+    path = row.locations[0].path if row.locations else row.asset.id[:12]
+    raise NotFound("playback.missing", path=path)
+
+
+def _kind(asset: Asset) -> str:
+    return next((kind for kind in ("video", "image", "audio") if asset.first(kind)), "none")
+
+
+def _mime(asset: Asset) -> str:
+    if _kind(asset) == "image":
+        track = asset.first("image")
+        return _IMAGE_MIME.get(track.codec if track else "", "application/octet-stream")
+    names = asset.container.split(",")
+    return next((_MIME[name] for name in names if name in _MIME), "application/octet-stream")
+
+
+def unplayable(asset: Asset, lang: str) -> str:
+    """Why browsers cannot play an asset as it is; empty when they can."""
+    video, audio = asset.first("video"), asset.first("audio")
+    if asset.first("image") and not video:
+        return "" if _mime(asset).startswith("image/") else word("playback.codec", lang, codec=asset.container)
+    if video and (video.codec not in _VIDEO_CODECS or (video.codec == "h264" and video.pixel_format not in _PIXELS)):
+        return word("playback.codec", lang, codec=video.codec)
+    if audio and audio.codec not in _AUDIO_CODECS:
+        return word("playback.codec", lang, codec=audio.codec)
+    if _mime(asset) == "application/octet-stream":
+        return word("playback.container", lang, container=asset.container)
+    return ""

@@ -1,0 +1,100 @@
+"""Numbers, times and the words of findings as people read them, in either language.
+
+A kind of finding without its own wording still shows: its name and what it holds. Start reading at `summary_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from malan.core import Finding
+from malan.core.catalogue import catalogue
+
+
+def word(code: str, lang: str, /, **values: Any) -> str:
+    """A message, or the last part of its code where nobody wrote one: new classes and kinds show under their name."""
+    said = catalogue().get(code)
+    return said.text(lang, values) if said else code.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def clock(seconds: float, digits: int = 2) -> str:
+    """`0:12.48`, `1:02:03.50`."""
+    unit = 10**digits
+    whole, part = divmod(round(max(0.0, seconds) * unit), unit)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    tail = f".{part:0{digits}d}" if digits else ""
+    return f"{hours}:{minutes:02d}:{rest:02d}{tail}" if hours else f"{minutes}:{rest:02d}{tail}"
+
+
+def lasting(seconds: float, lang: str) -> str:
+    """`2.4 s`, `3:20`: a length."""
+    if seconds >= 60:
+        return clock(seconds, 0)
+    return word("web.seconds", lang, n=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
+
+
+def size(count_bytes: int) -> str:
+    """`3.2 GB`: decimal units, as file managers and disks count."""
+    value, units = float(count_bytes), ("B", "kB", "MB", "GB", "TB")
+    for unit in units:
+        if value < 1000 or unit == units[-1]:
+            return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def kind_name(kind: str, lang: str) -> str:
+    return word(f"web.kind.{kind}", lang) if f"web.kind.{kind}" in catalogue() else kind
+
+
+def summary_of(finding: Finding, lang: str) -> str:
+    """One line of what a finding says."""
+    say = _WORDINGS.get(finding.kind)
+    return (say(finding.value, lang) if say else "") or _plainly(finding.value, lang)
+
+
+def _text(value: Mapping[str, Any], _lang: str) -> str:
+    return str(value.get("text") or "")
+
+
+def _named(prefix: str, *keys: str) -> Callable[[Mapping[str, Any], str], str]:
+    def say(value: Mapping[str, Any], lang: str) -> str:
+        found = next((str(value[key]) for key in keys if isinstance(value.get(key), str)), "")
+        return word(f"web.{prefix}.{found}", lang) if found else ""
+
+    return say
+
+
+def _colours(value: Mapping[str, Any], lang: str) -> str:
+    listed = value.get("colours") or value.get("colors") or ()
+    named = [(item.get("name") or item.get("hex"), item.get("share")) for item in listed if isinstance(item, Mapping)]
+    return " · ".join(
+        word(f"web.colour.{name}", lang) + (f" {share:.0%}" if isinstance(share, float) else "")
+        for name, share in named
+    )
+
+
+_WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
+    "text.caption": _text,
+    "text.persistent": _text,
+    "speech.transcript": _text,
+    "shot.transition": _named("js.transition", "type"),
+    "motion.class": _named("motion", "class", "name"),
+    "scene.light": _named("light", "class"),
+    "colour.dominant": _colours,
+}
+
+
+def _plainly(value: Mapping[str, Any], lang: str) -> str:
+    """Short things of a value; arrays and long texts stay with the JSON."""
+    parts = []
+    for name, inner in value.items():
+        label = word(f"web.measure.{name}", lang)
+        if isinstance(inner, bool):
+            parts.append(f"{label}: {word('web.yes' if inner else 'web.no', lang)}")
+        elif isinstance(inner, float):
+            parts.append(f"{label}: {inner:.3g}")
+        elif isinstance(inner, int | str) and len(str(inner)) <= 60:
+            parts.append(f"{label}: {inner}")
+    return " · ".join(parts[:6])

@@ -1,0 +1,131 @@
+"""The jobs of a workspace for the page that shows them: what runs and how far, what failed and why, what was refused.
+
+Start reading at `jobs`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from malan.core.errors import MalanError
+from malan.runtime.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRow
+from malan.services.beside import go_on_beside
+from malan.services.browse import shown
+from malan.services.spoken import word
+from malan.services.views import Failure, JobsView, JobView, RefusedView
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+_MOST_JOBS = 100
+_MOST_REFUSED = 500
+_BARS = 60
+_BAR_S = 10.0
+
+
+def jobs(ws: Workspace, lang: str) -> JobsView:
+    """Jobs, the latest first, and every file that was refused."""
+    rows = ws.jobs.list(limit=_MOST_JOBS)
+    views = tuple(job_view(row, lang) for row in rows)
+    refused = [*_refused_files(ws, lang), *_refused_scans(ws, lang)]
+    return JobsView(views, tuple(refused[:_MOST_REFUSED]), _running(rows), ())
+
+
+def count_running(ws: Workspace) -> int:
+    return _running(ws.jobs.list(state=RUNNING))
+
+
+def cancel(ws: Workspace, job_id: str, lang: str) -> JobView:
+    """Ask a job to stop; what it has done stays."""
+    return job_view(ws.jobs.cancel(job_id), lang)
+
+
+def _running(rows: Iterable[JobRow]) -> int:
+    return sum(row.is_alive for row in rows)
+
+
+def job_view(row: JobRow, lang: str) -> JobView:
+    """A job as people see it. One whose process is gone reads as failed: it can be taken up again."""
+    error = Failure.of(MalanError(row.code, **row.values), lang) if row.code else None
+    state = FAILED if row.is_stopped else row.state
+    if row.is_stopped:
+        error = Failure.of(MalanError("watch.stopped"), lang)
+    began, ended = row.started_s, row.ended_s or (time.time() if row.is_alive else row.beat_s)
+    return JobView(
+        id=row.id,
+        kind=row.kind,
+        title=_title(row, lang),
+        state=state,
+        done=row.done + row.failed,
+        total=row.total,
+        failed=row.failed,
+        unit=word(f"web.unit.{row.kind}", lang),
+        detail=_detail(row, lang),
+        started=_moment(row.started_s or row.created_s),
+        ended=_moment(row.ended_s),
+        seconds=round(ended - began, 1) if began and ended else 0.0,
+        error=error,
+        can_retry=not row.is_alive and (state in (FAILED, CANCELLED) or (state == DONE and row.failed > 0)),
+        can_cancel=state == QUEUED or (row.is_alive and not row.is_cancelling),
+    )
+
+
+def _title(row: JobRow, lang: str) -> str:
+    """What the job is about: its kind, and the folders or the file it was given."""
+    name = word(f"web.job.{row.kind}", lang)
+    paths = row.spec.get("paths")
+    if isinstance(paths, list) and paths:
+        more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
+        return f"{name} · {shown(str(paths[0]))}{more}"
+    file = row.spec.get("file")
+    return f"{name} · {shown(str(file))}" if file else name
+
+
+def _detail(row: JobRow, lang: str) -> str:
+    if row.is_alive and row.is_cancelling:
+        return word("watch.cancelling", lang)
+    if row.is_alive:
+        return shown(row.current)
+    return word("watch.failed_items", lang, n=row.failed) if row.failed else ""
+
+
+def _refused_files(ws: Workspace, lang: str) -> Iterable[RefusedView]:
+    for place in ws.library.refused():
+        error = MalanError(place.code or "asset.refused", **dict(place.values))
+        yield _refused(place.path, error, place.seen_s, lang)
+
+
+def _refused_scans(ws: Workspace, lang: str) -> Iterable[RefusedView]:
+    from malan.store.rows import REFUSED
+
+    for row in ws.library.assets(status=REFUSED):
+        path = row.locations[0].path if row.locations else row.asset.id
+        yield _refused(path, MalanError(row.code or "asset.refused", **dict(row.values)), 0.0, lang)
+
+
+def _refused(path: str, error: MalanError, seen_s: float, lang: str) -> RefusedView:
+    return RefusedView(
+        shown(path), error.code, shown(error.message(lang)), shown(error.hint(lang)), _moment(seen_s or None)
+    )
+
+
+def _moment(seconds: float | None) -> str:
+    """Local time, to the second; only the time of day where it was today."""
+    if seconds is None:
+        return ""
+    when, now = datetime.fromtimestamp(seconds, UTC).astimezone(), datetime.now(UTC).astimezone()
+    return when.strftime("%H:%M:%S" if when.date() == now.date() else "%Y-%m-%d %H:%M")
+
+
+def retry(ws: Workspace, job_id: str, lang: str) -> JobView:
+    """Put a job back into the queue and go on with it beside this program's other work.
+
+    Raises:
+        Rejected: It runs, or has ended with nothing left to do.
+    """
+    job = ws.jobs.retry(job_id)
+    go_on_beside(ws, job.id)
+    return job_view(ws.jobs.get(job.id), lang)

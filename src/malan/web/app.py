@@ -1,0 +1,115 @@
+"""The console as one ASGI application. Start reading at `create_app`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import Scope
+
+from malan import __version__
+from malan.core.catalogue import LANGUAGES
+from malan.core.errors import MalanError, NotFound, UsageError
+from malan.services.views import Failure
+from malan.web import asset_pages, job_pages, media_files, search_pages
+from malan.web.built import FOLDER
+from malan.web.failures import failure_response, status_of
+from malan.web.guard import LOOPBACK, Guard
+from malan.web.language import COOKIE, COOKIE_AGE_S, language_of
+from malan.web.pages import Pages
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+
+def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> FastAPI:
+    """The console over one workspace.
+
+    Args:
+        workspace: What is shown.
+        hosts: The names it may be called by, without port; every other Host is refused.
+    """
+    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None)
+    app.state.workspace = workspace
+    app.state.pages = Pages()
+    for module in (search_pages, asset_pages, job_pages, media_files):
+        app.include_router(module.router)
+    app.add_api_route("/healthz", _health, include_in_schema=False)
+    app.add_api_route("/language/{lang}", _choose_language, methods=["POST"], include_in_schema=False)
+    app.mount("/static", _Static(directory=FOLDER.parent), name="static")
+    app.add_exception_handler(MalanError, _failed)
+    app.add_exception_handler(RequestValidationError, _misused)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _broken)
+    app.add_middleware(Guard, hosts=tuple(hosts))
+    return app
+
+
+class _Static(StaticFiles):
+    """Built files carry a hash in their names: they never change under one name."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        reply = await super().get_response(path, scope)
+        if path.startswith("built/assets/") and reply.status_code in (200, 206, 304):
+            reply.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return reply
+
+
+def _health() -> JSONResponse:
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def _choose_language(request: Request, lang: str) -> Response:
+    """Remember the language and go back to the page the form stood on."""
+    if lang not in LANGUAGES:
+        raise UsageError("web.bad_request", detail=f"language {lang}")
+    form = await request.form()
+    back = str(form.get("back", "/"))
+    if not back.startswith("/") or back.startswith(("//", "/\\")) or not back.isprintable():
+        back = "/"
+    reply = RedirectResponse(back, status_code=303)
+    reply.set_cookie(COOKIE, lang, max_age=COOKIE_AGE_S, httponly=True, samesite="lax")
+    return reply
+
+
+# Failures: JSON where JSON was asked for, else a page that says the same.
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MalanError)  # noqa: S101 - what it is registered for
+    return _tell(request, error)
+
+
+async def _misused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    return _tell(request, UsageError("web.bad_request", detail=f"{place}: {first['msg']}"))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == 404:
+        return _tell(request, NotFound("web.no_page", path=request.url.path[:200]))
+    return _tell(request, UsageError("web.bad_request", detail=str(error.detail)), error.status_code)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """A defect of ours: the log has the traceback, the reader a sentence."""
+    return _tell(request, MalanError("web.defect", kind=type(error).__name__), 500)
+
+
+def _tell(request: Request, error: MalanError, status: int | None = None) -> Response:
+    lang, status = language_of(request.scope), status or status_of(error)
+    wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.endswith(".json")
+    if not wants_page or request.url.path.startswith(("/media/", "/static/")):
+        return failure_response(error, lang, status=status)
+    pages: Pages = request.app.state.pages
+    template = "_failure.html" if request.headers.get("hx-request") else "failure.html"
+    return pages.html(request, template, status=status, failure=Failure.of(error, lang))

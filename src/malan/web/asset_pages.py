@@ -1,0 +1,88 @@
+"""Assets: the shelf of all, the page of one, its frame times, pictures and preview copy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from malan.services import browse, inspect, pictures, playback
+from malan.web.language import language_of
+from malan.web.pages import Pages
+
+router = APIRouter()
+Id = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
+PAGE_ASSETS = 60
+_KEPT = {"cache-control": "private, max-age=86400, immutable"}  # named by digests: never anything else
+
+
+@router.get("/assets", include_in_schema=False)
+def shelf(request: Request, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
+    workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
+    view = browse.list_assets(workspace, lang, limit=PAGE_ASSETS, offset=offset)
+    return pages.html(request, "assets.html", view=view, offset=offset, step=PAGE_ASSETS)  # type: ignore[no-any-return]
+
+
+@router.get("/assets.json")
+def shelf_json(request: Request, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
+    """Assets in the order of their registration."""
+    lang = language_of(request.scope)
+    return Pages.json(browse.list_assets(request.app.state.workspace, lang, limit=PAGE_ASSETS, offset=offset))
+
+
+@router.get("/assets/{asset_id}.json")
+def asset_json(request: Request, asset_id: Id) -> Response:
+    """One asset: shots, captions, loudness, findings, tracks, terms."""
+    return Pages.json(inspect.asset(request.app.state.workspace, asset_id, language_of(request.scope)))
+
+
+@router.get("/assets/{asset_id}", include_in_schema=False)
+def asset_page(request: Request, asset_id: Id) -> Response:
+    workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
+    return pages.html(request, "asset.html", view=inspect.asset(workspace, asset_id, lang))  # type: ignore[no-any-return]
+
+
+@router.get("/assets/{asset_id}/frames")
+def frame_times(request: Request, asset_id: Id) -> Response:
+    """When each frame is shown: little-endian float64 seconds, one more than there are frames (the end of the last)."""
+    data = inspect.frame_times(request.app.state.workspace, asset_id)
+    return Response(data, media_type="application/octet-stream", headers=_KEPT)
+
+
+@router.get("/assets/{asset_id}/peaks")
+def peaks(request: Request, asset_id: Id) -> Response:
+    """The waveform: signed bytes, low and high in turn."""
+    data = inspect.peaks(request.app.state.workspace, asset_id)
+    return Response(data, media_type="application/octet-stream", headers=_KEPT)
+
+
+@router.get("/assets/{asset_id}/sprite.jpg")
+def sprite(request: Request, asset_id: Id) -> Response:
+    """The sheet of small pictures under the timeline."""
+    data = pictures.sprite(request.app.state.workspace, asset_id)
+    return Response(data, media_type="image/jpeg", headers=_KEPT)
+
+
+@router.get("/strips/{clip_id}.jpg")
+def strip(request: Request, clip_id: Id) -> Response:
+    """Several moments of a clip side by side."""
+    return Response(pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
+
+
+@router.get("/thumbs/{clip_id}.jpg")
+def thumb(request: Request, clip_id: Id) -> Response:
+    """One picture of a clip."""
+    return Response(pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
+
+
+@router.post("/assets/{asset_id}/proxy")
+def make_proxy(request: Request, asset_id: Id) -> Response:
+    """Start making a preview copy, unless it is there or under way."""
+    return Pages.json(playback.start_proxy(request.app.state.workspace, asset_id, language_of(request.scope)))
+
+
+@router.get("/assets/{asset_id}/proxy.json")
+def proxy_state(request: Request, asset_id: Id) -> Response:
+    """How far the preview copy is."""
+    return Pages.json(playback.describe(request.app.state.workspace, asset_id, language_of(request.scope)))

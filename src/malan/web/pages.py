@@ -1,0 +1,88 @@
+"""Rendering: a page, a piece of a page, or the same data as JSON, in the reader's language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from malan import __version__
+from malan.core.catalogue import catalogue, entry
+from malan.web.built import Built, read_built
+from malan.web.language import language_of
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Pages:
+    """Turns what a service returned into a reply."""
+
+    def __init__(self, built: Built | None = None) -> None:
+        self._env = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(default=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._env.filters["block"] = _data_block
+        self._built = built
+
+    def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page or a piece of one. `values` are what the template names."""
+        lang = language_of(request.scope)
+        text = self._env.get_template(template).render(
+            t=_translator(lang),
+            lang=lang,
+            path=request.url.path,
+            query=request.url.query,
+            built=self._read_built,
+            nonce=request.state.nonce,
+            version=__version__,
+            words=_browser_words(lang),
+            **values,
+        )
+        return HTMLResponse(text, status, headers={"vary": "cookie, accept-language"})
+
+    @staticmethod
+    def json(value: DataclassInstance) -> Response:
+        """One documented object."""
+        return Response(to_json(value), media_type="application/json")
+
+    def _read_built(self) -> Built:
+        self._built = self._built or read_built()
+        return self._built
+
+
+def to_json(value: DataclassInstance) -> bytes:
+    """A view as JSON; a name that is not valid Unicode is escaped."""
+    return json.dumps(asdict(value), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _translator(lang: str) -> Any:
+    def translate(code: str, /, **values: Any) -> str:
+        return entry(code).text(lang, values)
+
+    return translate
+
+
+def _browser_words(lang: str) -> Mapping[str, str]:
+    """The words scripts show, sent with each page."""
+    return {code: said.words[lang] for code, said in catalogue().items() if code.startswith("web.js.")}
+
+
+def _data_block(value: Any) -> Markup:
+    """JSON for a data block of a page: nothing in it can end the block or be taken for markup."""
+    plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    text = json.dumps(plain, ensure_ascii=True, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - escaped above
