@@ -10,7 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SHARES: Mapping[str, Fraction] = {"train": Fraction(8, 10), "val": Fraction(1, 10), "test": Fraction(1, 10)}
 _NAME_LENGTH = 80
-_PAGE = 5000
 
 Progress = Callable[[int, int, str], None]
 
@@ -76,7 +75,7 @@ def freeze_snapshot(
     if not 1 <= len(name) <= _NAME_LENGTH or not all(c.isalnum() or c in " .-_" for c in name) or name != name.strip():
         raise UsageError("dataset.bad_name", name=name)
     allowed = set(allowed_terms(ws, use))
-    matching = list(_all_clips(ws, replace(query, fold_duplicates=False)))
+    matching = list(ws.library.matching(query))
     chosen = [row for row in matching if row.terms_id in allowed]
     manifest = Manifest.of(_entries(ws, chosen, shares, seed))
     snapshot = Snapshot(
@@ -146,15 +145,6 @@ def _snapshots(ws: Workspace) -> Snapshots:
     return Snapshots(ws.root / "snapshots")
 
 
-def _all_clips(ws: Workspace, query: ClipQuery) -> Iterator[ClipRow]:
-    """Every match, page by page; a text query counts only clips with all words."""
-    offset: int | None = 0
-    while offset is not None:
-        page = ws.library.search(replace(query, limit=_PAGE, offset=offset))
-        yield from (hit.row for hit in page.hits if hit.has_all_words)
-        offset = page.next_offset
-
-
 def _entries(ws: Workspace, rows: list[ClipRow], shares: Mapping[str, Fraction], seed: int) -> Iterator[Entry]:
     weights: dict[str, Fraction] = defaultdict(Fraction)
     groups: dict[str, set[str]] = defaultdict(set)
@@ -208,5 +198,6 @@ def _items(ws: Workspace, manifest: Manifest, cutter: Cutter) -> Iterator[Item]:
             source=cutter.source(entry.clip.asset_id),
             rate=video.mean_rate if video else None,
             source_duration=asset.asset.duration,
+            origin_s=video.start_ticks * video.timebase if video else Fraction(0),
             suffix=item_suffix(asset.asset),
         )

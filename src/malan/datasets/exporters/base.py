@@ -29,6 +29,7 @@ class Item:
     source: Path
     rate: Fraction | None  # frames a second on average; None without a picture
     source_duration: Fraction  # seconds
+    origin_s: Fraction = Fraction(0)  # when the first frame is shown on the file's own clock
     suffix: str = ".mp4"  # of the file a cut gives
 
     @property

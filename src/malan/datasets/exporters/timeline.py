@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from malan.core import Clip
 from malan.datasets.exporters.base import Exporter, Item, Step, View
 
 
@@ -46,7 +48,8 @@ class CmxEdl(Exporter):
         (out / "edl").mkdir()
         done = 0
         for items in _by_asset(view):
-            text = "\n".join(_edl_lines(view.snapshot.name, items)) + "\n"
+            events = [edl_event(i.clip, i.source.name, i.rate or Fraction(25), i.origin_s) for i in items]
+            text = edl_text(view.snapshot.name, events)
             (out / "edl" / f"{items[0].clip.asset_id[:24]}.edl").write_text(text, "utf-8")
             done += len(items)
             step(done, len(view.items), items[0].title)
@@ -77,28 +80,45 @@ def _otio_clip(otio: Any, item: Item) -> Any:
         return otio.opentime.RationalTime(round(seconds * (item.rate or 25)), rate)
 
     span = item.clip.span
-    start, end = time(span.start * span.timebase), time(span.end * span.timebase)
+    start, end = (time(tick * span.timebase - item.origin_s) for tick in (span.start, span.end))
     available = otio.opentime.TimeRange(otio.opentime.RationalTime(0, rate), time(item.source_duration))
     reference = otio.schema.ExternalReference(item.source.resolve().as_uri(), available)
     facts = {"malan": item.facts()}
     return otio.schema.Clip(item.title, reference, otio.opentime.TimeRange(start, end - start), facts)
 
 
-def _edl_lines(title: str, items: list[Item]) -> Iterator[str]:
-    """CMX 3600: a header, then for each event a line of 8 fixed columns and comments."""
-    yield f"TITLE: {_ascii(title)[:70]}"
-    yield "FCM: NON-DROP FRAME"
-    record = 0
-    for number, item in enumerate(items[:999], 1):
-        rate, span = item.rate or Fraction(25), item.clip.span
-        first, last = (round(tick * span.timebase * rate) for tick in (span.start, span.end))
-        times = (first, last, record, record + last - first)
-        yield f"{number:03d}  {item.clip.asset_id[:8].upper():<8} V     C        " + " ".join(
-            _smpte(t, rate) for t in times
-        )
-        yield f"* FROM CLIP NAME: {item.source.name}"
-        yield f"* MALAN CLIP: {item.clip.id}"
-        record += last - first
+@dataclass(frozen=True)
+class EdlEvent:
+    """One event of an edit list: frames `first` to `last` (excluded) of a source, counted from its first frame."""
+
+    source_id: str
+    file_name: str
+    clip_id: str
+    first: int
+    last: int
+    rate: Fraction
+
+
+def edl_event(item_clip: Clip, file_name: str, rate: Fraction, origin_s: Fraction) -> EdlEvent:
+    """The event of a clip of a source whose first frame is shown at `origin_s` on the file's clock."""
+    span = item_clip.span
+    first, last = (round((tick * span.timebase - origin_s) * rate) for tick in (span.start, span.end))
+    return EdlEvent(item_clip.asset_id, file_name, item_clip.id, max(0, first), max(0, last), rate)
+
+
+def edl_text(title: str, events: Sequence[EdlEvent]) -> str:
+    """A CMX 3600 list: a header, then a line of fixed columns an event, with its file and clip as comments.
+
+    Event numbers have three digits, so a list holds the first 999.
+    """
+    lines, record = [f"TITLE: {_ascii(title)[:70]}", "FCM: NON-DROP FRAME"], 0
+    for number, event in enumerate(events[:999], 1):
+        times = (event.first, event.last, record, record + event.last - event.first)
+        where = " ".join(_smpte(frame, event.rate) for frame in times)
+        lines.append(f"{number:03d}  {event.source_id[:8].upper():<8} V     C        {where}")
+        lines += [f"* FROM CLIP NAME: {event.file_name}", f"* MALAN CLIP: {event.clip_id}"]
+        record += event.last - event.first
+    return "\n".join([*lines, ""])
 
 
 def _smpte(frame: int, rate: Fraction) -> str:
