@@ -21,7 +21,7 @@ from malan.core.ids import check_prefix
 from malan.store import tables
 from malan.store.filters import all_of, literal, one_of
 from malan.store.flatten import flatten
-from malan.store.published import Change, Tables, View
+from malan.store.published import Change, Tables, View, told_as_store_error
 from malan.store.rows import REFUSED, REGISTERED, SCANNED, AssetRow, ClipRow, Extra, Location, ScanRows
 from malan.store.search import ClipPage, ClipQuery, all_clips, find_clips
 from malan.store.tending import make_indexes, needs_tending, tend
@@ -43,6 +43,15 @@ class Library:
 
     def __init__(self, root: Path, *, patience_s: float = 120.0) -> None:
         self._tables = Tables(root, patience_s=patience_s)
+
+    def held(self) -> Library:
+        """The library as it is now, for reading several things that must fit together; it cannot be written to.
+
+        Good for half an hour, then what it stands on may be tidied away.
+        """
+        library = object.__new__(Library)
+        library._tables = self._tables.held()
+        return library
 
     # Assets -----------------------------------------------------------------------------------------------------------
 
@@ -229,14 +238,16 @@ class Library:
 
     def search(self, query: ClipQuery) -> ClipPage:
         """Clips that match, best first. See `ClipQuery`."""
-        return find_clips(self._tables.view(), query)
+        with told_as_store_error(self._tables.root):
+            return find_clips(self._tables.view(), query)
 
     def matching(self, query: ClipQuery) -> Iterator[ClipRow]:
         """Every clip that matches, however many, in no particular order: for freezing and counting, not for showing.
 
         Clips must have all words; pages and folding do not apply, likeness is refused.
         """
-        yield from all_clips(self._tables.view(), query)
+        with told_as_store_error(self._tables.root):
+            yield from all_clips(self._tables.view(), query)
 
     def thumbnail(self, clip_id: str) -> bytes | None:
         """A JPEG of the clip, or None."""
@@ -264,6 +275,20 @@ class Library:
         """Curves, peaks and reports of an asset, by kind."""
         rows = self._tables.view().rows("extras", _equals("asset_id", asset_id)).to_pylist()
         return {row["kind"]: tables.extra_from_arrow(row) for row in rows}
+
+    def extras_of_kind(self, kind: str) -> Iterator[tuple[str, Extra]]:
+        """One kind of extra of every asset that has it, with the asset's id, read in batches."""
+        table = self._tables.view().get("extras")
+        if table is None:
+            return
+        for batch in table.to_batches(filter=_equals("kind", kind)):
+            for row in batch.to_pylist():
+                yield row["asset_id"], tables.extra_from_arrow(row)
+
+    def groups(self) -> dict[str, str]:
+        """Every clip that has near-duplicates, and the id of their group."""
+        rows = self._tables.view().rows("groups")
+        return {row["clip_id"]: row["group_id"] for row in rows.to_pylist()}
 
     def set_groups(self, groups: Mapping[str, str | None]) -> None:
         """Say which clips are near-duplicates: clip id → group id, None for a clip that is like no other.
