@@ -1,6 +1,6 @@
 """The stored form of a packet index: columns, each by its differences, in the narrowest integers, byte planes, zlib.
 
-    "MPKI"  version u16  reserved u16  crc32 of all that follows u32
+    "MPKI"  version u16  zero u16  crc32 of all that follows u32
     packets u64  three integers i64 (timebase numerator, denominator, end ticks)
     five columns: width u8 (1, 2, 4, 8)  compressed length u32  bytes
 
@@ -106,8 +106,8 @@ def _inflated(data: bytes, size: int) -> bytes:
 def _checked_head(data: bytes) -> tuple[int, tuple[int, int, int]]:
     if len(data) < _START.size + _HEAD.size or data[:4] != _MAGIC:
         raise _bad("it is something else")
-    _, version, _, checksum = _START.unpack_from(data)
-    if version != _VERSION:
+    _, version, reserved, checksum = _START.unpack_from(data)
+    if version != _VERSION or reserved:
         raise _bad(f"version {version} is not known")
     if zlib.crc32(memoryview(data)[_START.size :]) != checksum:
         raise _bad("its checksum does not hold")

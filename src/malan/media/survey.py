@@ -27,7 +27,7 @@ from malan.media.open import check_size, has_decoder, open_media, read_only, rea
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
 _WITHOUT_PRESENTATION_TIMES = {"avi", "h264", "hevc", "vvc", "vc1", "m4v", "mpegvideo"}
-_NOMINAL_RATE = 25
+_NOMINAL_RATE, _LEAST_RATE, _MOST_RATE = 25, 5, 1000
 _LOOK_AHEAD = 32  # packets behind the first key packet that may be shown before it
 _FIRST_PICTURE_WITHIN = 1000  # packets in which a picture must have come out
 _TRIED_FOR_SOUND = 50  # packets of each audio track
@@ -263,9 +263,10 @@ def require_decoder(stream: Stream, path: str | Path, codec: str = "?") -> None:
 
 
 def nominal_step_ticks(stream: VideoStream, timebase: Fraction) -> int:
-    """Ticks of a frame at the rate the header states, or at 25 a second."""
-    rate = stream.guessed_rate or stream.average_rate or Fraction(_NOMINAL_RATE)
-    return max(1, round(1 / (rate * timebase))) if rate > 0 else max(1, round(1 / (_NOMINAL_RATE * timebase)))
+    """Ticks of a frame at the rate the header states, or at 25 a second where that makes no sense."""
+    stated = stream.guessed_rate or stream.average_rate or Fraction(0)
+    rate = stated if _LEAST_RATE <= stated <= _MOST_RATE else Fraction(_NOMINAL_RATE)
+    return max(1, round(1 / (rate * timebase)))
 
 
 def decoded_order(path: str | Path, track: int) -> list[int]:
