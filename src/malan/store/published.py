@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lance
 import pyarrow as pa
@@ -49,12 +49,21 @@ class Tables:
         self._seen: tuple[tuple[int, int, int], View] | None = None
 
     def view(self) -> View:
-        """All tables as last published. Costs one `stat` while nothing changed."""
+        """All tables as last published. Costs one `stat` while nothing changed.
+
+        Raises:
+            StoreError: A table or the file of versions is damaged or gone.
+        """
         stamp = self._stamp()
         if self._seen is None or self._seen[0] != stamp:
             versions = _read_versions(self._file)
-            self._seen = (stamp, View({name: self._open(name, version) for name, version in versions.items()}))
+            with told_as_store_error(self.root):
+                self._seen = (stamp, View({name: self._open(name, version) for name, version in versions.items()}))
         return self._seen[1]
+
+    def held(self) -> Tables:
+        """The same tables, read as they are now whatever is written later; cannot be changed."""
+        return _Held(self)
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -64,7 +73,7 @@ class Tables:
             RetryLater: Another writer did not finish in time.
             StoreError: The disk is full or the folder cannot be written; what was published before still is.
         """
-        with _told_as_store_error(self.root):
+        with told_as_store_error(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with _turn(self.root / "lock", self.patience_s):
                 change = Change(self, self._undo_leftovers())
@@ -100,7 +109,11 @@ class Tables:
         return heads
 
     def _open(self, name: str, version: int | None) -> Any:
-        return lance.dataset(str(self.root / f"{name}.lance"), version=version, session=self._session)
+        path = self.root / f"{name}.lance"
+        try:
+            return lance.dataset(str(path), version=version, session=self._session)
+        except ValueError as error:  # what Lance says of a table or version that is not there
+            raise StoreError("store.damaged", path=str(path), detail=str(error).split(",")[0]) from error
 
     @property
     def _file(self) -> Path:
@@ -112,6 +125,20 @@ class Tables:
         except FileNotFoundError:
             return (0, 0, 0)
         return (info.st_ino, info.st_mtime_ns, info.st_size)
+
+
+class _Held(Tables):
+    """Tables at one moment."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.root, self.patience_s, self._session = tables.root, tables.patience_s, tables._session
+        self._moment = tables.view()
+
+    def view(self) -> View:
+        return self._moment
+
+    def change(self) -> NoReturn:
+        raise TypeError("what is held as it was cannot be changed")
 
 
 @dataclass(frozen=True)
@@ -246,7 +273,7 @@ def _locked(handle: int) -> bool:
 
 
 @contextmanager
-def _told_as_store_error(root: Path) -> Iterator[None]:
+def told_as_store_error(root: Path) -> Iterator[None]:
     """What the disk says, said as ours."""
     try:
         yield
