@@ -144,5 +144,5 @@ def full_decode(path: Path) -> Iterator[int | None]:
 
 
 def _codec_for(path: Path) -> str:
-    by_name = {".wav": "pcm_s16le", ".mp3": "libmp3lame", ".flac": "flac", ".ogg": "libvorbis", ".m4a": "aac"}
+    by_name = {".wav": "pcm_s16le", ".mp3": "libmp3lame", ".flac": "flac", ".ogg": "libopus", ".m4a": "aac"}
     return by_name.get(path.suffix, "aac")

@@ -6,6 +6,7 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from damage_factory import LONG_GOP, cut_ts, from_key, full_decode, remux
@@ -15,7 +16,7 @@ from media_factory import draw_film, read_number
 
 from malan.core.errors import MediaError
 from malan.media import FrameDecoder, PacketIndex, build_index
-from malan.media.index import DISCARD, UNDECODABLE
+from malan.media.index import DISCARD, UNDECODABLE, PacketRows, repair_times
 
 LENGTHS = (20, 25, 15)
 FRAMES = sum(LENGTHS)
@@ -92,23 +93,41 @@ def test_where_time_jumps_back_frames_go_on_in_file_order(tmp_path: Path) -> Non
     assert (np.diff(index.frame_pts) > 0).all()
 
 
-def test_frames_without_any_time_get_the_nominal_rate(tmp_path: Path) -> None:
-    path = without_durations(drawn(tmp_path, *CODINGS["intra only"]))
-    index = build_index(path)
-    assert index.frame_count == FRAMES
-    steps = np.diff(index.frame_pts) * float(index.timebase)
-    assert steps == pytest.approx(0.04, abs=0.001)
-    assert numbers(path, index) == list(range(FRAMES))
-
-
-def without_durations(path: Path) -> Path:
-    """Set the duration of every sample in a mov file to nothing: 0 frames a second."""
+def test_a_file_of_no_frames_a_second_still_has_a_time_for_each(tmp_path: Path) -> None:
+    path = drawn(tmp_path, "a.avi", "mjpeg", {})
     data = bytearray(path.read_bytes())
-    table = data.index(b"stts") + 8
-    for entry in range(int.from_bytes(data[table : table + 4], "big")):
-        data[table + 8 + 8 * entry : table + 12 + 8 * entry] = bytes(4)
+    header = data.index(b"vids")
+    data[header + 24 : header + 28] = bytes(4)  # dwRate
     path.write_bytes(data)
-    return path
+    index = build_index(path)
+    assert numbers(path, index) == list(range(FRAMES))
+    assert (np.diff(index.frame_pts) > 0).all()
+
+
+def test_frames_without_any_time_get_the_nominal_rate() -> None:
+    times = repair_times(rows([(0, 0)] * 5), nominal_step_ticks=40)
+    assert times.pts.tolist() == [0, 40, 80, 120, 160]
+    assert times.untimed
+
+
+def test_a_missing_time_is_taken_from_the_decode_time() -> None:
+    times = repair_times(rows([(0, 0), (None, 40), (80, 80), (None, None)]), nominal_step_ticks=40)
+    assert times.pts.tolist() == [0, 40, 80, 80]
+    assert times.missing
+
+
+def test_times_beyond_all_reason_do_not_overflow() -> None:
+    times = repair_times(rows([(2**63 - 1, 0), (-(2**63) + 1, 40), (80, 80)]), nominal_step_ticks=40)
+    assert times.step_ticks > 0
+
+
+def rows(times: list[tuple[int | None, int | None]]) -> PacketRows:
+    found = PacketRows()
+    for pts, dts in times:
+        packet = av.Packet(b"x")
+        packet.pts, packet.dts = pts, dts
+        found.add(packet, "drawn")
+    return found
 
 
 def test_doubled_times_keep_file_order(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def audio_blocks(
     """The sound of one audio track (the first unless `track` names a stream) in blocks of about `block_s` seconds.
 
     Starts are exact: a hole in the sound is a hole between two blocks, never a shift of what follows. Packets that do
-    not decode are such a hole. Memory holds one block. `rate` None keeps the rate of the file.
+    not decode are such a hole. Where the file's clock falls back, time runs on, as in the packet index. Memory holds
+    one block. `rate` None keeps the rate of the file.
 
     Raises:
         MediaError: The file cannot be opened, has no sound, or nobody can decode it.
@@ -95,6 +96,11 @@ class _Run:
         """Where the next frame starts if there is no gap."""
         return self.start + Fraction(self._taken, self.format[0])
 
+    @property
+    def given_end(self) -> Fraction:
+        """Where the last block ended; resampling may give one sample more than its share."""
+        return self.start + Fraction(self._given, self.rate_hz)
+
     def push(self, frame: av.AudioFrame | None) -> Iterator[AudioBlock]:
         """Sound that is ready; None gives the rest."""
         if frame is not None:
@@ -110,11 +116,14 @@ class _Run:
 
 def _resampled(frames: Iterator[av.AudioFrame], rate: int | None, mono: bool) -> Iterator[AudioBlock]:
     run: _Run | None = None
+    moved = Fraction(0)
     for frame in frames:
-        start = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+        start = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base + moved
+        if run is not None and start is not None and start < run.end - _GAP:
+            moved, start = moved + run.end - start, run.end
         if run is not None and not _continues(run, frame, start):
             yield from run.push(None)
-            start, run = run.end if start is None else start, None
+            start, run = max(run.given_end, run.end if start is None else start), None
         run = run or _Run(frame, start or Fraction(0), rate, mono)
         yield from run.push(frame)
     if run is not None:
