@@ -34,6 +34,7 @@ from malan.runtime.wire import unpack
 _WATCH_S = 0.05  # how often limits are checked
 _AHEAD = 4  # tasks a worker taken from the source before their turn
 _DEFAULT_LIMITS = Limits()
+_LONGEST_MESSAGE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class WorkerPool:
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            kind, content = unpack(worker.line.recv_bytes())
+            kind, content = unpack(worker.line.recv_bytes(_LONGEST_MESSAGE))
         except (EOFError, OSError):
             self._bury(worker, worker.cause_of_death())
         except MalanError as error:
@@ -267,8 +268,13 @@ class _Worker:
         ticket.run.outcomes.put((ticket.number, outcome))
 
     def tell_progress(self, value: Any) -> None:
-        if self.ticket and self.ticket.run.on_progress:
-            self.ticket.run.on_progress(self.ticket.task.key, value)
+        run = self.ticket.run if self.ticket else None
+        if self.ticket is None or run is None or run.on_progress is None:
+            return
+        try:
+            run.on_progress(self.ticket.task.key, value)
+        except Exception:  # the edge to the caller: whoever cannot be told is told no more, the work goes on
+            run.on_progress = None
 
     def check(self) -> None:
         """Kill the process when its task takes more than it may."""

@@ -12,8 +12,10 @@ import importlib
 import os
 import select
 import sys
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import PurePath
 from typing import Any
 
 from malan.core.errors import MalanError, WorkerDied
@@ -62,11 +64,10 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 def _place(error: BaseException) -> str:
-    """File and line where an unexpected error was raised."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"  # noqa: PTH119
+    """File and line of ours where an unexpected error came up, or where it was raised when none is ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}malan{os.sep}" in frame.filename] or frames
+    return f"{PurePath(ours[-1].filename).name}:{ours[-1].lineno}"
 
 
 def _die_with_parent(life_fd: int) -> None:

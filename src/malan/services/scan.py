@@ -1,0 +1,319 @@
+"""Scan registered footage: shots and findings of each asset, into the library.
+
+    assets ─ still to do? ─▶ one worker task an asset ─▶ rows, committed whole ─▶ near-duplicates grouped
+
+An asset's scan is in the library entirely or not at all, and is ticked off after it is there: killed at any moment,
+the next run goes on. An asset that the same operators have seen is passed over. Start reading at `scan_assets`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import MalanError, MediaError, NotFound
+from malan.runtime.jobs import CANCELLED
+from malan.runtime.limits import MIB, Limits
+from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.store.rows import REFUSED, AssetRow, Extra, Location, ScanRows
+
+if TYPE_CHECKING:
+    from malan.runtime.jobs import Run
+    from malan.services.tasks import Scanned
+    from malan.workspace import Workspace
+
+KIND = "asset.scan"
+Progress = Callable[[int, int, str], None]
+_BATCH_ASSETS, _BATCH_BYTES, _BATCH_S = 64, 48 * MIB, 4.0
+_TELL_S = 0.5
+_KEEPS_ITS_STATUS = frozenset(
+    {"asset.no_path", "asset.not_the_same", "media.changed", "media.not_there"}
+)  # says nothing of the footage
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedAsset:
+    """An asset that was scanned now, and what came of it."""
+
+    asset_id: str
+    path: str
+    clips: int
+    findings: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedScan:
+    """An asset that could not be scanned, and why. What it had before stays."""
+
+    asset_id: str
+    path: str
+    error: MalanError
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """What became of every asset that was asked for. `groups` counts the groups of near-duplicates in the library."""
+
+    job_id: str | None
+    scanned: tuple[ScannedAsset, ...]
+    unchanged: tuple[str, ...]
+    failed: tuple[FailedScan, ...]
+    groups: int = 0
+    was_cancelled: bool = False
+
+
+def scan_assets(
+    ws: Workspace,
+    asset_ids: Sequence[str] | None = None,
+    *,
+    captions: bool = True,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> ScanReport:
+    """Find shots and findings of assets: of those named by id or prefix, else of all that need it.
+
+    An asset that has been scanned by the same operators in the same versions is left as it is, unless `again`.
+
+    Raises:
+        NotFound: There is no such asset.
+        RetryLater: Another job is writing to this library.
+        StoreError: The library cannot be written; what was committed before stays.
+    """
+    chosen = [ws.library.asset(asset_id).asset.id for asset_id in asset_ids or ()]
+    spec: dict[str, Any] = {"asset_ids": sorted(chosen), "captions": captions, "again": again}
+    job = ws.jobs.unfinished(KIND, spec)
+    rows = _rows(ws, chosen)
+    todo = rows if again else [row for row in rows if not _is_done(row, captions)]
+    unchanged = tuple(row.asset.id for row in rows if row not in todo)
+    if job is None and not todo:
+        return ScanReport(None, (), unchanged, (), groups=_count_groups(ws))
+    if job is None:
+        job = ws.jobs.create(KIND, spec, [row.asset.id for row in todo])
+    return _run_scan(ws, job.id, spec, unchanged, progress or _silent)
+
+
+def resume_scan(ws: Workspace, job_id: str, progress: Progress | None = None) -> ScanReport:
+    """Go on with an `asset.scan` job that was stopped or put back into the queue."""
+    job = ws.jobs.get(job_id)
+    return _run_scan(ws, job.id, job.spec, (), progress or _silent)
+
+
+def required_producers(captions: bool) -> dict[str, str]:
+    """Every operator that a scan runs, and its version."""
+    from malan.curation.operators import all_operators
+    from malan.curation.scan import PRODUCER, VERSION
+    from malan.services.tasks import CAPTIONS, CAPTIONS_VERSION
+
+    operators = {operator.name: operator.version for operator in all_operators()}
+    return {PRODUCER: VERSION} | operators | ({CAPTIONS: CAPTIONS_VERSION} if captions else {})
+
+
+def _rows(ws: Workspace, chosen: Sequence[str]) -> list[AssetRow]:
+    if not chosen:
+        return ws.library.assets()
+    known = ws.library.assets_by_id(chosen)
+    return [known[asset_id] for asset_id in dict.fromkeys(chosen)]
+
+
+def _is_done(row: AssetRow, captions: bool) -> bool:
+    required = required_producers(captions)
+    return row.status != REFUSED and all(row.scan.get(name) == version for name, version in required.items())
+
+
+def _count_groups(ws: Workspace) -> int:
+    return len(set(ws.library.groups().values()))
+
+
+def _run_scan(
+    ws: Workspace, job_id: str, spec: Mapping[str, Any], unchanged: tuple[str, ...], progress: Progress
+) -> ScanReport:
+    log = _Log(ws)
+    with ws.jobs.running(job_id) as run:
+        keys = _open_items(ws, run, spec)
+        steps = _Steps(run, log, progress, len(keys))
+        limits = _limits(ws)
+        with (
+            WorkerPool(ws.settings.worker_count, limits=limits) as pool,
+            closing(pool.run(_tasks(ws, log, keys, spec["captions"]), on_progress=steps.hear)) as outcomes,
+        ):
+            try:
+                for outcome in outcomes:
+                    log.take(outcome)
+                    steps.tell()
+            finally:
+                steps.commit()
+            _group(ws, pool)
+    was_cancelled = ws.jobs.get(job_id).state == CANCELLED
+    return ScanReport(job_id, *log.results(unchanged), groups=_count_groups(ws), was_cancelled=was_cancelled)
+
+
+def _open_items(ws: Workspace, run: Run, spec: Mapping[str, Any]) -> list[str]:
+    """What is still to do. When taken up after a kill: what the library has already is ticked off, what came since
+    is added."""
+    chosen, captions = spec["asset_ids"], spec["captions"]
+    if not spec["again"]:
+        rows = _rows(ws, chosen)
+        done = {row.asset.id for row in rows if _is_done(row, captions)}
+        run.add_items(row.asset.id for row in rows if row.asset.id not in done)
+        run.finish([key for key in run.waiting() if key in done])
+    return run.waiting()
+
+
+def _limits(ws: Workspace) -> Limits:
+    timeout_s = float(ws.settings.file_timeout_s)
+    return Limits(ws.settings.worker_memory_mb * MIB, timeout_s, timeout_s)
+
+
+def _tasks(ws: Workspace, log: _Log, keys: Sequence[str], captions: bool) -> Iterator[Task]:
+    """One task an asset whose file is where it was; the others are noted as failed."""
+    for key in keys:
+        row = ws.library.asset(key)
+        try:
+            place = _present(row)
+        except MalanError as error:
+            log.fail(key, row.locations[0].path if row.locations else "", error)
+            continue
+        index = _stored_index(ws, key)
+        arguments = (place.path, key, place.size_bytes, place.mtime_ns, index, captions)
+        yield Task("malan.services.tasks:scan_asset", arguments, key=(key, place.path))
+
+
+def _present(row: AssetRow) -> Location:
+    """A place where the file lies as it was registered."""
+    changed = False
+    for place in row.locations:
+        try:
+            status = os.stat(place.path)  # noqa: PTH116  # keeps odd bytes as they are
+        except (OSError, ValueError):
+            continue
+        if (status.st_size, status.st_mtime_ns) == (place.size_bytes, place.mtime_ns):
+            return place
+        changed = True
+    path = row.locations[0].path if row.locations else "–"
+    if changed:
+        raise MediaError("asset.not_the_same", path=path)
+    raise NotFound("asset.no_path", id=row.asset.id[:12], path=path)
+
+
+def _stored_index(ws: Workspace, asset_id: str) -> bytes | None:
+    try:
+        return ws.library.index(asset_id)
+    except NotFound:
+        return None
+
+
+def _group(ws: Workspace, pool: WorkerPool) -> None:
+    """Group near-duplicates anew, in a worker: it looks at the whole library."""
+    task = Task("malan.services.tasks:find_groups", (str(ws.root / "library"),))
+    changed = next(pool.run([task])).result()
+    if changed:
+        ws.library.set_groups(changed)
+
+
+class _Steps:
+    """Commits when enough is gathered, counts in the job, tells the caller, and stops when asked."""
+
+    def __init__(self, run: Run, log: _Log, progress: Progress, total: int) -> None:
+        self._run, self._log, self._progress, self._total = run, log, progress, total
+        self._last = self._told = time.monotonic()
+
+    def tell(self) -> None:
+        self._progress(self._log.count, self._total, self._log.current)
+        if self._log.is_full or time.monotonic() - self._last > _BATCH_S:
+            self.commit()
+            self._run.stop_if_asked()
+
+    def commit(self) -> None:
+        done, failures = self._log.commit()
+        self._run.advance(0, current=self._log.current, failures=failures)
+        self._run.finish(done)
+        self._last = time.monotonic()
+
+    def hear(self, key: tuple[str, str], told: tuple[str, float]) -> None:
+        """A worker says how far it is; passed on twice a second at most. Runs in the pool's thread."""
+        if time.monotonic() - self._told < _TELL_S:
+            return
+        self._told = time.monotonic()
+        current = f"{PurePath(key[1]).name} · {told[0]} {told[1]:.0%}"
+        self._progress(self._log.count, self._total, current)
+        self._run.advance(0, current=current)
+
+
+class _Log:
+    """Results and failures, gathered until they are worth a commit."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._library = ws.library
+        self._waiting: list[ScanRows] = []
+        self._weight = 0
+        self._failures: dict[str, MalanError] = {}
+        self._scanned: list[ScannedAsset] = []
+        self._failed: list[FailedScan] = []
+        self.current = ""
+
+    @property
+    def count(self) -> int:
+        return len(self._scanned) + len(self._failed)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= _BATCH_ASSETS or self._weight >= _BATCH_BYTES or bool(self._failures)
+
+    def results(
+        self, unchanged: tuple[str, ...]
+    ) -> tuple[tuple[ScannedAsset, ...], tuple[str, ...], tuple[FailedScan, ...]]:
+        return tuple(self._scanned), unchanged, tuple(self._failed)
+
+    def take(self, outcome: Outcome) -> None:
+        asset_id, path = outcome.key
+        self.current = PurePath(path).name
+        if outcome.error is not None:
+            self.fail(asset_id, path, outcome.error)
+            return
+        scanned: Scanned = outcome.value
+        self._waiting.append(_scan_rows(asset_id, scanned))
+        self._weight += scanned.weight_bytes
+        counts = len(scanned.clips), len(scanned.findings), scanned.cpu_s
+        self._scanned.append(ScannedAsset(asset_id, path, *counts))
+
+    def fail(self, asset_id: str, path: str, error: MalanError) -> None:
+        self._failures[asset_id] = error
+        self._failed.append(FailedScan(asset_id, path, error))
+
+    def commit(self) -> tuple[list[str], dict[str, MalanError]]:
+        """Write what was gathered; the assets that are safe now, and the failures."""
+        if self._waiting:
+            self._library.put_scans(self._waiting)
+        for asset_id, error in self._failures.items():
+            if error.code not in _KEEPS_ITS_STATUS:
+                self._library.refuse_scan(asset_id, error.code, _plain(error.values))
+        told = [rows.asset_id for rows in self._waiting], self._failures
+        self._waiting, self._weight, self._failures = [], 0, {}
+        return told
+
+
+def _scan_rows(asset_id: str, scanned: Scanned) -> ScanRows:
+    return ScanRows(
+        asset_id=asset_id,
+        producers=scanned.producers,
+        clips=scanned.clips,
+        findings=scanned.findings,
+        thumbnails=scanned.thumbnails,
+        filmstrips=scanned.filmstrips,
+        descriptors=scanned.descriptors,
+        extras=tuple(Extra(kept.kind, kept.value, kept.data) for kept in scanned.keepsakes),
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in values.items()}
+
+
+def _silent(_done: int, _total: int, _current: str) -> None:
+    """Progress nobody watches."""
