@@ -173,7 +173,7 @@ def _print_page(page: ClipPage, names: dict[str, str]) -> None:
 
 def _rows_table(rows: list[tuple[ClipRow, str]], names: dict[str, str]) -> tuple[list[str], list[tuple[str, ...]]]:
     columns = [speak(f"cli.column.{column}") for column in ("clip", "file", "from", "to", "owner", "why")]
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (
             row.id[:12], row.file_name, timecode(row.span.start_s), timecode(row.span.end_s),
             names.get(row.owner_id, row.owner_id[:12]), why,
