@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,13 +37,13 @@ def test_a_tone_comes_back_at_its_pitch_and_length(tmp_path: Path, name: str) ->
 def test_blocks_follow_each_other_without_a_gap(tmp_path: Path) -> None:
     blocks = list(audio_blocks(write_sound(tmp_path / "a.m4a", tone(5)), block_s=0.5))
     assert len(blocks) >= 9
-    assert all(a.end == b.start for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(blocks))
 
 
 def test_a_hole_is_a_hole_and_moves_nothing(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.mka", tone(6), codec="pcm_s16le", holes=((2, 4),))
     blocks = list(audio_blocks(path))
-    gaps = [(a.end, b.start) for a, b in zip(blocks, blocks[1:], strict=False) if a.end != b.start]
+    gaps = [(a.end, b.start) for a, b in itertools.pairwise(blocks) if a.end != b.start]
     assert len(gaps) == 1
     assert float(gaps[0][0]) == pytest.approx(2, abs=0.03)
     assert float(gaps[0][1]) == pytest.approx(4, abs=0.03)
@@ -74,7 +75,7 @@ def test_damaged_packets_are_left_out(tmp_path: Path) -> None:
     good = write_sound(tmp_path / "a.mp3", tone(10))
     blocks = list(audio_blocks(flip_bits(good, tmp_path / "b.mp3", share=0.02, first=2000)))
     assert blocks
-    assert all(a.end <= b.start for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(blocks))
     assert np.isfinite(joined(blocks)).all()
 
 
@@ -83,7 +84,7 @@ def test_sound_never_starts_before_what_came_before_it(tmp_path: Path) -> None:
     path = tmp_path / "twice.ts"
     path.write_bytes(one.read_bytes() * 2)
     blocks = list(audio_blocks(path))
-    assert all(a.end <= b.start for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(blocks))
     assert float(sum((b.end - b.start for b in blocks), Fraction(0))) == pytest.approx(6, abs=0.15)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage_factory import LONG_GOP, flip_bits
+from damage_factory import LONG_GOP, flip_bits, remux
 from media_factory import draw_film, read_number
 
 from malan.core.errors import MediaError, NotFound
@@ -93,7 +93,8 @@ def test_threads_do_not_change_what_comes_out(tmp_path: Path, threads: str) -> N
 
 def test_damage_loses_frames_but_moves_none(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.mp4", tmp_path / "bad.mp4"
-    draw_film(good, LENGTHS, size=(192, 108), options=LONG_GOP | {"movflags": "faststart"})
+    draw_film(tmp_path / "drawn.mp4", LENGTHS, size=(192, 108), options=LONG_GOP)
+    remux(tmp_path / "drawn.mp4", good, options={"movflags": "faststart"})
     index = build_index(good)
     flip_bits(good, bad, share=0.002, first=int(index.position[30]))
     with FrameDecoder(bad, index) as decoder:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from malan.core.errors import MediaError
 from malan.media.open import has_decoder, open_media, read_only, read_packets
+from malan.media.sniff import shown
 
 Packet: TypeAlias = "av.Packet[AudioStream]"
 
@@ -63,9 +64,9 @@ def audio_stream(container: InputContainer, track: int | None, path: str | Path)
     for stream in container.streams.audio:
         if track is None or stream.index == track:
             if not has_decoder(stream):
-                raise MediaError("media.no_codec", path=str(path), codec="?")
+                raise MediaError("media.no_codec", path=shown(path), codec="?")
             return stream
-    raise MediaError("media.no_audio", path=str(path))
+    raise MediaError("media.no_audio", path=shown(path))
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from malan.core.errors import MediaError
 from malan.media.index import DISPOSABLE, KEY, PacketIndex
 from malan.media.open import open_container, read_only, read_packets, video_stream
+from malan.media.sniff import shown
 
 Threads = Literal["frame", "slice", "auto", "one"]
 Numbered = tuple[int, av.VideoFrame]
@@ -171,7 +172,7 @@ class PacketSource:
         """The decoder of the track, not opened yet."""
         context = self._stream.codec_context
         if context is None:
-            raise MediaError("media.no_codec", path=str(self._path), codec="?")
+            raise MediaError("media.no_codec", path=shown(self._path), codec="?")
         return context
 
     def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from malan.core import Span
 from malan.core.errors import MediaError
 from malan.media.packed import pack, unpack
+from malan.media.sniff import shown
 
 KEY = 1  # a decoder may start here
 DISPOSABLE = 2  # no other frame needs it
@@ -132,7 +133,7 @@ class PacketRows:
 
     def add(self, packet: av.Packet[VideoStream], path: str | Path) -> None:
         if len(self.size) >= MAX_PACKETS:
-            raise MediaError("media.too_long", path=str(path), most=MAX_PACKETS)
+            raise MediaError("media.too_long", path=shown(path), most=MAX_PACKETS)
         pts, dts, position = packet.pts, packet.dts, packet.pos
         self.pts.append(_NO_TIME if pts is None else pts)
         self.dts.append(_NO_TIME if dts is None else dts)

@@ -19,7 +19,7 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from malan.core.errors import MalanError, MediaError, NotFound
-from malan.media.sniff import why_not_opened
+from malan.media.sniff import shown, why_not_opened
 
 # Demuxers by their libav names. Absent on purpose: playlists and patterns (hls, dash, concat, image2, sdp), devices,
 # text, and formats known by name only, which would make sound out of any bytes.
@@ -70,8 +70,10 @@ def opened(path: str | Path, fd: int, source: str | BinaryIO, options: dict[str,
         )
     except MalanError:
         raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise why_not_opened(fd, path, error) from error
+    except (av.FFmpegError, ValueError) as error:
+        raise why_not_opened(fd, path) from error
+    except OSError as error:
+        raise MediaError("media.unreadable", path=shown(path), detail=error.strerror or str(error)) from error
     try:
         _check_limits(container, path)
     except MediaError:
@@ -96,12 +98,6 @@ def open_plain(path: str | Path) -> int:
         os.close(fd)
         raise MediaError(code, path=shown(path))
     return fd
-
-
-def shown(path: str | Path) -> str:
-    """A name for a message: one line, whatever bytes it is made of."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def video_stream(container: InputContainer, track: int | None, path: str | Path) -> VideoStream:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from malan.core import Track
 from malan.core.errors import MediaError
 from malan.media.index import CORRUPT, KEY, UNDECODABLE, PacketIndex, Repaired
-from malan.media.open import check_size, has_decoder, open_container, open_plain, shown
-from malan.media.sniff import lacks_its_end, sample_codes, still_picture
+from malan.media.open import check_size, has_decoder, open_container, open_plain
+from malan.media.sniff import lacks_its_end, sample_codes, shown, still_picture
 from malan.media.survey import Survey, picture_of
 
 _SAMPLE = 600  # packets that tell the rate, when not all are read

@@ -13,8 +13,9 @@ from typing import BinaryIO, cast
 
 from malan.core.errors import MediaError
 from malan.media.index import PacketIndex
-from malan.media.open import open_plain, opened, shown
+from malan.media.open import open_plain, opened
 from malan.media.probe import Probe, describe, is_still
+from malan.media.sniff import shown
 from malan.media.survey import Survey, picture_of
 
 _BLOCK = 1 << 20

@@ -6,7 +6,6 @@ Start at `why_not_opened`.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -18,18 +17,18 @@ _MOV_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"m
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\no=")
 _KNOWN_STARTS = (b"\x1aE\xdf\xa3", b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"\xff\xd8\xff", b"\x89PNG", b"FORM")
 _HEAD = 4096
-_DISK_ERRORS = {errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENXIO, errno.ENODEV}
 
 
-def why_not_opened(fd: int, path: str | Path, error: Exception) -> MediaError:
+def why_not_opened(fd: int, path: str | Path) -> MediaError:
     """The error that tells a person why libav could not open a file.
 
     `media.playlist` names other files; `media.truncated` has lost the part that describes it; `media.damaged` is a
     known kind of file with a broken header; all else is `media.not_media`, unless reading itself failed.
     """
-    name = os.fsencode(path).decode("utf-8", "backslashreplace")
-    head = os.pread(fd, _HEAD, 0)
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    name = shown(path)
+    try:
+        head = os.pread(fd, _HEAD, 0)
+    except OSError as error:
         return MediaError("media.unreadable", path=name, detail=error.strerror or str(error))
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLISTS) or b"<MPD" in head:
         return MediaError("media.playlist", path=name)
@@ -38,6 +37,12 @@ def why_not_opened(fd: int, path: str | Path, error: Exception) -> MediaError:
         whole = b"moov" in names or b"meta" in names
         return MediaError("media.damaged" if whole else "media.truncated", path=name)
     return MediaError("media.damaged" if head.startswith(_KNOWN_STARTS) else "media.not_media", path=name)
+
+
+def shown(path: str | Path) -> str:
+    """A name for a message: one line, whatever bytes it is made of."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def lacks_its_end(fd: int) -> bool:

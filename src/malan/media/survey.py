@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from malan.core.errors import MediaError
 from malan.media.index import DISCARD, KEY, UNDECODABLE, PacketIndex, PacketRows, Repaired, repair_times
-from malan.media.open import check_size, has_decoder, open_media, read_only, read_packets, shown, video_stream
+from malan.media.open import check_size, has_decoder, open_media, read_only, read_packets, video_stream
+from malan.media.sniff import shown
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
