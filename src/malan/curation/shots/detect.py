@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from malan.curation.shots.feed import Feeder, Observe
-from malan.curation.shots.judge import Stretch, judge
+from malan.curation.shots.judge import judge
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import ShotReport, Transition, shots_between
+from malan.curation.shots.scan import scan
 from malan.curation.shots.sampling import Sampler
 from malan.media.index import PacketIndex
 
@@ -35,12 +36,12 @@ def detect_shots(
     view, sampler = PacketView(index), Sampler()
     feeder = Feeder(path, view, sampler, observe)
     try:
-        transitions = _full(feeder, sampler, index.frame_count)
+        transitions = _full(feeder, sampler, index.frame_count) if mode == "full" else scan(feeder, sampler, view)
     finally:
         feeder.close()
     cpu_s = time.process_time() - started
     return ShotReport(
-        "full", index.frame_count, feeder.frames_decoded, cpu_s, 0.0, shots_between(transitions, index.frame_count)
+        mode, index.frame_count, feeder.frames_decoded, cpu_s, 0.0, shots_between(transitions, index.frame_count)
     )
 
 
@@ -55,13 +56,7 @@ def _full(feeder: Feeder, sampler: Sampler, frames: int) -> list[Transition]:
             feeder.finish()
         until = frames if end == frames else end - OVERLAP // 2
         for stretch in sampler.stretches():
-            found += [t for t in judge(_placed(stretch, frames)) if settled <= t.boundary < until]
+            found += [t for t in judge(stretch.placed(frames)) if settled <= t.boundary < until]
         settled = until
         sampler.forget_before(end - OVERLAP)
     return found
-
-
-def _placed(stretch: Stretch, frames: int) -> Stretch:
-    return Stretch(
-        stretch.first, stretch.blocks, stretch.known, stretch.first == 0, stretch.first + len(stretch) >= frames
-    )

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import av
-import numpy as np
 
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.sampling import Sampler
 from malan.media.decode import PacketSource
-from malan.media.index import PacketIndex
 
 Observe = Callable[[av.VideoFrame, int, bool], None]
 
@@ -40,12 +38,11 @@ class Feeder:
 
     def keys(self, frames: Iterable[int]) -> None:
         """Decode key frames alone."""
-        self._context.flush_buffers()
         self._oldest = 0
-        packets = [int(self._index.shown[frame]) for frame in frames]
-        for number, packet in self._source.read(packets):
-            self._feed(number, packet, skip=False)
-        self.finish()
+        for number, packet in self._source.read(self._index.shown[frame] for frame in frames):
+            self._context.flush_buffers()  # a decoder that sees nothing but key frames holds them back, or drops them
+            self._feed(number, packet, "DEFAULT")
+            self._take(None)
 
     def start(self, frame: int) -> None:
         """Stand before a key frame, with a fresh decoder."""
@@ -61,7 +58,8 @@ class Feeder:
         last = self._view.last_packet(stop)
         frames, leaves = self._index.frame_of_packet, self._view.leaves
         for number, packet in self._source.read(range(self._next, last + 1)):
-            self._feed(number, packet, skip=bool(leaves[number]) and not wanted(int(frames[number])))
+            left_out = leaves[number] and not wanted(int(frames[number]))
+            self._feed(number, packet, "NONREF" if left_out else "DEFAULT")
         self._next = max(self._next, last + 1)
 
     def finish(self) -> None:
@@ -72,9 +70,9 @@ class Feeder:
     def close(self) -> None:
         self._source.close()
 
-    def _feed(self, number: int, packet: av.Packet, *, skip: bool) -> None:  # type: ignore[type-arg]
+    def _feed(self, number: int, packet: av.Packet, skip_frame: str) -> None:  # type: ignore[type-arg]
         packet.pts = packet.dts = int(self._view.ranks[number])
-        self._context.skip_frame = "NONREF" if skip else "DEFAULT"
+        self._context.skip_frame = skip_frame
         self._take(packet)
 
     def _take(self, packet: av.Packet | None) -> None:  # type: ignore[type-arg]

@@ -6,21 +6,22 @@ block samples only and knows nothing about files. Start at `judge`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from malan.curation.shots.fades import Fade, find_fades
-from malan.curation.shots.measure import Blocks, Curve, difference, plain_steps
+from malan.curation.shots.measure import Blocks, Curve, difference, moving_amount, plain_steps
 from malan.curation.shots.mixes import Mix, find_dissolves
 from malan.curation.shots.report import Transition
 
 NEAR = 6  # frames on each side that tell what motion is normal here
-RETURN = 6  # frames within which a flash or strobe is over
+AWAY = (2, 3, 5)  # frames after which a flash or a strobe shows the old picture again
 TWIN = 3  # frames within which only the strongest of several cuts stands
 FAINTEST = 8.0  # amount of the faintest cut; key frames of coarse encodes stand out by up to 7
+REST = 4.5  # what a step must exceed where nothing else moves
 SURE = 1.0  # cut score from which it is a cut
 SAME = 0.5  # a picture that comes back this close was never gone
 
@@ -39,6 +40,10 @@ class Stretch:
     def steps(self) -> Curve:
         """Plain difference from each frame to the next."""
         return plain_steps(self.blocks)
+
+    def placed(self, frames: int) -> Stretch:
+        """The same stretch, knowing whether it holds the first or the last frame of a film of so many frames."""
+        return replace(self, opens_film=self.first == 0, ends_film=self.first + len(self) >= frames)
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -68,13 +73,40 @@ def _is_fade(mix: Mix, fades: list[Fade], stretch: Stretch) -> bool:
 
 def find_cuts(stretch: Stretch) -> dict[int, float]:
     """Position of each cut's first new frame in the stretch, and its score; 1 is a cut by a hair."""
-    peaks = _peaks(stretch)
-    if not len(peaks):
-        return {}
-    scores, amounts = _scores(stretch, peaks)
-    likely = [(int(t), float(s), float(a)) for t, s, a in zip(peaks, scores, amounts, strict=True) if s >= SURE]
+    peaks, amounts, scores = _likely(stretch)
+    likely = [(int(t), float(s), float(a)) for t, s, a in zip(peaks, scores, amounts, strict=True)]
     strongest = [(t, s, a) for t, s, a in likely if not any(0 < abs(t - o) <= TWIN and s < r for o, r, _ in likely)]
-    return {t: s for t, s, a in strongest if not _comes_back(stretch.blocks, t, a)}
+    back = _come_back(stretch.blocks, [t for t, _, _ in strongest], [a for _, _, a in strongest])
+    return {t: s for (t, s, _), returned in zip(strongest, back, strict=True) if not returned}
+
+
+def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
+    """Peaks that rise over the motion around them, their amounts and scores. Looks further around only where it pays."""
+    peaks = _peaks(stretch)
+    at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks])
+    enough = at.amount * (0.5 + at.share)
+    kept = (at.amount >= FAINTEST) & (enough >= SURE * REST)
+    peaks, amounts, enough = peaks[kept], at.amount[kept], enough[kept]
+    known: dict[int, float] = {int(t): float(a) for t, a in zip(peaks, amounts, strict=True)}
+    scores = enough / (REST + 1.8 * _largest(stretch, peaks, (-1, 1), known, rank=1))
+    kept = scores >= SURE
+    peaks, amounts, enough = peaks[kept], amounts[kept], enough[kept]
+    beside = _largest(stretch, peaks, (-1, 1), known, rank=1)
+    usual = _largest(stretch, peaks, tuple(i for i in range(-NEAR, NEAR + 1) if i), known, rank=3)
+    scores = enough / (REST + 1.8 * beside + 0.4 * usual)
+    kept = scores >= SURE
+    return peaks[kept], amounts[kept], scores[kept]
+
+
+def _largest(
+    stretch: Stretch, peaks: NDArray[np.int64], away: tuple[int, ...], known: dict[int, float], rank: int
+) -> Curve:
+    """Of the steps at these distances from each peak the `rank`-th largest, motion forgiven. `known` grows."""
+    steps = stretch.steps
+    around = [[t + i for i in away if 1 <= t + i < len(stretch)] for t in peaks.tolist()]
+    wanted = np.array(sorted({t for ts in around for t in ts if t not in known and steps[t - 1] > 4}), np.int64)
+    known.update(zip(wanted.tolist(), moving_amount(stretch.blocks[wanted - 1], stretch.blocks[wanted]).tolist(), strict=True))
+    return np.array([sorted([known.get(t, 0.0) for t in ts] + [0.0] * rank)[-rank] for ts in around], np.float32)
 
 
 def _peaks(stretch: Stretch) -> NDArray[np.int64]:
@@ -82,39 +114,28 @@ def _peaks(stretch: Stretch) -> NDArray[np.int64]:
     steps, known = stretch.steps, stretch.known
     padded = np.pad(steps, 1)
     beside = np.minimum(padded[:-2], padded[2:])
-    peaks = np.flatnonzero((steps > 5) & (steps > 1.3 * beside) & known[1:] & known[:-1]) + 1
-    return peaks
+    return np.flatnonzero((steps > 5) & (steps > 1.3 * beside) & known[1:] & known[:-1]) + 1
 
 
-def _scores(stretch: Stretch, peaks: NDArray[np.int64]) -> tuple[Curve, Curve]:
-    """How far each peak rises over the motion around it, and its amount."""
-    last = len(stretch) - 1
-    at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks])
-    around = np.unique(np.clip(peaks[:, None] + np.arange(-NEAR, NEAR + 1)[None], 1, last))
-    moving = around[stretch.steps[around - 1] > 4]
-    amount = np.zeros(last + 2, np.float32)
-    amount[moving] = difference(stretch.blocks[moving - 1], stretch.blocks[moving]).amount
-    amount[peaks] = at.amount
-    usual = np.array([_usual(amount, t, last) for t in peaks], np.float32)
-    beside = np.maximum(amount[peaks - 1], amount[np.minimum(peaks + 1, last + 1)])
-    score: Curve = at.amount * (0.5 + at.share) / (4.5 + 0.4 * usual + 1.8 * beside)
-    score[at.amount < FAINTEST] = 0
-    return score, at.amount
+def open_steps(stretch: Stretch) -> list[tuple[int, int]]:
+    """Film frames between which a cut must lie that was not decoded closely enough: (last old, first new) each."""
+    known = np.flatnonzero(stretch.known)
+    early, late = known[:-1][np.diff(known) > 1], known[1:][np.diff(known) > 1]
+    apart = difference(stretch.blocks[early], stretch.blocks[late])
+    doubtful = (apart.amount > FAINTEST + 4) & (apart.share > 0.35)
+    return [(stretch.first + int(a), stretch.first + int(b)) for a, b in zip(early[doubtful], late[doubtful], strict=True)]
 
 
-def _usual(amount: Curve, t: int, last: int) -> float:
-    """The third-largest step around, this one left out: two neighbouring cuts do not hide each other."""
-    around = np.concatenate([amount[max(t - NEAR, 1) : t], amount[t + 1 : min(t + NEAR, last) + 1]])
-    return float(np.sort(around)[-3]) if len(around) > 2 else 0.0
-
-
-def _comes_back(blocks: Blocks, t: int, amount: float) -> bool:
-    """Whether the picture before returns soon after, or the picture after was there shortly before: a flash."""
-    after = np.arange(t + 1, min(t + RETURN, len(blocks)))
-    before = np.arange(max(t - RETURN, 0), t - 1)
-    early = np.concatenate([np.full(len(after), t - 1), before])
-    late = np.concatenate([after, np.full(len(before), t)])
-    return bool((difference(blocks[early], blocks[late]).amount < SAME * amount).any()) if len(early) else False
+def _come_back(blocks: Blocks, cuts: list[int], amounts: list[float]) -> NDArray[np.bool_]:
+    """Of each cut: whether the picture before returns soon after, or the one after was there before: a flash."""
+    pairs = [(i, t - 1, t + away) for i, t in enumerate(cuts) for away in AWAY if t + away < len(blocks)]
+    pairs += [(i, t - 1 - away, t) for i, t in enumerate(cuts) for away in AWAY if t - 1 - away >= 0]
+    returned = np.zeros(len(cuts), bool)
+    if pairs:
+        which, early, late = np.array(pairs).T
+        same = difference(blocks[early], blocks[late]).amount < SAME * np.array(amounts)[which]
+        np.logical_or.at(returned, which, same)
+    return returned
 
 
 def _confidence(score: float) -> float:

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.shots.measure import Blocks, Curve, difference, luma_range, structure_change
+from malan.curation.shots.measure import COLUMNS, ROWS, Blocks, Curve, difference, luma_range, structure_change
 
 HALVES = (4, 7, 12, 20, 32)  # frames from the middle to each end at which mixtures are sought
-APART = 7.0  # half the difference of the ends, Y + U + V, from which it is worth a look
+APART = 7.0  # half the difference of the ends, Y + U + V, from which it is worth a look; also added to that in the end
 MIXED = 0.5  # what the middle may be off the mean of the ends, as a part of that
 SHORTEST, LONGEST = 4, 80  # frames
 LEAP = 0.45  # the share never rises by more in one frame: that would be a cut
-EXPLAINED = 0.26  # part of the ends' difference that no mixture explains, up to which it is a dissolve
-UNEXPLAINED = 0.38  # … and up to which it is one if the texture dips as well
-DIP = 0.88
+DOUBTFUL = 0.33  # what no steady mixture explains, as a part of the ends' difference, up to which it is a dissolve
 RELIT = 0.15  # change of structure below which only the light changed
 
 
@@ -58,8 +56,8 @@ def _within(blocks: Blocks) -> list[Mix]:
 
 def _coarse(blocks: Blocks) -> NDArray[np.int16]:
     """Blocks of twice the size, one row a frame."""
-    small = blocks.reshape(len(blocks), 3, 9, 2, 16, 2).mean(axis=(3, 5), dtype=np.float32)
-    return small.reshape(len(blocks), -1).astype(np.int16)
+    halves = blocks.reshape(len(blocks), 3, ROWS // 2, 2, COLUMNS // 2, 2)
+    return (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16).reshape(len(blocks), -1)
 
 
 def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
@@ -75,23 +73,21 @@ def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
 
 def _confirm(blocks: Blocks, coarse: NDArray[np.int16], middle: int, half: int) -> Mix | None:
     lo, hi = max(middle - 2 * half, 0), min(middle + 2 * half, len(coarse) - 1)
-    share, off = _mixture(coarse, lo, hi)
-    start, end = _ends(share, middle - lo)
+    start, end = _ends(_mixture(coarse, lo, hi)[0], middle - lo)
     if start is None or end is None or not SHORTEST <= end - start <= LONGEST:
         return None
-    unexplained = float(off[start + 1 : end].mean())
-    if np.diff(share[start : end + 1]).max() > LEAP or unexplained > UNEXPLAINED:
+    start, end = lo + start, lo + end
+    share, off = _mixture(coarse, start, end)
+    doubt = float(off[1:-1].mean() + 2 * np.abs(share - np.linspace(0, 1, len(share))).mean())
+    if np.diff(share).max() > LEAP or doubt > DOUBTFUL:
         return None
-    ends = difference(blocks[[lo + start]], blocks[[lo + end]])
-    if ends.amount[0] < 14 or ends.share[0] < 0.45:
+    doubt += max(0.0, _dip(blocks[start : end + 1, 0]) - 0.85) / 2
+    ends = difference(blocks[[start]], blocks[[end]])
+    if doubt > DOUBTFUL or ends.share[0] < 0.45 or ends.amount[0] < APART + 40 * max(doubt, 0.15):
         return None
-    if unexplained > EXPLAINED and _dip(blocks[lo + start : lo + end + 1, 0]) > DIP:
+    if structure_change(blocks[start, 0], blocks[end, 0]) < RELIT:
         return None
-    confidence = round(float(np.clip(1.05 - unexplained, 0.5, 0.97)), 3)
-    if structure_change(blocks[lo + start, 0], blocks[lo + end, 0]) < RELIT:
-        return None
-    weight = float(ends.amount[0]) * (1 - unexplained) / float(np.sqrt(end - start))
-    return Mix(lo + start, lo + end, confidence, weight)
+    return Mix(start, end, round(float(np.clip(1.1 - 1.5 * doubt, 0.5, 0.98)), 3), float(ends.amount[0]) * (1 - 2 * doubt))
 
 
 def _dip(luma_THW: NDArray[np.uint8]) -> float:

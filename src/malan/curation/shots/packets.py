@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from malan.media.index import KEY, PacketIndex
 
+SWELL = 8  # frames whose bits are added up to see a swell
+USUAL = 15  # steps of four frames on each side that tell what is usual
 AROUND = 12  # packets of a kind on each side that tell what size is usual
 
 
@@ -83,6 +85,63 @@ class PacketView:
         at = np.searchsorted(keys, np.arange(len(self.sizes)), side="right")
         before, after = keys[np.maximum(at - 1, 0)], keys[np.minimum(at, len(keys) - 1)]
         return self.sizes / np.maximum(np.minimum(self.sizes[before], self.sizes[after]), 1)
+
+    @cached_property
+    def is_spike(self) -> NDArray[np.bool_]:
+        """Frames whose packet looks as if the picture before did not predict them."""
+        rise, share = self.rise, self.intra_share
+        return (rise > 1.5) & (share > 0.2) | (rise > 1.15) & (share > 0.6)
+
+    @cached_property
+    def is_sharp(self) -> NDArray[np.bool_]:
+        """Spikes that motion alone hardly makes."""
+        return (self.rise > 2.5) & (self.intra_share > 0.35)
+
+    @cached_property
+    def swell(self) -> NDArray[np.float64]:
+        """Bits of the frames from each one on, relative to what is usual around: dissolves swell, black sinks."""
+        inner = np.where(self.is_key, np.nan, self.sizes)
+        sums = np.cumsum(np.nan_to_num(np.concatenate([[0.0], inner])))
+        counts = np.cumsum(np.concatenate([[0], ~self.is_key]))
+        span = min(SWELL, len(inner))
+        mean = (sums[span:] - sums[:-span]) / np.maximum(counts[span:] - counts[:-span], 1)
+        return np.append(mean, np.repeat(mean[-1:], span - 1)) / np.maximum(self._usual(mean, span), 1)
+
+    def _usual(self, mean: NDArray[np.float64], span: int) -> NDArray[np.float64]:
+        """Median of a curve of means over the two seconds or so on each side, in steps of four frames."""
+        coarse = np.pad(mean[::4], USUAL, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(coarse, 2 * USUAL + 1)
+        medians = np.concatenate([np.median(windows[i : i + 4096], axis=1) for i in range(0, len(windows), 4096)])
+        return np.repeat(medians, 4)[: len(mean) + span - 1] if len(medians) * 4 >= len(mean) + span - 1 else np.pad(
+            np.repeat(medians, 4), (0, len(mean) + span - 1 - 4 * len(medians)), mode="edge"
+        )
+
+    def is_near_spike(self, frame: int) -> bool:
+        """Whether a frame lies in front of a spike or of a key frame, where a cut may be hidden among the frames left out."""
+        return bool(self._is_near_spike[frame])
+
+    @cached_property
+    def _is_near_spike(self) -> NDArray[np.bool_]:
+        """Frames between an anchor and the spike or key frame that follows it."""
+        doubtful = (self.is_spike | self.is_key)[self.anchors]
+        at = np.searchsorted(self.anchors, np.arange(len(self.sizes)))
+        return np.append(doubtful, True)[at]
+
+    def is_chosen(self, frame: int) -> bool:
+        """Whether the encoder seems to have placed a key frame for its picture, not for its turn."""
+        return bool(self._chosen[frame])
+
+    @cached_property
+    def _chosen(self) -> NDArray[np.bool_]:
+        keys = np.flatnonzero(self.is_key)
+        result = np.zeros(len(self.sizes), bool)
+        if len(keys) > 2:
+            gaps = np.diff(keys)
+            usual = np.bincount(gaps).argmax()
+            share = float((gaps == usual).mean())
+            forced = gaps == gaps.max() if share < 0.5 else np.abs(gaps - usual) <= 1
+            result[keys[1:][~forced]] = True
+        return result
 
     def last_packet(self, stop: int) -> int:
         """Number of the last packet, in decode order, among those of the frames before `stop`."""

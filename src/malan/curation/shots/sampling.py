@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from malan.curation.shots.judge import Stretch
 from malan.curation.shots.measure import COLUMNS, ROWS, Blocks
 
-GAP = 9  # frames that may be missing between two samples of one stretch
+GAP = 5  # frames from one sample to the next up to which they belong to one stretch
 _BATCH = 64
 _BITS = {  # planar formats read in place, and their bits a sample
     **dict.fromkeys(("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv411p", "yuv410p"), 8),
