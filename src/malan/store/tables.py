@@ -147,8 +147,13 @@ def clips_table(rows: Sequence[ClipRow], vectors: Mapping[str, np.ndarray], vect
     table = table_of("clips", map(clip_to_arrow, rows))
     if not vector_size:
         return table
-    given = [None if row.id not in vectors else np.asarray(vectors[row.id], np.float32).tolist() for row in rows]
-    return table.append_column(vector_field(vector_size), pa.array(given, vector_field(vector_size).type))
+    vectors_ND = np.zeros((len(rows), vector_size), np.float32)  # clips, numbers
+    missing = np.array([row.id not in vectors for row in rows], bool)
+    for place, row in enumerate(rows):
+        if not missing[place]:
+            vectors_ND[place] = vectors[row.id]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors_ND.ravel()), vector_size, mask=pa.array(missing))
+    return table.append_column(vector_field(vector_size), column)
 
 
 # Assets ---------------------------------------------------------------------------------------------------------------
