@@ -9,7 +9,7 @@ BIN       := .venv/bin
 BUILT     := src/malan/web/static/built/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup frontend demo test lint bench lock format clean
+.PHONY: help setup frontend demo test lint bench lock reference format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ bench: .venv/.dev .venv/.bench  ## every figure with its peer and its physical l
 	@$(BIN)/python bench/run.py $(BENCH)
 
 frontend: $(BUILT)  ## the console's scripts and styles
+
+reference: .venv/.dev  ## write docs/reference from the code
+	@$(BIN)/python tools/reference.py
 
 lock: .venv/.dev  ## choose versions anew: requirements/*.lock
 	@$(BIN)/python tools/lock.py
