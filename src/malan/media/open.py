@@ -132,6 +132,8 @@ def read_packets(container: InputContainer, *streams: Stream) -> Iterator[Any]:
             return
         except av.FFmpegError:
             errors += 1
+        except IndexError:  # at the end, PyAV trips over tracks that appeared while reading (damaged streams)
+            return
 
 
 def _kind_refused(mode: int) -> str:
