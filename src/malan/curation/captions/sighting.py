@@ -1,0 +1,243 @@
+"""One sighting: strokes that stand still in a place from one frame to another.
+
+A sighting starts when new standing edges form a block, is followed from sample to sample by how well the picture still
+holds its strokes, and ends when they are gone. Its first and last frame are exact: the frames between two samples are
+looked at one by one. Start at `Sighting`; `Pattern` is the matched filter everything rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malan.curation.captions.luma import Box, Luma, Mask, difference
+from malan.curation.captions.strokes import EDGE, STILL, Marks
+
+PRESENT_STRENGTH = 0.5  # of its full contrast
+FAINT_STRENGTH = 0.3  # enough where the shape fits well (no outline over a bright picture)
+PRESENT_LIKENESS = 0.5  # cosine between the steps seen and the steps of the pattern
+FAINT_LIKENESS = 0.25  # enough where the ink is unchanged (no outline, and the picture behind became light)
+KEPT_INK = 0.8  # share of the strokes with unchanged luma
+LOST_LIKENESS = 0.25  # of a part of the line: with less, and with less ink than
+LOST_INK = 0.6  # this, that part is gone
+OUTLINE = 75.0  # darker than this around the strokes may be an outline
+INK = 28.0  # luma a light stroke may lose, or a dark one gain
+RAMP = (0.1, 0.9)  # strengths between which a fade is under way
+KEPT_PICTURES = 8
+RESTLESS = 0.12  # of the picture around a text; more is not a still scene
+BLOCK_PX = 24  # width of the parts a line is watched in
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How much of a pattern a picture holds."""
+
+    strength: float  # 1 as in the pattern, 0 gone; above 1 over a darker picture
+    likeness: float  # cosine of the steps seen and the steps of the pattern
+    ink: float  # share of the strokes whose own luma is unchanged, whatever lies around them
+    lost_parts: int  # parts of the line that show neither the steps nor the ink
+    may_hide: bool = False  # light text without an outline, and all is light where it stood: nobody can tell
+
+    @property
+    def is_there(self) -> bool:
+        return self.is_mostly_there and not self.lost_parts
+
+    @property
+    def is_mostly_there(self) -> bool:
+        if self.may_hide:
+            return True
+        if self.likeness > PRESENT_LIKENESS:
+            return self.strength > PRESENT_STRENGTH or (self.strength > FAINT_STRENGTH and self.ink > KEPT_INK)
+        return self.likeness > FAINT_LIKENESS and self.ink > KEPT_INK
+
+
+class Pattern:
+    """The steps between neighbouring pixels at the edges of a text, as they were when it was seen first."""
+
+    def __init__(self, box: Box, luma: Luma, edges: Mask) -> None:
+        """`luma` and `edges` show the box alone."""
+        self.box = box
+        rows, columns = np.nonzero(edges[:, 1:])
+        self._here = rows * luma.shape[1] + columns + 1
+        self._pairs = self._read(luma)
+        self._steps = self._pairs[0] - self._pairs[1]
+        self._energy = float(self._steps @ self._steps)
+        self._part = columns // BLOCK_PX
+        self._parts = int(self._part.max()) + 1 if len(columns) else 0
+        self._part_energy = np.bincount(self._part, self._steps**2, self._parts)
+        self._part_count = np.maximum(1, np.bincount(self._part, minlength=self._parts))
+        lighter, darker = self._pairs.max(axis=0), self._pairs.min(axis=0)
+        self._is_dark = is_dark = bool(len(lighter)) and darker.std() < 0.5 * lighter.std()
+        self._ink_first = (self._steps < 0) if is_dark else (self._steps > 0)
+        self._ink = darker if is_dark else lighter
+        self.may_hide = not is_dark and float(np.median(darker)) > OUTLINE if len(darker) else False
+
+    @property
+    def is_empty(self) -> bool:
+        return self._energy == 0
+
+    @property
+    def edge_count(self) -> int:
+        return len(self._here)
+
+    def presence(self, luma: Luma) -> Presence:
+        """How much of the pattern a picture of the box holds."""
+        pair = self._read(luma)
+        seen = pair[0] - pair[1]
+        shared = seen * self._steps
+        energy = float(seen @ seen)
+        dot = float(shared.sum())
+        likeness = dot / np.sqrt(self._energy * energy) if energy else 0.0
+        kept = self._kept(pair)
+        ink = float(kept.mean())
+        return Presence(
+            dot / self._energy, float(likeness), ink, self._lost(shared, seen, kept), self.may_hide and ink > KEPT_INK
+        )
+
+    def _kept(self, pair: NDArray[np.float32]) -> NDArray[np.float32]:
+        """1 at each edge whose ink is unchanged."""
+        ink = np.where(self._ink_first, pair[0], pair[1])
+        short = ink - self._ink if self._is_dark else self._ink - ink
+        return (short < INK).astype(np.float32)
+
+    def _lost(self, shared: NDArray[np.float32], seen: NDArray[np.float32], kept: NDArray[np.float32]) -> int:
+        """Parts of the line that are gone."""
+        dots = np.bincount(self._part, shared, self._parts)
+        energies = np.bincount(self._part, seen**2, self._parts)
+        ink = np.bincount(self._part, kept, self._parts) / self._part_count
+        likeness = dots / np.sqrt(np.maximum(self._part_energy * energies, 1e-9))
+        counted = self._part_energy > 0.35 * self._part_energy.mean()
+        return int(np.count_nonzero(counted & (likeness < LOST_LIKENESS) & (ink < LOST_INK)))
+
+    def _read(self, luma: Luma) -> NDArray[np.float32]:
+        """(2, N): luma at each edge and left of it."""
+        flat = luma.reshape(-1)
+        return np.stack((flat[self._here], flat[self._here - 1])).astype(np.float32)
+
+
+@dataclass
+class Sighting:
+    """Strokes that stand still, while they do. Boxes in small coordinates."""
+
+    step: int  # pixels per small pixel
+    box: Box
+    pattern: Pattern
+    band: Box  # the rows around the box, over the whole width
+    first: int
+    started_at_cut: bool
+    before: Luma | None  # the band before it came, small
+    unsure_from: int = -1  # where `first` is only known to a sample: the frame at which the text was not there yet
+    end: int = -1
+    ended_at_cut: bool = False
+    is_open: bool = True  # still there at the last frame
+    after: Luma | None = None
+    samples: int = 0
+    doubts: int = 0  # samples in a row in which a part was missing
+    changed_at: int = 0  # frame since which it is
+    stood: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
+    moved: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
+    pictures: list[Luma] = field(default_factory=list)  # of the band, at full size
+    _earliest: Luma | None = None  # the band while it was there, small
+    _latest: Luma | None = None
+    _stride: int = 1
+
+    def count(self, marks: Marks) -> None:
+        """Add one sample in which the strokes are there."""
+        x0, y0, x1, y1 = self.band
+        if not self.samples:
+            self.stood = np.zeros((y1 - y0, x1 - x0), np.uint16)
+            self.moved = np.zeros_like(self.stood)
+            self._earliest = marks.luma[y0:y1, x0:x1].copy()
+        self._latest = marks.luma[y0:y1, x0:x1].copy()
+        self.stood += marks.standing[y0:y1, x0:x1]
+        self.moved += ~marks.still[y0:y1, x0:x1]
+        self.samples += 1
+
+    @property
+    def wants_picture(self) -> bool:
+        """Whether this sample's picture should be kept: evenly spread over the life, a few in all."""
+        return self.samples % self._stride == 0
+
+    def keep(self, picture: Luma) -> None:
+        self.pictures.append(picture)
+        if len(self.pictures) == KEPT_PICTURES:
+            self.pictures = self.pictures[::2]
+            self._stride *= 2
+
+    @property
+    def strokes(self) -> Mask:
+        """The edges of the text in the band: those that stood nearly all its life and not also before and after."""
+        stood: Mask = self.stood >= max(1.0, 0.7 * self.samples)
+        sides = []
+        if not self.started_at_cut:
+            sides.append(_unchanged(self.before, self._earliest))
+        if not self.ended_at_cut:
+            sides.append(_unchanged(self.after, self._latest))
+        known = [side for side in sides if side is not None]
+        return stood & ~np.logical_and.reduce(known) if known else stood
+
+    @property
+    def density(self) -> float:
+        """Share of the box that is strokes of the pattern's first sight."""
+        x0, y0, x1, y1 = self.box
+        return self.pattern.edge_count / max(1, (x1 - x0) * (y1 - y0))
+
+    @property
+    def is_overlay(self) -> bool:
+        """Whether it is surely laid over the film: it came or went alone, or the picture moved behind it."""
+        return not (self.started_at_cut and (self.ended_at_cut or self.is_open)) or self.restless > RESTLESS
+
+    @property
+    def restless(self) -> float:
+        """Mean share of the band, strokes left out, that changed between samples."""
+        beside = ~self.strokes
+        return float(self.moved[beside].mean()) / max(1, self.samples) if beside.any() else 0.0
+
+
+def _unchanged(outside: Luma | None, inside: Luma | None) -> Mask | None:
+    """Edges that are the same without the text as with it: they belong to the picture below."""
+    if outside is None or inside is None:
+        return None
+    edges = np.zeros(outside.shape, np.bool_)
+    np.greater(difference(outside[:, 1:], outside[:, :-1]), EDGE, out=edges[:, 1:])
+    return np.asarray(edges & (difference(outside, inside) < STILL))
+
+
+def first_frame(strengths: Sequence[float], there: Sequence[bool]) -> int:
+    """Place of the first frame of a text in a run of frames that ends with it fully there.
+
+    A hard start is the first frame that holds it. A fade is followed back to where its straight line meets nothing.
+    """
+    place = len(there)
+    while place > 0 and there[place - 1]:
+        place -= 1
+    return place - _ramp_before(strengths, place)
+
+
+def end_frame(strengths: Sequence[float], there: Sequence[bool]) -> int:
+    """Place after the last frame of a text in a run of frames that starts with it fully there."""
+    return len(there) - first_frame(list(reversed(strengths)), list(reversed(there)))
+
+
+def _ramp_before(strengths: Sequence[float], place: int) -> int:
+    """How many frames before `place` already belong to a fade in."""
+    values = np.asarray(strengths, np.float64)
+    ground = float(np.median(values[: max(1, min(place, 4))])) if place else 0.0
+    low = max(RAMP[0], ground + RAMP[0])
+    start = place
+    while start > 0 and low < values[start - 1] < values[min(start, len(values) - 1)] - 0.02:
+        start -= 1
+    top = place
+    while top < len(values) and values[top] < RAMP[1]:
+        top += 1
+    steps = np.arange(start, top)
+    if len(steps) < 3:
+        return place - start if place - start <= 1 and start < place and values[start] > 0.25 else 0
+    slope, offset = np.polyfit(steps, values[start:top], 1)
+    if slope <= 0.02:
+        return 0
+    zero = (max(0.0, min(ground, 0.3)) - offset) / slope
+    return max(0, place - int(np.clip(np.floor(zero) + 1, 0, place)))
