@@ -65,9 +65,9 @@ def _function(name: str) -> Callable[..., Any]:
 
 def _place(error: BaseException) -> str:
     """File and line of ours where an unexpected error came up, or where it was raised when none is ours."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if f"{os.sep}malan{os.sep}" in frame.filename] or frames
-    return f"{PurePath(ours[-1].filename).name}:{ours[-1].lineno}"
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without `_answer`
+    ours = [frame for frame in frames if f"{os.sep}malan{os.sep}" in frame.filename] or frames[-1:]
+    return f"{PurePath(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
 
 
 def _die_with_parent(life_fd: int) -> None:

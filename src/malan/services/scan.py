@@ -148,7 +148,8 @@ def _run_scan(
                     steps.tell()
             finally:
                 steps.commit()
-            _group(ws, pool)
+            if ws.jobs.get(job_id).done:
+                _group(ws, pool)
     was_cancelled = ws.jobs.get(job_id).state == CANCELLED
     return ScanReport(job_id, *log.results(unchanged), groups=_count_groups(ws), was_cancelled=was_cancelled)
 

@@ -106,7 +106,8 @@ def find_groups(library: str) -> dict[str, str | None]:
         for asset_id, extra in store.extras_of_kind(PRINTS)
         for clip_id, data in _unpacked(extra.value, extra.data)
     ]
-    new = {clip_id: group[0] for group in find_duplicates(prints).groups for clip_id in group}
+    found = find_duplicates(prints).groups if len(prints) > 1 else ()
+    new = {clip_id: group[0] for group in found for clip_id in group}
     old = store.groups()
     return {
         clip_id: new.get(clip_id) for clip_id in sorted(new.keys() | old.keys()) if new.get(clip_id) != old.get(clip_id)
