@@ -233,7 +233,7 @@ def main() -> None:
     report = Report("Random 16-frame windows (uint8 RGB)")
     with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:
         for source in sources(Path(name), options.quick):
-            bench_file(report, source, Path(name), 6 if options.quick else 100, 1 if options.quick else options.runs)
+            bench_file(report, source, Path(name), 6 if options.quick else 60, 1 if options.quick else options.runs)
     report.notes.append(
         "Peers: best of several settings each. The limit is one thread decoding from the governing key frame to the "
         "last frame of the window and doing nothing else; a batch may beat it by sharing and by skipping frames "

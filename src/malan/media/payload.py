@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Protocol, TypeAlias, cast
 
 import av
@@ -21,7 +22,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from malan.core.errors import MediaError
+from malan.media.decode import PacketSource
 from malan.media.index import KEY, PacketIndex
+from malan.media.open import open_plain
+from malan.media.sniff import shown
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
@@ -41,21 +45,26 @@ class ByteSource(Protocol):
     def close(self) -> None: ...
 
 
+class PacketReader(Protocol):
+    """Packets by number, rising; one that is gone is left out."""
+
+    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]: ...
+
+    def close(self) -> None: ...
+
+
 class LocalBytes:
     """The bytes of a file on this machine. Safe between threads."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise MediaError("media.unreadable", path=str(path), detail=error.strerror or str(error)) from error
+        self._file = open_plain(path)
 
     def read(self, offset: int, size: int) -> bytes:
         try:
             return os.pread(self._file, size, offset)
         except OSError as error:
-            raise MediaError("media.unreadable", path=str(self._path), detail=error.strerror or str(error)) from error
+            raise MediaError("media.unreadable", path=shown(self._path), detail=error.strerror or str(error)) from error
 
     def close(self) -> None:
         if self._file >= 0:
@@ -81,7 +90,7 @@ class DirectPackets:
             low, high = int(starts.min()), int((starts + self._index.size_bytes[group]).max())
             block = memoryview(self._source.read(low, high - low))
             for number, start in zip(group.tolist(), (starts - low).tolist(), strict=True):
-                packet = _packet(block[start : start + int(self._index.size_bytes[number])])
+                packet = packet_of(block[start : start + int(self._index.size_bytes[number])])
                 if packet.size == self._index.size_bytes[number]:
                     yield number, packet
 
@@ -99,6 +108,33 @@ class DirectPackets:
             ):
                 yield numbers[start:i]
                 start = i
+
+
+class _OneAtATime:
+    """Lets several decoders take packets from one demuxer: a run is read as a whole before the next may be."""
+
+    def __init__(self, source: PacketSource) -> None:
+        self._source, self._lock = source, Lock()
+
+    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]:
+        with self._lock:
+            return iter(list(self._source.read(numbers)))
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def open_packets(container: InputContainer, stream: VideoStream, path: str | Path, index: PacketIndex) -> PacketReader:
+    """Packets of a track by number: by byte range where they are stored whole, else through a demuxer of their own.
+
+    Leaves the container anywhere. Safe between threads.
+    """
+    source = LocalBytes(path)
+    header = learn_header(container, stream, source, index)
+    if header is None:
+        source.close()
+        return _OneAtATime(PacketSource(path, index, stream.index))
+    return DirectPackets(source, index, header)
 
 
 def learn_header(container: InputContainer, stream: VideoStream, source: ByteSource, index: PacketIndex) -> int | None:
@@ -136,7 +172,8 @@ def key_packets(index: PacketIndex) -> np.ndarray:
     return np.flatnonzero(index.flags & KEY)
 
 
-def _packet(payload: memoryview) -> Packet:
+def packet_of(payload: bytes | memoryview) -> Packet:
+    """A packet that holds a copy of some bytes."""
     # Allocated by libav and copied: decoders read past the end and rely on the zeroes libav puts there.
     packet = cast("Packet", av.Packet(len(payload)))
     if len(payload):

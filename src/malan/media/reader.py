@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 import av
 import numpy as np
@@ -29,11 +28,11 @@ from numpy.typing import NDArray
 
 from malan.core import Span
 from malan.core.errors import MediaError, UsageError
-from malan.media.decode import PacketSource
 from malan.media.index import PacketIndex
-from malan.media.open import open_container, video_stream
-from malan.media.payload import DirectPackets, LocalBytes, Packet, key_packets, learn_header, reorder_depth
+from malan.media.open import has_decoder, open_container, video_stream
+from malan.media.payload import Packet, key_packets, open_packets, reorder_depth
 from malan.media.picture import Painter, Shape, Size, clockwise
+from malan.media.sniff import shown
 
 _SHORT_RUN = 12  # packets; shorter neighbours are decoded in one go
 _RETRIES = (1, 4)  # key frames further back that a second and third attempt start from
@@ -55,14 +54,6 @@ class Run:
     start: int
     stop: int
     wanted: NDArray[np.int64]
-
-
-class PacketReader(Protocol):
-    """Packets by number, rising; one that is gone is left out."""
-
-    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]: ...
-
-    def close(self) -> None: ...
 
 
 class ClipReader:
@@ -93,7 +84,9 @@ class ClipReader:
         self._path, self._index, self._batch_bytes = Path(path), index, batch_bytes
         self._container = open_container(path)
         self._stream = video_stream(self._container, track, path)
-        self._packets = self._packet_reader(track)
+        if not has_decoder(self._stream):
+            raise MediaError("reading.no_decoder", path=shown(path))
+        self._packets = open_packets(self._container, self._stream, path, index)
         self._threads = threads or len(os.sched_getaffinity(0))
         self._depth = reorder_depth(index)
         self._ranks, self._by_rank = _presentation(index)
@@ -217,7 +210,7 @@ class ClipReader:
         if missing:
             frame = int(self._index.frame_of_packet[list(missing)].min())
             seconds = float(self._index.frame_pts[frame] * self._index.timebase)
-            raise MediaError("reading.damaged", path=str(self._path), frame=frame, seconds=f"{seconds:.3f}")
+            raise MediaError("reading.damaged", path=shown(self._path), frame=frame, seconds=f"{seconds:.3f}")
 
     def _pass(self, run: Run, take: Callable[[int, av.VideoFrame], None], alone: bool) -> None:
         """Decode a run once. A packet the decoder refuses is left out; what depends on it will be missing."""
@@ -255,16 +248,6 @@ class ClipReader:
         except IndexError:
             return new_decoder(self._stream, "SLICE", 1)
 
-    def _packet_reader(self, track: int | None) -> PacketReader:
-        if self._stream.codec_context is None:
-            raise MediaError("reading.no_decoder", path=str(self._path))
-        source = LocalBytes(self._path)
-        header = learn_header(self._container, self._stream, source, self._index)
-        if header is None:
-            source.close()
-            return _OneAtATime(PacketSource(self._path, self._index, track))
-        return DirectPackets(source, self._index, header)
-
     def _look(self, upright: bool) -> Shape:
         """The shape of pictures; how they must be turned is told by a decoded frame alone."""
         context = self._stream.codec_context
@@ -276,20 +259,6 @@ class ClipReader:
             self._decode(run, lambda _, frame: turns.append(clockwise(frame)), alone=False)
         aspect = self._stream.sample_aspect_ratio or 1
         return Shape(plain.width_px, plain.height_px, turns[0], Fraction(aspect))
-
-
-class _OneAtATime:
-    """Lets several decoders take packets from one demuxer: a run is read as a whole before the next may be."""
-
-    def __init__(self, source: PacketSource) -> None:
-        self._source, self._lock = source, Lock()
-
-    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]:
-        with self._lock:
-            return iter(list(self._source.read(numbers)))
-
-    def close(self) -> None:
-        self._source.close()
 
 
 class ReaderPool:
