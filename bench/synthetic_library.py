@@ -164,5 +164,5 @@ def build(root: Path, count: int, seed: int = 1) -> tuple[Library, float]:
             change.append("clips", tables.clips_table(batch, vectors, VECTOR_SIZE))
             print(f"  {time.perf_counter() - began:.0f} s, up to {batch[-1].file_name}", file=sys.stderr)
         change.edit("clips", make_indexes("clips"))
-        change.edit("clips", tend)
+        change.edit("clips", tend("clips"))
     return library, time.perf_counter() - began

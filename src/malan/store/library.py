@@ -327,7 +327,7 @@ class Library:
         """
         with self._tables.change() as change:
             for name in list(change.tables):
-                change.edit(name, tend)
+                change.edit(name, tend(name))
 
     def _picture(self, clip_id: str, column: str) -> bytes | None:
         rows = self._tables.view().rows("thumbnails", equals("clip_id", clip_id), [column])

@@ -6,14 +6,17 @@ Start reading at `tend`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from malan.store.tables import INDEXES
 
-_MOST_FRAGMENTS = 24
+_MOST_SMALL = 24  # fragments that wait to be put together
+_ENOUGH_ROWS: Mapping[str, int] = {"packet_indexes": 500, "thumbnails": 4000, "extras": 1000}  # rows that are heavy
+_ENOUGH_ROWS_ELSE = 50_000  # a fragment of so many is left as it is: nothing is rewritten again and again
+_MOST_SEGMENTS, _MERGED_SEGMENTS = 12, 8  # of one index; the newest are merged, so that the large ones seldom are
 _MANY_VECTORS = 200_000  # comparing all of them takes a few hundredths of a second
 _VECTOR_INDEX = "vector_idx"
 _KEEP_OLD = timedelta(minutes=30)  # a reader may still be looking at an old version
@@ -40,18 +43,29 @@ def make_indexes(name: str) -> Callable[[Any], None]:
     return work
 
 
-def needs_tending(table: Any) -> bool:
-    return len(table.get_fragments()) > _MOST_FRAGMENTS
+def needs_tending(name: str, table: Any) -> bool:
+    enough = _ENOUGH_ROWS.get(name, _ENOUGH_ROWS_ELSE)
+    small = [part for part in table.get_fragments() if part.metadata.physical_rows < enough]
+    return len(small) > _MOST_SMALL
 
 
-def tend(table: Any) -> None:
-    """Compact a table, index all of its rows and remove versions nobody reads any more."""
-    table.optimize.compact_files()
-    table.optimize.optimize_indices()
-    _index_vectors(table)
-    forgotten = _left_long_ago(table)
-    if forgotten:
-        table.cleanup_old_versions(versions=forgotten)
+def tend(name: str) -> Callable[[Any], None]:
+    """What puts small fragments of a table together, indexes all its rows and removes versions nobody reads.
+
+    Cost follows what was written since the last time, not the size of the table.
+    """
+
+    def work(table: Any) -> None:
+        table.optimize.compact_files(target_rows_per_fragment=_ENOUGH_ROWS.get(name, _ENOUGH_ROWS_ELSE))
+        table.optimize.optimize_indices(num_indices_to_merge=0)
+        if max((len(index.segments) for index in table.describe_indices()), default=0) > _MOST_SEGMENTS:
+            table.optimize.optimize_indices(num_indices_to_merge=_MERGED_SEGMENTS)
+        _index_vectors(table)
+        forgotten = _left_long_ago(table)
+        if forgotten:
+            table.cleanup_old_versions(versions=forgotten)
+
+    return work
 
 
 def _index_vectors(table: Any) -> None:

@@ -123,8 +123,8 @@ def _picture_rows(scan: ScanRows) -> Iterator[dict[str, Any]]:
 def tend_if_due(change: Change) -> None:
     """Compact what this change left in many small pieces."""
     for name in sorted(change.touched):
-        if name in change.tables and needs_tending(change.tables[name]):
-            change.edit(name, tend)
+        if name in change.tables and needs_tending(name, change.tables[name]):
+            change.edit(name, tend(name))
 
 
 # Search rows ----------------------------------------------------------------------------------------------------------
