@@ -5,6 +5,7 @@ import "./styles/search.css";
 import "./styles/asset.css";
 import "./styles/jobs.css";
 import "./elements/filmstrip";
+import "./elements/wave";
 import { isTyping } from "./lib/dom";
 import { startSearch } from "./search";
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ class Shown:
     index: PacketIndex
 
 
-def register(ws: Workspace, film: Film, *, owner: str, uses: tuple[str, ...], lengths: tuple[int, ...] = LENGTHS) -> Shown:
+def register(
+    ws: Workspace, film: Film, *, owner: str, uses: tuple[str, ...], lengths: tuple[int, ...] = LENGTHS
+) -> Shown:
     """Put a drawn film into the library: shots, captions, loudness, pictures."""
     found = probe(film.path)
     digest = hashlib.sha256(film.path.read_bytes()).hexdigest()
@@ -75,7 +78,7 @@ def register(ws: Workspace, film: Film, *, owner: str, uses: tuple[str, ...], le
 
 def _clips(asset_id: str, index: PacketIndex, lengths: tuple[int, ...]) -> tuple[Clip, ...]:
     edges = [0, *np.cumsum(lengths).tolist()]
-    return tuple(Clip(asset_id, 0, index.span(a, b)) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(Clip(asset_id, 0, index.span(a, b)) for a, b in pairwise(edges))
 
 
 def _findings(asset_id: str, index: PacketIndex, clips: tuple[Clip, ...]) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ export class Filmstrip extends HTMLElement {
     this.addEventListener("pointerleave", this.rest);
     const aspect = Number(this.getAttribute("aspect")) || 16 / 9;
     const [still, ...strips] = this.querySelectorAll("img");
-    still?.addEventListener("error", () => still.remove(), { once: true });
+    still?.addEventListener("error", () => (still.remove(), this.strip?.classList.add("single")), { once: true });
     for (const image of strips) fitStrip(image, aspect, (cells) => this.take(cells));
   }
 
@@ -44,7 +44,7 @@ export class Filmstrip extends HTMLElement {
   }
 
   private scrub = (event: PointerEvent): void => {
-    if (event.pointerType === "touch" || !this.strip || this.cells === 1) return;
+    if (event.pointerType === "touch" || !this.strip || (this.cells === 1 && !this.classList.contains("sound"))) return;
     const box = this.strip.getBoundingClientRect();
     const share = Math.min(0.9999, Math.max(0, (event.clientX - box.left) / box.width));
     clearInterval(this.timer);

@@ -47,7 +47,7 @@ export class JobList extends HTMLElement {
     });
     this.list.hidden = page.jobs.length === 0;
     this.empty.replaceChildren(...(page.jobs.length ? [] : [emptyState()]));
-    this.showRefused(page.refused);
+    this.showRefused(page.refused, page.refused_total);
     void this.showChart(page.throughput);
     document.dispatchEvent(new CustomEvent("malan-running", { detail: page.running }));
   }
@@ -106,13 +106,13 @@ export class JobList extends HTMLElement {
     return h("button", { type: "button", class: "button small", onclick: () => void act() }, say(label));
   }
 
-  private showRefused(rows: RefusedRow[]): void {
-    const text = JSON.stringify(rows);
+  private showRefused(rows: RefusedRow[], total: number): void {
+    const text = JSON.stringify([total, rows]);
     if (this.refused.dataset.shown === text) return;
     this.refused.dataset.shown = text;
     this.refused.hidden = rows.length === 0;
     this.refused.replaceChildren(
-      h("h2", {}, say("jobs.refused", { n: count(rows.length) })),
+      h("h2", {}, say("jobs.refused", { n: count(total) })),
       h("ul", { class: "panel" }, ...rows.map((row) => h("li", {},
         h("div", { class: "path" }, row.path),
         h("div", { class: "why" }, h("p", {}, row.message), h("p", {}, row.hint))))));

@@ -6,6 +6,7 @@ import { h, icon, iconButton } from "../lib/dom";
 import type { FrameTimes } from "../lib/frames";
 import type { AssetPage, Playback } from "../lib/models";
 import { clock, count, say } from "../lib/words";
+import { drawWave, peaksOf } from "./wave";
 
 const SHUTTLE = [1, 2, 4, 8];
 const REVERSE_STEP_MS = 80;
@@ -144,10 +145,26 @@ export class Player extends HTMLElement {
     media.addEventListener("timeupdate", () => !this.frames && this.tell(this.seconds));
     media.addEventListener("loadedmetadata", () => this.calibrateLater(media, kind), { once: true });
     if (kind === "video") media.requestVideoFrameCallback((_, meta) => this.presented(media, meta.mediaTime));
-    else this.screen.prepend(h("div", { class: "sound" }));
     this.media = media;
     this.screen.prepend(media);
+    if (kind === "audio") void this.showWave(media);
     this.cover.hidden = true;
+  }
+
+  /** What there is to see of a sound: its waveform, played part bright; a press goes there. */
+  private async showWave(media: HTMLMediaElement): Promise<void> {
+    const said = this.asset.peaks;
+    const peaks = said ? await peaksOf(said.url) : null;
+    if (!peaks || media !== this.media) return;
+    const canvas = h("canvas", { class: "sound", "aria-hidden": "true" });
+    media.after(canvas);
+    const draw = (): void => drawWave(canvas, peaks, 0, 1, (this.seconds - this.asset.start_s) / this.asset.duration_s);
+    canvas.addEventListener("pointerdown", (event) => {
+      const box = canvas.getBoundingClientRect();
+      this.seek(this.asset.start_s + ((event.clientX - box.left) / box.width) * this.asset.duration_s);
+    });
+    for (const name of ["timeupdate", "seeking"]) media.addEventListener(name, draw);
+    new ResizeObserver(draw).observe(canvas);
   }
 
   /** Sound has no first picture to measure on, and a browser may show none while the page is hidden. */

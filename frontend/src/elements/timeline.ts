@@ -7,6 +7,8 @@ import type { FrameTimes } from "../lib/frames";
 import type { AssetPage, CaptionRow, ShotRow } from "../lib/models";
 import { clock, count, say } from "../lib/words";
 import type { LoudnessCurve } from "../lib/curve";
+import { indexAt } from "../lib/lists";
+import { Strips, type Strip } from "../lib/strips";
 
 const RULER = 24, SHOTS = 58, CAPTIONS = 28, SPEECH = 12, GAP = 4;
 const LEAST_VIEW_S = 0.4;
@@ -29,13 +31,14 @@ export class Timeline extends HTMLElement {
   private peekLine = h("p", { class: "line" });
   private thumb = h("i");
   private overview = h("div", { class: "overview", "aria-hidden": "true" }, this.thumb);
-  private sheet: HTMLImageElement | null = null;
+  private strips!: Strips;
   private curve: LoudnessCurve | null = null;
   private drawAsked = 0;
 
   load(asset: AssetPage, frames: FrameTimes | null): void {
     this.asset = asset;
     this.frames = frames;
+    this.strips = new Strips(asset.aspect, () => this.refresh());
     [this.from, this.to] = [this.start, this.end];
     this.now = this.start;
     this.style.position = "relative";
@@ -44,10 +47,9 @@ export class Timeline extends HTMLElement {
     if (asset.loudness) this.body.append(curve);
     this.body.append(this.ghost, this.playhead);
     const picture = h("div", { class: "picture" }, this.peekCanvas);
-    this.peek.append(...(asset.sprite ? [picture] : []), this.peekTime, this.peekLine);
+    this.peek.append(...(asset.shots.length ? [picture] : []), this.peekTime, this.peekLine);
     this.replaceChildren(h("div", { class: "timeline" }, this.tools(), this.body, this.overview), this.peek);
     this.listen();
-    this.loadSheet();
     if (asset.loudness) void this.loadCurve(curve);
     this.refresh();
   }
@@ -208,24 +210,18 @@ export class Timeline extends HTMLElement {
     }
   }
 
-  /** Tiles of the sprite sheet: the first frame of the shot, then as many later ones as there is room for. */
+  /** The shot's filmstrip, each frame over the part of the shot it stands for, repeated where there is room. */
   private drawFrames(pen: CanvasRenderingContext2D, shot: ShotRow, left: number, top: number, width: number): void {
-    const sprite = this.asset.sprite;
-    if (!sprite || !this.sheet?.complete || !this.sheet.naturalWidth) return;
-    const tile = (SHOTS * sprite.cell_width) / sprite.cell_height;
+    const strip = this.strips.get(shot.clip_id);
+    if (!strip) return;
+    const tile = SHOTS * this.asset.aspect;
     const trueLeft = this.x(shot.start_s);
+    const trueWidth = this.x(shot.end_s) - trueLeft;
     const skipped = Math.max(0, Math.floor((left - trueLeft) / tile));
     for (let x = trueLeft + skipped * tile; x < left + width; x += tile) {
-      const time = this.from + ((x + Math.min(tile, width) / 2) / this.width) * (this.to - this.from);
-      this.drawCell(pen, Math.max(shot.start_s, Math.min(time, shot.end_s - 0.01)), x, top, tile, SHOTS, shot);
+      const share = (x - trueLeft + Math.min(tile, trueWidth) / 2) / trueWidth;
+      drawCell(pen, strip, share, x, top, tile, SHOTS);
     }
-  }
-
-  private drawCell(pen: CanvasRenderingContext2D, seconds: number, x: number, y: number, width: number, height: number, inside?: ShotRow): void {
-    const sprite = this.asset.sprite!;
-    const cell = nearestCell(sprite.times_s, seconds, inside);
-    const [column, row] = [cell % sprite.columns, Math.floor(cell / sprite.columns)];
-    pen.drawImage(this.sheet!, column * sprite.cell_width, row * sprite.cell_height, sprite.cell_width, sprite.cell_height, x, y, width, height);
   }
 
   /** A dissolve or fade is a wedge over the frames it lasts. */
@@ -365,22 +361,15 @@ export class Timeline extends HTMLElement {
   }
 
   private drawPeek(seconds: number): void {
-    const sprite = this.asset.sprite;
-    if (!sprite || !this.sheet?.naturalWidth) return;
+    const shot = this.asset.shots[indexAt(this.asset.shots, seconds)];
+    const strip = shot ? this.strips.get(shot.clip_id) : null;
     const pen = this.peekCanvas.getContext("2d")!;
-    const [width, height] = [this.peekCanvas.width, this.peekCanvas.height];
-    const scale = Math.min(width / sprite.cell_width, height / sprite.cell_height);
-    const [w, t] = [sprite.cell_width * scale, sprite.cell_height * scale];
+    const { width, height } = this.peekCanvas;
     pen.clearRect(0, 0, width, height);
-    const shot = this.asset.shots.find((s) => seconds >= s.start_s && seconds < s.end_s);
-    this.drawCell(pen, seconds, (width - w) / 2, (height - t) / 2, w, t, shot);
-  }
-
-  private loadSheet(): void {
-    if (!this.asset.sprite) return;
-    this.sheet = new Image();
-    this.sheet.addEventListener("load", () => this.refresh());
-    this.sheet.src = this.asset.sprite.url;
+    if (!shot || !strip) return;
+    const scale = Math.min(width / this.asset.aspect, height);
+    const [w, t] = [scale * this.asset.aspect, scale];
+    drawCell(pen, strip, (seconds - shot.start_s) / (shot.end_s - shot.start_s), (width - w) / 2, (height - t) / 2, w, t);
   }
 
   private async loadCurve(box: HTMLElement): Promise<void> {
@@ -409,6 +398,7 @@ export class Timeline extends HTMLElement {
       ...(kinds.has("fade") ? [key("fade", say("transition.fade"))] : []),
       ...(this.asset.captions.length ? [key("caption", say("timeline.captions"))] : []),
       ...(this.asset.stretches.some((s) => s.kind === "speech") ? [key("speech", say("timeline.speech"))] : []),
+      ...(this.asset.stretches.some((s) => s.kind === "silence") ? [key("silence", say("timeline.silence"))] : []),
       ...(this.asset.loudness ? [key("loud", say("timeline.loudness"))] : []));
     return h("div", { class: "tools" }, legend,
       iconButton("minus", say("timeline.out"), () => this.zoom(2), "−"),
@@ -421,17 +411,10 @@ export function kindColour(type: string): string {
   return type === "dissolve" || type === "fade" ? type : "cut";
 }
 
-/** The sprite cell nearest to a time, kept inside a shot where the shot has one. */
-function nearestCell(times: number[], seconds: number, inside?: ShotRow): number {
-  let [low, high] = [0, times.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle]! < seconds) low = middle + 1;
-    else high = middle;
-  }
-  const candidates = [low - 1, low, low + 1].filter((n) => n >= 0 && n < times.length);
-  const held = inside ? candidates.filter((n) => times[n]! >= inside.start_s - 1e-3 && times[n]! < inside.end_s) : [];
-  return (held.length ? held : candidates).reduce((a, b) => (Math.abs(times[b]! - seconds) < Math.abs(times[a]! - seconds) ? b : a), low);
+/** Draw the frame of a strip that stands for a share of its shot. */
+function drawCell(pen: CanvasRenderingContext2D, strip: Strip, share: number, x: number, y: number, width: number, height: number): void {
+  const cell = Math.max(0, Math.min(strip.cells - 1, Math.floor(share * strip.cells)));
+  pen.drawImage(strip.image, cell * strip.cellWidth, 0, strip.cellWidth, strip.image.naturalHeight, x, y, width, height);
 }
 
 customElements.define("malan-timeline", Timeline);

@@ -29,6 +29,8 @@ export interface Stretch { start_s: number; end_s: number; kind: string; confide
 
 export interface Loudness { start_s: number; step_s: number; values_lufs: (number | null)[]; integrated_lufs: number | null }
 
+export interface Peaks { url: string; count: number; start_s: number; end_s: number }
+
 export interface FindingRow {
   start_s: number;
   end_s: number;
@@ -39,8 +41,6 @@ export interface FindingRow {
 }
 
 export interface FindingGroup { kind: string; label: string; producer: string; version: string; total: number; rows: FindingRow[] }
-
-export interface Sprite { url: string; columns: number; cell_width: number; cell_height: number; times_s: number[] }
 
 export interface Playback {
   url: string;
@@ -64,12 +64,11 @@ export interface AssetPage {
   frames_url: string;
   aspect: number;
   playback: Playback;
-  sprite: Sprite | null;
   shots: ShotRow[];
   captions: CaptionRow[];
   stretches: Stretch[];
   loudness: Loudness | null;
-  peaks_url: string;
+  peaks: Peaks | null;
   findings: FindingGroup[];
 }
 
@@ -92,4 +91,4 @@ export interface JobRow {
 
 export interface RefusedRow { path: string; code: string; message: string; hint: string; when: string }
 
-export interface JobsPage { jobs: JobRow[]; refused: RefusedRow[]; running: number; throughput: [string, number][] }
+export interface JobsPage { jobs: JobRow[]; refused: RefusedRow[]; refused_total: number; running: number; throughput: [string, number][] }

@@ -227,6 +227,14 @@ class Jobs:
         with reading(self._engine) as connection:
             return [_item_row(row) for row in connection.execute(query).mappings()]
 
+    def pace(self, job_ids: Iterable[str], since_s: float, step_s: float) -> dict[int, int]:
+        """How many listed items of these jobs ended in each step of time after `since_s`, by number of the step."""
+        step = ((_items.c.updated_s - since_s) / step_s).cast(Integer)
+        where = (_items.c.job_id.in_(list(job_ids)), _items.c.updated_s >= since_s)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(step, func.count()).where(*where).group_by(step))
+            return {int(number): int(count) for number, count in rows}
+
     def cancel(self, id_or_prefix: str) -> JobRow:
         """Ask a running job to stop, which it does within a second or so; any other is cancelled at once."""
         job = self.get(id_or_prefix)

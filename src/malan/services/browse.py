@@ -7,15 +7,17 @@ Start reading at `search`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from malan.core import Span
 from malan.curation.colour import NAMES as COLOUR_NAMES
 from malan.rights.decide import USES
+from malan.services.clips import LOOKING, find
 from malan.services.parties import owner_names
 from malan.services.spoken import clock, lasting, size, word
-from malan.services.uses import decide_use
+from malan.services.uses import allowed_terms, decide_use
 from malan.services.views import (
     AssetCard,
     AssetList,
@@ -26,14 +28,13 @@ from malan.services.views import (
     Piece,
     RightsBadge,
     SearchView,
+    UseDecision,
 )
-from malan.store.search import ClipHit, ClipQuery, Evidence
+from malan.store import ClipHit, ClipQuery, Evidence
 
 if TYPE_CHECKING:
     from malan.store.rows import AssetRow, ClipRow
     from malan.workspace import Workspace
-
-DEFAULT_USE = "retrieve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ def search(ws: Workspace, request: SearchRequest, lang: str) -> SearchView:
 
     Raises:
         NotFound: The clip to be similar to is not there.
+        NotGranted: It may not be looked at.
     """
-    rights = Rights(ws, request.use or DEFAULT_USE, lang)
+    rights = Rights(ws, lang)
+    query = replace(_query(request), terms_ids=allowed_terms(ws, LOOKING))
+    page = find(ws, query, use=request.use or LOOKING)
     like = ws.library.clip(request.like) if request.like else None
-    query = _query(request, like.id if like else None, rights.allowed_terms() if request.use else None)
-    page = ws.library.search(query)
     cards = _cards(ws, page.hits, rights, lang)
     likeness = _cards(ws, [ClipHit(like, 1.0)], rights, lang)[0] if like else None
     return SearchView(
@@ -104,29 +106,32 @@ def list_assets(ws: Workspace, lang: str, *, limit: int, offset: int = 0) -> Ass
 
 
 class Rights:
-    """Decisions on one use, made once for each terms.
+    """Decisions of today, made once for each terms and use."""
 
-    Args:
-        use: One of `rights.decide.USES`.
-    """
+    def __init__(self, ws: Workspace, lang: str) -> None:
+        self._ws, self._lang = ws, lang
+        self._known: dict[str, tuple[UseDecision, ...]] = {}
 
-    def __init__(self, ws: Workspace, use: str, lang: str) -> None:
-        self._ws, self.use, self._lang = ws, use, lang
-        self._known: dict[str, RightsBadge] = {}
-
-    def badge(self, terms_id: str) -> RightsBadge:
-        """Whether the use is allowed today. Terms that are not known here allow nothing."""
+    def decisions(self, terms_id: str) -> tuple[UseDecision, ...]:
+        """One for each use. Terms that are not known here allow nothing."""
         if terms_id not in self._known:
-            self._known[terms_id] = self._decide(terms_id)
+            self._known[terms_id] = tuple(self._decide(terms_id, use) for use in USES)
         return self._known[terms_id]
 
-    def allowed_terms(self) -> tuple[str, ...]:
-        return tuple(id for id in self._ws.library.terms_ids() if self.badge(id).is_allowed)
+    def badge(self, terms_id: str) -> RightsBadge:
+        """What may be done beyond looking, in a few words."""
+        allowed = [decision for decision in self.decisions(terms_id) if decision.is_allowed]
+        further = [decision.label for decision in allowed if decision.use != LOOKING]
+        uses = tuple(decision.use for decision in allowed)
+        if further:
+            return RightsBadge(" · ".join(further), "good", uses)
+        code, tone = ("web.rights.look_only", "warn") if allowed else ("web.rights.nothing", "bad")
+        return RightsBadge(word(code, self._lang), tone, uses)
 
-    def _decide(self, terms_id: str) -> RightsBadge:
-        decision = decide_use(self._ws, terms_id, self.use)
+    def _decide(self, terms_id: str, use: str) -> UseDecision:
+        decision = decide_use(self._ws, terms_id, use)
         reasons = tuple(reason.text(self._lang) for reason in decision.reasons)
-        return RightsBadge(self.use, decision.allowed, word(f"web.use.{self.use}", self._lang), reasons)
+        return UseDecision(use, word(f"web.use.{use}", self._lang), decision.allowed, reasons)
 
 
 def file_name(row: AssetRow) -> str:
@@ -149,14 +154,13 @@ COLOURS = tuple(name for name, _ in COLOUR_NAMES)
 _CLEAN: Mapping[str, float] = {"black_share": 0.2, "freeze_share": 0.5}
 
 
-def _query(request: SearchRequest, like: str | None, terms_ids: tuple[str, ...] | None) -> ClipQuery:
+def _query(request: SearchRequest) -> ClipQuery:
     labels = [f"motion.class={request.motion}"] if request.motion else []
     labels += [f"scene.light={request.light}"] if request.light else []
     labels += [f"colour.dominant={request.colour}"] if request.colour else []
     return ClipQuery(
         text=request.text,
         owner_ids=(request.owner,) if request.owner else (),
-        terms_ids=terms_ids,
         min_duration_s=request.min_duration_s,
         max_duration_s=request.max_duration_s,
         labels=tuple(labels),
@@ -164,7 +168,7 @@ def _query(request: SearchRequest, like: str | None, terms_ids: tuple[str, ...] 
         has_speech=True if request.with_speech else None,
         has_captions=True if request.with_captions else None,
         group_id=request.group or None,
-        similar_to=like,
+        similar_to=request.like or None,
         fold_duplicates=not request.group,
         limit=request.limit,
         offset=request.offset,
@@ -185,12 +189,13 @@ def _card(hit: ClipHit, asset: AssetRow | None, names: Mapping[str, str], rights
         clip_id=row.id,
         asset_id=row.clip.asset_id,
         fragment=row.clip.fragment,
+        kind=kind_of(asset) if asset else "video",
         file=file_name(asset) if asset else shown(row.file_name),
         owner=names.get(row.owner_id, row.owner_id[:12]),
         start_s=span.start_s,
         end_s=span.end_s,
         at=clock(span.start_s - origin),
-        lasts=lasting(float(span.duration), lang),
+        lasts=_lasts(row, asset, lang),
         evidence=tuple(map(_evidence, hit.evidence)) or _caption(row),
         tags=tuple(_tags(row, lang)),
         colour=None,
@@ -199,6 +204,7 @@ def _card(hit: ClipHit, asset: AssetRow | None, names: Mapping[str, str], rights
         group_id=row.group_id,
         score=round(hit.score, 4),
         aspect=aspect_of(asset) if asset else 16 / 9,
+        share=_share(span, origin, asset),
     )
 
 
@@ -206,6 +212,23 @@ def first_second(asset: AssetRow) -> float:
     """Where the clock of an asset starts: what is shown counts from its first picture, or its first sound."""
     track = asset.asset.first("video") or asset.asset.first("audio")
     return float(track.start_ticks * track.timebase) if track else 0.0
+
+
+def _lasts(row: ClipRow, asset: AssetRow | None, lang: str) -> str:
+    still = asset is not None and kind_of(asset) == "image"
+    return word("web.still", lang) if still else lasting(float(row.span.duration), lang)
+
+
+def kind_of(asset: AssetRow) -> str:
+    """What an asset is first of all: video, audio (a cover picture does not count), image or data."""
+    return next((kind for kind in ("video", "audio", "image") if asset.asset.first(kind)), "data")
+
+
+def _share(span: Span, origin: float, asset: AssetRow | None) -> tuple[float, float]:
+    whole = float(asset.asset.duration) if asset else 0.0
+    if whole <= 0:
+        return 0.0, 1.0
+    return round((span.start_s - origin) / whole, 6), round(min(1.0, (span.end_s - origin) / whole), 6)
 
 
 def aspect_of(asset: AssetRow) -> float:
@@ -248,17 +271,17 @@ def _tags(row: ClipRow, lang: str) -> Iterable[str]:
 def _asset_card(ws: Workspace, row: AssetRow, names: Mapping[str, str], lang: str) -> AssetCard:
     asset = row.asset
     clips = ws.library.clips(asset.id)
-    kind = next((k for k in ("video", "image", "audio") if asset.first(k)), "data")
+    kind = kind_of(row)
     return AssetCard(
         id=asset.id,
         file=file_name(row),
         owner=names.get(asset.owner_id, asset.owner_id[:12]),
         kind=kind,
-        lasts=clock(float(asset.duration), 0),
+        lasts=word("web.still", lang) if kind == "image" else clock(float(asset.duration), 0),
         duration_s=float(asset.duration),
         size=size(asset.size_bytes),
         status=row.status,
         status_label=word(f"web.status.{row.status}", lang),
         clips=len(clips),
-        clip_id=clips[len(clips) // 3].id if clips else None,
+        clip_id=clips[len(clips) // 3].id if clips and kind != "audio" else None,
     )

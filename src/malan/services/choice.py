@@ -1,24 +1,36 @@
 """What can be done with clips somebody picked: keep a list of them, or cut them into files.
 
-Start reading at `write_list`.
+Lists may be kept of whatever may be found; cutting asks for the right to export. Start reading at `write_list`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.errors import NotFound
-from malan.services.browse import file_name
+from malan.core.ids import digest_record
+from malan.runtime.limits import MIB, Limits
+from malan.runtime.pool import Task, WorkerPool
+from malan.services.beside import go_on_beside
+from malan.services.browse import file_name, shown
+from malan.services.spoken import word
+from malan.services.uses import require_use
 
 if TYPE_CHECKING:
     from malan.store.rows import ClipRow
     from malan.workspace import Workspace
 
 _MOST_EVENTS = 999  # event numbers have three digits
+
+
+KIND = "clip.export"
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,63 @@ class ListFile:
     data: bytes
     media_type: str
     file_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStarted:
+    """An export that runs as a job: where the files come to lie."""
+
+    job_id: str
+    folder: str
+    count: int
+    message: str
+
+
+def start_export(ws: Workspace, clip_ids: Sequence[str], lang: str) -> ExportStarted:
+    """Start cutting clips into files in a folder of their own below the workspace's `exports`.
+
+    Raises:
+        NotFound: One of the clips is not there.
+        NotGranted: The terms of one of them do not allow export today; nothing is started.
+    """
+    rows = _clips(ws, clip_ids)
+    for row in rows:
+        require_use(ws, row.terms_id, "export", row.id[:12], lang)
+    listed = [row.id for row in rows]
+    folder = ws.folder("exports") / f"clips-{digest_record('export', listed)[:12]}"
+    job = ws.jobs.create(KIND, {"clip_ids": listed, "file": folder.name}, listed)
+    go_on_beside(ws, job.id)
+    message = word("choice.exporting", lang, n=len(listed), folder=shown(str(folder)))
+    return ExportStarted(job.id, shown(str(folder)), len(listed), message)
+
+
+def resume_export(ws: Workspace, job_id: str, progress: Progress | None = None) -> Path:
+    """Cut the clips a job is about, in a worker process; clips that are cut already are not cut again."""
+    spec = ws.jobs.get(job_id).spec
+    folder = ws.folder("exports") / str(spec["file"])
+    with ws.jobs.running(job_id) as run:
+        waiting = run.waiting()
+        limits = Limits(ws.settings.worker_memory_mb * MIB, float(ws.settings.file_timeout_s))
+        tasks = [Task("malan.services.choice:cut_one", (str(ws.root), key, str(folder)), key=key) for key in waiting]
+        with WorkerPool(1, limits=limits) as pool, closing(pool.run(tasks)) as outcomes:
+            for done, outcome in enumerate(outcomes, 1):
+                run.stop_if_asked()
+                if outcome.error is not None:
+                    run.fail(outcome.key, outcome.error)
+                else:
+                    run.finish([outcome.key])
+                if progress:
+                    progress(done, len(waiting), outcome.key[:12])
+    return folder
+
+
+def cut_one(workspace: str, clip_id: str, folder: str) -> str:
+    """Cut one clip; called in a worker."""
+    from malan.services.exports import export_clips
+    from malan.workspace import Workspace
+
+    [cut] = export_clips(Workspace(Path(workspace)), [clip_id], Path(folder))
+    return str(cut.path)
 
 
 def write_list(ws: Workspace, clip_ids: Sequence[str], format: str) -> ListFile:
@@ -77,9 +146,7 @@ def _edl(ws: Workspace, clips: Sequence[ClipRow]) -> ListFile:
         track = asset.asset.first("video")
         rate = (track.mean_rate if track else None) or Fraction(25)
         origin = track.start_ticks * track.timebase if track else Fraction(0)
-        first, last = (
-            round((tick * row.span.timebase - origin) * rate) for tick in (row.span.start, row.span.end)
-        )
+        first, last = (round((tick * row.span.timebase - origin) * rate) for tick in (row.span.start, row.span.end))
         times = (first, last, record, record + last - first)
         where = " ".join(_smpte(frame, rate) for frame in times)
         lines.append(f"{number:03d}  {asset.asset.id[:8].upper():<8} V     C        {where}")

@@ -11,11 +11,12 @@ import numpy as np
 from malan.core import Finding, Span, Terms, Track
 from malan.core.errors import NotFound
 from malan.media.index import PacketIndex
-from malan.rights.decide import USES
 from malan.services.browse import Rights, aspect_of, file_name, first_second, shown
+from malan.services.clips import LOOKING
 from malan.services.parties import owner_name, terms_of
 from malan.services.playback import playback_of
 from malan.services.spoken import clock, kind_name, size, summary_of, word
+from malan.services.uses import decide_use, require_use
 from malan.services.views import (
     AssetView,
     CaptionRow,
@@ -24,16 +25,17 @@ from malan.services.views import (
     FindingGroup,
     FindingRow,
     LoudnessView,
+    Peaks,
     ShotRow,
-    Sprite,
     Stretch,
     TransitionView,
 )
 
 if TYPE_CHECKING:
-    from malan.store.rows import AssetRow, ClipRow
+    from malan.store.rows import AssetRow, ClipRow, Extra
     from malan.workspace import Workspace
 
+PEAKS, REPORT = "audio.peaks", "scan.report"  # kinds of what the scan keeps about a whole asset
 _LISTED_ELSEWHERE = frozenset({"shot.transition", "text.caption", "text.persistent"})
 _MOST_ROWS = 2000  # of one kind; a count says how many there are
 
@@ -41,13 +43,17 @@ _MOST_ROWS = 2000  # of one kind; a count says how many there are
 def asset(ws: Workspace, asset_id: str, lang: str) -> AssetView:
     """One asset with its shots, captions, curves, findings, tracks and terms.
 
+    Where the terms do not allow to look at it today, only what the file is and what the terms say is told.
+
     Raises:
         NotFound: There is no such asset.
     """
     row = ws.library.asset(asset_id)
+    may_look = decide_use(ws, row.asset.terms_id, LOOKING).allowed
     frames = Frames(_index(ws, row))
-    findings = ws.library.findings(asset_id=row.asset.id)
+    findings = ws.library.findings(asset_id=row.asset.id) if may_look else []
     by_kind = _by_kind(findings)
+    extras = ws.library.extras(row.asset.id) if may_look else {}
     return AssetView(
         id=row.asset.id,
         file=file_name(row),
@@ -58,23 +64,24 @@ def asset(ws: Workspace, asset_id: str, lang: str) -> AssetView:
         frame_rate=_rate(row.asset.first("video")),
         frames_url=f"/assets/{row.asset.id}/frames",
         aspect=aspect_of(row),
-        rights=tuple(Rights(ws, use, lang).badge(row.asset.terms_id) for use in USES),
+        rights=Rights(ws, lang).decisions(row.asset.terms_id),
         status=row.status,
         status_label=word(f"web.status.{row.status}", lang),
         playback=playback_of(ws, row, lang),
-        sprite=_sprite(row),
         shots=tuple(_shots(ws.library.clips(row.asset.id), by_kind, frames, lang)),
         captions=tuple(_captions(by_kind, frames)),
         stretches=tuple(_stretches(by_kind)),
         loudness=_loudness(by_kind),
-        peaks_url=f"/assets/{row.asset.id}/peaks",
+        peaks=_peaks(row, extras),
         findings=tuple(_groups(findings, frames, lang)),
-        facts=tuple(_facts(ws, row, lang)),
+        facts=tuple(_facts(ws, row, extras, lang)),
     )
 
 
 def frame_times(ws: Workspace, asset_id: str) -> bytes:
     """Start of each frame in seconds and the end of the last, as little-endian float64.
+
+    Seconds on the clock of the asset, so the first may be other than zero.
 
     Raises:
         NotFound: No such asset, or it has no pictures.
@@ -83,12 +90,15 @@ def frame_times(ws: Workspace, asset_id: str) -> bytes:
 
 
 def peaks(ws: Workspace, asset_id: str) -> bytes:
-    """The waveform kept by the scan.
+    """The waveform kept by the scan: signed bytes, low and high in turn.
 
     Raises:
         NotFound: There is none.
+        NotGranted: The terms do not allow to look at it today.
     """
-    extra = ws.library.extras(asset_id).get("audio.peaks")
+    row = ws.library.asset(asset_id)
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
+    extra = ws.library.extras(row.asset.id).get(PEAKS)
     if extra is None:
         raise NotFound("web.no_picture", id=asset_id[:12])
     return extra.data
@@ -195,9 +205,7 @@ def _captions(by_kind: Mapping[str, list[Finding]], frames: Frames) -> Iterator[
             first, end = frames.of(finding.clip.span)
             span = finding.clip.span
             text = shown(" ".join(str(finding.value.get("text", "")).split()))
-            yield CaptionRow(
-                text, first, end, span.start_s, span.end_s, finding.confidence, kind == "text.persistent"
-            )
+            yield CaptionRow(text, first, end, span.start_s, span.end_s, finding.confidence, kind == "text.persistent")
 
 
 def _stretches(by_kind: Mapping[str, list[Finding]]) -> list[Stretch]:
@@ -222,8 +230,12 @@ def _loudness(by_kind: Mapping[str, list[Finding]]) -> LoudnessView | None:
     )
 
 
-def _sprite(_row: AssetRow) -> Sprite | None:
-    return None
+def _peaks(row: AssetRow, extras: Mapping[str, Extra]) -> Peaks | None:
+    extra = extras.get(PEAKS)
+    if extra is None or not isinstance(extra.value, Mapping):
+        return None
+    value = extra.value
+    return Peaks(f"/assets/{row.asset.id}/peaks", int(value["count"]), float(value["start_s"]), float(value["end_s"]))
 
 
 # Findings
@@ -250,7 +262,7 @@ def _finding_row(finding: Finding, frames: Frames, lang: str) -> FindingRow:
 # Facts
 
 
-def _facts(ws: Workspace, row: AssetRow, lang: str) -> Iterator[FactGroup]:
+def _facts(ws: Workspace, row: AssetRow, extras: Mapping[str, Extra], lang: str) -> Iterator[FactGroup]:
     asset = row.asset
 
     def fact(name: str, value: Any) -> Fact:
@@ -268,12 +280,13 @@ def _facts(ws: Workspace, row: AssetRow, lang: str) -> Iterator[FactGroup]:
         ),
     )
     for track in asset.tracks:
-        yield FactGroup(
-            word(f"web.track.{track.kind}", lang) + f" · {track.index}", tuple(_track_facts(track, lang))
-        )
+        yield FactGroup(word(f"web.track.{track.kind}", lang) + f" · {track.index}", tuple(_track_facts(track, lang)))
     yield FactGroup(word("web.facts.terms", lang), tuple(_terms_facts(ws, row, lang)))
     if row.scan:
-        yield FactGroup(word("web.facts.scan", lang), tuple(Fact(name, str(v)) for name, v in row.scan.items()))
+        producers = ", ".join(f"{name} {version}" for name, version in row.scan.items())
+        report = extras[REPORT].value if REPORT in extras else {}
+        told = [fact(name, report[name]) for name in ("strategy", "frames_decoded") if report.get(name)]
+        yield FactGroup(word("web.facts.scan", lang), (*told, fact("producers", producers)))
 
 
 def _track_facts(track: Track, lang: str) -> Iterator[Fact]:

@@ -58,11 +58,15 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None) -> A
     """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service."""
     from malan.services.assets import KIND as ADD
     from malan.services.assets import resume_add
+    from malan.services.choice import KIND as EXPORT
+    from malan.services.choice import resume_export
+    from malan.services.previews import KIND as PREVIEW
+    from malan.services.previews import resume_preview
     from malan.services.scan import KIND as SCAN
     from malan.services.scan import resume_scan
 
     job = ws.jobs.get(job_id)
-    resume = {ADD: resume_add, SCAN: resume_scan}.get(job.kind)
+    resume: Any = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export}.get(job.kind)
     if resume is None:
         raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
     if not job.can_go_on:

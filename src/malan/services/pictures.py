@@ -1,6 +1,6 @@
-"""Small pictures: filmstrips and thumbnails of clips, the sheet under the timeline of an asset.
+"""Small pictures: filmstrips and thumbnails of clips, sent as the scan kept them, where the terms allow to look.
 
-What the scan kept is sent as it is. Start reading at `strip`.
+Start reading at `strip`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from malan.core.errors import NotFound
+from malan.services.clips import LOOKING
+from malan.services.uses import require_use
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -17,17 +19,29 @@ def strip(ws: Workspace, clip_id: str) -> bytes:
     """A JPEG with several moments of a clip side by side; with one where the scan kept no more.
 
     Raises:
-        NotFound: There is no picture of it.
+        NotFound: There is no such clip, or no picture of it.
+        NotGranted: Its terms do not allow to look at it today.
     """
-    return ws.library.filmstrip(clip_id) or thumbnail(ws, clip_id)
+    _require_look(ws, clip_id)
+    return ws.library.filmstrip(clip_id) or _still(ws, clip_id)
 
 
 def thumbnail(ws: Workspace, clip_id: str) -> bytes:
     """A JPEG of a clip.
 
     Raises:
-        NotFound: There is no picture of it.
+        NotFound: There is no such clip, or no picture of it.
+        NotGranted: Its terms do not allow to look at it today.
     """
+    _require_look(ws, clip_id)
+    return _still(ws, clip_id)
+
+
+def _require_look(ws: Workspace, clip_id: str) -> None:
+    require_use(ws, ws.library.clip(clip_id).terms_id, LOOKING, clip_id[:12])
+
+
+def _still(ws: Workspace, clip_id: str) -> bytes:
     found = ws.library.thumbnail(clip_id)
     if found is None:
         raise NotFound("web.no_picture", id=clip_id[:12])

@@ -1,7 +1,8 @@
 """How an asset can be played here: the file itself, or a preview copy where browsers cannot play it.
 
 The file is sent only while it is the one that was registered: size and time of change are compared at each request.
-Start reading at `describe`.
+Start reading at `playback_of`; copies are made in
+`previews.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError, MediaError, NotFound
+from malan.services.browse import file_name
+from malan.services.clips import LOOKING
 from malan.services.spoken import word
+from malan.services.uses import require_use
 from malan.services.views import Failure, Playback
 
 if TYPE_CHECKING:
@@ -54,10 +58,22 @@ def open_media_file(ws: Workspace, asset_id: str) -> MediaFile:
     Raises:
         NotFound: No such asset, or its file is no longer where it was.
         MediaError: Another file lies there now.
+        NotGranted: The terms do not allow to look at it today.
     """
     row = ws.library.asset(asset_id)
-    path = _present(row)
-    return MediaFile(path, _mime(row.asset), asset_id)
+    return MediaFile(source_of(ws, row), _mime(row.asset), asset_id)
+
+
+def source_of(ws: Workspace, row: AssetRow) -> Path:
+    """Where the bytes of an asset are right now, if its terms allow to look at them.
+
+    Raises:
+        NotGranted: They do not.
+        NotFound: The file is no longer where it was.
+        MediaError: Another file lies there now.
+    """
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
+    return _present(row)
 
 
 def open_proxy_file(ws: Workspace, asset_id: str) -> MediaFile:
@@ -65,7 +81,10 @@ def open_proxy_file(ws: Workspace, asset_id: str) -> MediaFile:
 
     Raises:
         NotFound: None has been made.
+        NotGranted: The terms do not allow to look at it today.
     """
+    row = ws.library.asset(asset_id)
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
     path = proxy_path(ws, asset_id)
     try:
         info = path.stat()
@@ -79,16 +98,11 @@ def proxy_path(ws: Workspace, asset_id: str) -> Path:
     return ws.folder("proxies") / f"{asset_id}.mp4"
 
 
-def describe(ws: Workspace, asset_id: str, lang: str) -> Playback:
-    """How an asset plays: its addresses, whether it needs a preview copy and how far that is."""
-    return playback_of(ws, ws.library.asset(asset_id), lang)
-
-
 def playback_of(ws: Workspace, row: AssetRow, lang: str) -> Playback:
-    """`describe` of a row that was read already."""
+    """How an asset plays: its addresses, whether it needs a preview copy, and what keeps it from playing."""
     problem = None
     try:
-        _present(row)
+        source_of(ws, row)
     except MalanError as error:
         problem = Failure.of(error, lang)
     asset = row.asset
@@ -124,7 +138,7 @@ def _present(row: AssetRow) -> Path:
 
 
 def _kind(asset: Asset) -> str:
-    return next((kind for kind in ("video", "image", "audio") if asset.first(kind)), "none")
+    return next((kind for kind in ("video", "audio", "image") if asset.first(kind)), "none")
 
 
 def _mime(asset: Asset) -> str:
@@ -138,7 +152,7 @@ def _mime(asset: Asset) -> str:
 def unplayable(asset: Asset, lang: str) -> str:
     """Why browsers cannot play an asset as it is; empty when they can."""
     video, audio = asset.first("video"), asset.first("audio")
-    if asset.first("image") and not video:
+    if asset.first("image") and not video and not audio:
         return "" if _mime(asset).startswith("image/") else word("playback.codec", lang, codec=asset.container)
     if video and (video.codec not in _VIDEO_CODECS or (video.codec == "h264" and video.pixel_format not in _PIXELS)):
         return word("playback.codec", lang, codec=video.codec)

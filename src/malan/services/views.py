@@ -44,13 +44,22 @@ class EvidenceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RightsBadge:
-    """Whether the terms of a clip allow a use today, and why."""
+class UseDecision:
+    """Whether terms allow one use today, and why."""
 
     use: str
-    is_allowed: bool
     label: str
+    is_allowed: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RightsBadge:
+    """What terms allow today, in few words: `tone` is good, warn (looking only) or bad (nothing)."""
+
+    label: str
+    tone: str
+    uses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ class ClipCard:
     clip_id: str
     asset_id: str
     fragment: str
+    kind: str  # video, image, audio
     file: str
     owner: str
     start_s: float
@@ -74,6 +84,7 @@ class ClipCard:
     group_id: str | None
     score: float
     aspect: float  # width over height of one frame; its filmstrip is as many frames wide as fit
+    share: tuple[float, float]  # the part of the asset it is, from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +202,16 @@ class LoudnessView:
 
 
 @dataclass(frozen=True, slots=True)
+class Peaks:
+    """Where the waveform is, and the stretch of time its `count` pairs of low and high are spread over."""
+
+    url: str
+    count: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FindingRow:
     start_s: float
     end_s: float
@@ -210,17 +231,6 @@ class FindingGroup:
     version: str
     total: int
     rows: tuple[FindingRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sprite:
-    """Small pictures of the whole asset on one sheet, in rows of `columns`."""
-
-    url: str
-    columns: int
-    cell_width: int
-    cell_height: int
-    times_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,16 +273,15 @@ class AssetView:
     frame_rate: float | None
     frames_url: str
     aspect: float
-    rights: tuple[RightsBadge, ...]
+    rights: tuple[UseDecision, ...]
     status: str
     status_label: str
     playback: Playback
-    sprite: Sprite | None
     shots: tuple[ShotRow, ...]
     captions: tuple[CaptionRow, ...]
     stretches: tuple[Stretch, ...]
     loudness: LoudnessView | None
-    peaks_url: str
+    peaks: Peaks | None
     findings: tuple[FindingGroup, ...]
     facts: tuple[FactGroup, ...] = field(default=())
 
@@ -316,5 +325,6 @@ class JobsView:
 
     jobs: tuple[JobView, ...]
     refused: tuple[RefusedView, ...]
+    refused_total: int
     running: int
     throughput: tuple[tuple[str, float], ...]

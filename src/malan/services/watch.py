@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
@@ -31,7 +32,18 @@ def jobs(ws: Workspace, lang: str) -> JobsView:
     rows = ws.jobs.list(limit=_MOST_JOBS)
     views = tuple(job_view(row, lang) for row in rows)
     refused = [*_refused_files(ws, lang), *_refused_scans(ws, lang)]
-    return JobsView(views, tuple(refused[:_MOST_REFUSED]), _running(rows), ())
+    return JobsView(views, tuple(refused[:_MOST_REFUSED]), len(refused), _running(rows), _throughput(ws, rows))
+
+
+def _throughput(ws: Workspace, rows: Iterable[JobRow]) -> tuple[tuple[str, float], ...]:
+    """Items that ended in each of the last stretches of time, oldest first; nothing when nothing did."""
+    now = time.time()
+    since = (now // _BAR_S - _BARS + 1) * _BAR_S
+    recent = [row.id for row in rows if row.is_alive or (row.ended_s or 0.0) >= since]
+    pace = ws.jobs.pace(recent, since, _BAR_S) if recent else {}
+    if not pace:
+        return ()
+    return tuple((_moment(since + n * _BAR_S), float(pace.get(n, 0))) for n in range(_BARS))
 
 
 def count_running(ws: Workspace) -> int:
@@ -107,6 +119,8 @@ def _refused_scans(ws: Workspace, lang: str) -> Iterable[RefusedView]:
 
 
 def _refused(path: str, error: MalanError, seen_s: float, lang: str) -> RefusedView:
+    if "path" in error.values:  # it stands beside the sentence already
+        error = MalanError(error.code, **{**error.values, "path": PurePath(str(error.values["path"])).name})
     return RefusedView(
         shown(path), error.code, shown(error.message(lang)), shown(error.hint(lang)), _moment(seen_s or None)
     )

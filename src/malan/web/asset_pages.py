@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from malan.services import browse, inspect, pictures, playback
+from malan.services import browse, inspect, pictures, previews
 from malan.web.language import language_of
 from malan.web.pages import Pages
 
@@ -57,13 +57,6 @@ def peaks(request: Request, asset_id: Id) -> Response:
     return Response(data, media_type="application/octet-stream", headers=_KEPT)
 
 
-@router.get("/assets/{asset_id}/sprite.jpg")
-def sprite(request: Request, asset_id: Id) -> Response:
-    """The sheet of small pictures under the timeline."""
-    data = pictures.sprite(request.app.state.workspace, asset_id)
-    return Response(data, media_type="image/jpeg", headers=_KEPT)
-
-
 @router.get("/strips/{clip_id}.jpg")
 def strip(request: Request, clip_id: Id) -> Response:
     """Several moments of a clip side by side."""
@@ -79,10 +72,10 @@ def thumb(request: Request, clip_id: Id) -> Response:
 @router.post("/assets/{asset_id}/proxy")
 def make_proxy(request: Request, asset_id: Id) -> Response:
     """Start making a preview copy, unless it is there or under way."""
-    return Pages.json(playback.start_proxy(request.app.state.workspace, asset_id, language_of(request.scope)))
+    return Pages.json(previews.start_preview(request.app.state.workspace, asset_id, language_of(request.scope)))
 
 
 @router.get("/assets/{asset_id}/proxy.json")
 def proxy_state(request: Request, asset_id: Id) -> Response:
     """How far the preview copy is."""
-    return Pages.json(playback.describe(request.app.state.workspace, asset_id, language_of(request.scope)))
+    return Pages.json(previews.describe_preview(request.app.state.workspace, asset_id, language_of(request.scope)))

@@ -61,7 +61,7 @@ class RangeResponse(Response):
         self.headers["etag"] = self.etag
         self.headers["accept-ranges"] = "bytes"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         asked = Headers(scope=scope)
         with await anyio.to_thread.run_sync(self.path.open, "rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -126,5 +127,5 @@ def list_clips(request: Request, chosen: ListChosen) -> Response:
 @router.post("/clips/export")
 def export_clips(request: Request, chosen: Chosen) -> Response:
     """Cut the chosen clips into files in the workspace's `exports` folder."""
-    said = choice.export(request.app.state.workspace, chosen.clip_ids, language_of(request.scope))
-    return JSONResponse({"folder": said.folder, "count": said.count, "message": said.message})
+    said = choice.start_export(request.app.state.workspace, chosen.clip_ids, language_of(request.scope))
+    return JSONResponse(asdict(said), status_code=202)

@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 _GRACE_S = 2
@@ -16,7 +17,7 @@ def run(app: FastAPI, listening: socket.socket) -> None:
     make_server(app).run(sockets=[listening])
 
 
-def make_server(app: FastAPI):  # type: ignore[no-untyped-def]  # noqa: ANN201 - uvicorn is imported here alone
+def make_server(app: FastAPI) -> uvicorn.Server:
     """A uvicorn server that tells open streams to end before it waits for them."""
     import uvicorn
 

@@ -1,0 +1,109 @@
+"""Preview copies for browsers that cannot play a file as it is: made once, on demand, as a job.
+
+The copy lies in the workspace's `proxies` folder and may be deleted at any time; the original is never touched.
+Start reading at `start_preview`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from malan.core.errors import MalanError
+from malan.runtime.jobs import CANCELLED, FAILED, QUEUED, RUNNING, JobRow
+from malan.runtime.limits import MIB, Limits
+from malan.runtime.pool import Task, WorkerPool
+from malan.services.beside import go_on_beside
+from malan.services.playback import playback_of, proxy_path, source_of
+from malan.services.views import Failure, Playback
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+KIND = "asset.proxy"
+Progress = Callable[[int, int, str], None]
+_STEPS = 100
+
+
+def start_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
+    """Start making the preview copy of an asset unless it is there or under way; how far it is.
+
+    Raises:
+        NotFound: There is no such asset, or its file is gone.
+        NotGranted: Its terms do not allow to look at it.
+        MediaError: Its file has changed.
+    """
+    row = ws.library.asset(asset_id)
+    path = source_of(ws, row)
+    job = _latest(ws, row.asset.id)
+    if not proxy_path(ws, row.asset.id).is_file() and (job is None or not (job.is_alive or job.state == QUEUED)):
+        again = job is not None and job.can_go_on
+        fresh = job if again and job else ws.jobs.create(KIND, _spec(row.asset.id, path), [row.asset.id])
+        go_on_beside(ws, fresh.id)
+    return describe_preview(ws, asset_id, lang)
+
+
+def describe_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
+    """How an asset plays, and how far its preview copy is."""
+    row = ws.library.asset(asset_id)
+    playback = playback_of(ws, row, lang)
+    if playback.proxy_state == "ready":
+        return playback
+    job = _latest(ws, row.asset.id)
+    if job is None:
+        return playback
+    if job.is_alive or job.state == QUEUED:
+        return replace(playback, proxy_state="running", proxy_progress=job.done / max(1, job.total))
+    if job.state in (FAILED, CANCELLED, RUNNING):
+        error = MalanError(job.code, **job.values) if job.code else MalanError("playback.proxy_gone")
+        return replace(playback, proxy_state="failed", problem=Failure.of(error, lang))
+    return playback  # done, and the copy deleted since
+
+
+def resume_preview(ws: Workspace, job_id: str, progress: Progress | None = None) -> Path:
+    """Make the preview copy that a job is about; it appears under its name when it is whole."""
+    asset_id = ws.jobs.get(job_id).spec["asset_id"]
+    source = source_of(ws, ws.library.asset(asset_id))
+    out = proxy_path(ws, asset_id)
+    unfinished = out.with_suffix(".part.mp4")
+    with ws.jobs.running(job_id) as run:
+        run.expect(_STEPS)
+        told = 0
+
+        def hear(_key: object, share: float) -> None:
+            nonlocal told
+            run.stop_if_asked()
+            done = min(_STEPS - 1, int(share * _STEPS))
+            if done > told:
+                run.advance(done - told)
+                told = done
+                if progress:
+                    progress(told, _STEPS, source.name)
+
+        task = Task("malan.services.preview_task:make_preview", (os.fspath(source), os.fspath(unfinished)))
+        with (
+            WorkerPool(1, limits=_limits(ws), threads=os.cpu_count() or 1) as pool,
+            closing(pool.run([task], on_progress=hear)) as outcomes,
+        ):
+            for outcome in outcomes:
+                outcome.result()
+        unfinished.replace(out)
+        run.advance(_STEPS - told)
+    return out
+
+
+def _spec(asset_id: str, path: Path) -> dict[str, str]:
+    return {"asset_id": asset_id, "file": path.name}
+
+
+def _latest(ws: Workspace, asset_id: str) -> JobRow | None:
+    return next((j for j in ws.jobs.list(limit=200) if j.kind == KIND and j.spec.get("asset_id") == asset_id), None)
+
+
+def _limits(ws: Workspace) -> Limits:
+    seconds = float(ws.settings.file_timeout_s)
+    return Limits(ws.settings.worker_memory_mb * MIB, seconds, seconds * 4)
