@@ -22,6 +22,15 @@ ALIKE = 0.86  # least correlation of two thumbs, their worst sixth left out
 SAME_TIME_S = 1.25  # how far two sightings of one offset may lie apart
 CROPS = ((1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (1.0, 0.86), (0.86, 1.0))  # width, height kept, about the middle
 
+ALIKE_CHANGE = 0.5  # least correlation of what changes between frames
+
+SURE_CHANGE = 0.85
+REPEAT_ALIKE = 0.985  # the same within one film, where set-ups come back
+REPEAT_AFTER_S = 8.0  # and must lie this far apart: what comes back sooner is the same scene going on
+STILL_ALIKE = 0.985  # least correlation of pictures in which nothing changes
+
+_CHANGE = 1.5  # standard deviation of a change below which nothing changes
+_EDGE_S = 0.06  # edges of clips this near to each other are one cut
 _BANDS, _BAND_BITS = 4, 16
 _CROWD = 48  # a bucket with more frames says nothing: skies, title cards
 _PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
@@ -130,12 +139,19 @@ class _Frames:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Frames `a` and `b` show the same; `a` lies before `b` in the order of frames."""
+    """Frames `a` and `b` show the same; `a` lies before `b` in the order of frames.
+
+    `crop` says which part of one was compared: 1 and up of `a`, -1 and down of `b`, 0 neither.
+    """
 
     a: _I64
     b: _I64
     is_mirrored: NDArray[np.bool_]
+    crop: _I64
     likeness: _F32
+
+    def at(self, places: _I64) -> _Pairs:
+        return _Pairs(*(column[places] for column in (self.a, self.b, self.is_mirrored, self.crop, self.likeness)))
 
 
 def _true_pairs(frames: _Frames) -> _Pairs:
@@ -143,25 +159,26 @@ def _true_pairs(frames: _Frames) -> _Pairs:
     base = _signs(frames.thumbs)
     buckets = [_Buckets.of(_band(base, number)) for number in range(_BANDS)]
     found = []
-    for crop in CROPS:
+    for number, crop in enumerate(CROPS):
         cut = _cropped(frames.thumbs, crop)
         for is_mirrored in (False, True):
             asked = cut[:, :, ::-1] if is_mirrored else cut
             for a, b in _candidates(asked, base, buckets, frames.clip):
                 likeness = _likeness(asked[a], frames.thumbs[b])
                 good = likeness >= ALIKE
-                found.append((a[good], b[good], np.full(int(good.sum()), is_mirrored), likeness[good]))
-    a, b, mirrored, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
-    return _best(np.minimum(a, b), np.maximum(a, b), mirrored, likeness)
+                signed = np.where(a < b, number, -number)[good]
+                found.append((a[good], b[good], np.full(len(signed), is_mirrored), signed, likeness[good]))
+    a, b, mirrored, crops, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    return _best(_Pairs(np.minimum(a, b), np.maximum(a, b), mirrored, crops, likeness))
 
 
-def _best(a: _I64, b: _I64, mirrored: NDArray[np.bool_], likeness: _F32) -> _Pairs:
-    """Each pair once per side, with its best likeness."""
-    order = np.lexsort((-likeness, mirrored, b, a))
-    a, b, mirrored, likeness = a[order], b[order], mirrored[order], likeness[order]
-    first = np.ones(len(a), bool)
-    first[1:] = (np.diff(a) != 0) | (np.diff(b) != 0) | (mirrored[1:] != mirrored[:-1])
-    return _Pairs(a[first], b[first], mirrored[first], likeness[first])
+def _best(pairs: _Pairs) -> _Pairs:
+    """Each pair once a side, as cut where it is most alike."""
+    order = np.lexsort((-pairs.likeness, pairs.is_mirrored, pairs.b, pairs.a))
+    key = np.stack([pairs.a, pairs.b, pairs.is_mirrored], axis=1)[order]
+    is_first = np.ones(len(key), bool)
+    is_first[1:] = (np.diff(key, axis=0) != 0).any(axis=1)
+    return pairs.at(order[is_first])
 
 
 def _candidates(
@@ -206,81 +223,125 @@ def _band(signs: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
 
 
 def _aligned(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
-    """Pairs of assets whose frames agree on an offset, and the clips that overlap under it."""
+    """Pairs of assets whose frames agree on an offset, and the clips that share frames under it."""
     one, other = frames.asset[pairs.a], frames.asset[pairs.b]
     key = (one * len(frames.asset_ids) + other) * 2 + pairs.is_mirrored
     order = np.argsort(key, kind="stable")
-    edges = np.flatnonzero(np.diff(key[order])) + 1
-    for part in np.split(order, edges):
-        if not len(part) or (one[part[0]] == other[part[0]] and pairs.is_mirrored[part[0]]):
+    for part in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+        if not len(part):
             continue
-        if one[part[0]] == other[part[0]]:
-            yield from _repeats(frames, pairs, part)
-        else:
-            yield from _offsets(frames, pairs, part)
+        chosen = pairs.at(part)
+        if one[part[0]] != other[part[0]]:
+            yield from _offsets(frames, chosen)
+        elif not chosen.is_mirrored[0]:
+            yield from _repeats(frames, chosen)
 
 
-def _offsets(frames: _Frames, pairs: _Pairs, part: _I64) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
+def _offsets(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
     """One alignment for each offset that enough frames of two assets agree on, the best first."""
-    while len(part):
-        shift = frames.time_s[pairs.b[part]] - frames.time_s[pairs.a[part]]
-        centre = _densest(shift, pairs.likeness[part])
-        agree = np.abs(shift - centre) <= SAME_TIME_S
-        chosen = part[agree]
-        if not _is_enough(frames, pairs, chosen):
+    while len(pairs.a):
+        shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
+        agree = np.abs(shift - _densest(shift, pairs.likeness, SAME_TIME_S)) <= SAME_TIME_S
+        chosen = pairs.at(np.flatnonzero(agree))
+        if not _is_enough(frames, chosen):
             return
-        shared = sorted({(int(frames.clip[pairs.a[i]]), int(frames.clip[pairs.b[i]])) for i in chosen})
-        yield _alignment(frames, pairs, chosen), shared
-        part = part[~agree & ~np.isin(pairs.a[part], pairs.a[chosen])]
+        shared = sorted(set(zip(frames.clip[chosen.a].tolist(), frames.clip[chosen.b].tolist(), strict=True)))
+        yield _alignment(frames, chosen, shared), shared
+        pairs = pairs.at(np.flatnonzero(~agree & ~np.isin(pairs.a, chosen.a)))
 
 
-def _is_enough(frames: _Frames, pairs: _Pairs, chosen: _I64) -> bool:
-    """Three frames of either side at different times; two of a short clip if alike; one of a still picture."""
-    counts = [len(np.unique(np.round(frames.time_s[side[chosen]], 1))) for side in (pairs.a, pairs.b)]
-    likeness = float(np.median(pairs.likeness[chosen]))
-    have = [int(np.sum(frames.asset == frames.asset[side[chosen[0]]])) for side in (pairs.a, pairs.b)]
-    needed = min(3, *have)
-    return min(counts) >= needed and likeness >= {1: 0.97, 2: 0.93}.get(needed, 0.9)
+def _is_enough(frames: _Frames, pairs: _Pairs) -> bool:
+    """Three frames of either side, fewer where a side has no more; and what changes between them is the same.
+
+    Where nothing changes the pictures must be all the more alike; where the same changes happen, two frames do.
+    """
+    counts = [len(np.unique(np.round(frames.time_s[side], 1))) for side in (pairs.a, pairs.b)]
+    there_are = min(3, *(int(np.sum(frames.asset == frames.asset[side[0]])) for side in (pairs.a, pairs.b)))
+    likeness, change = float(np.median(pairs.likeness)), _change_likeness(frames, pairs)
+    if change is None:
+        return min(counts) >= there_are and likeness >= STILL_ALIKE
+    if change < ALIKE_CHANGE:
+        return False
+    return min(counts) >= there_are or (min(counts) > 1 and change >= SURE_CHANGE)
 
 
-def _repeats(frames: _Frames, pairs: _Pairs, part: _I64) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
-    """Footage used twice in one film: clips of which at least two frames, or the only one, look the same."""
-    clips: dict[tuple[int, int], list[int]] = {}
-    for i in part:
-        clips.setdefault((int(frames.clip[pairs.a[i]]), int(frames.clip[pairs.b[i]])), []).append(int(i))
-    for pair, members in sorted(clips.items()):
-        chosen = np.array([i for i in members if pairs.likeness[i] >= 0.97])
-        least = min(2, *(int(np.sum(frames.clip == clip)) for clip in pair))
-        if len(chosen) and len(np.unique(pairs.a[chosen])) >= least and len(np.unique(pairs.b[chosen])) >= least:
-            yield _alignment(frames, pairs, chosen), [pair]
+def _repeats(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
+    """Footage used twice in one film: two clips in which the same changes happen.
+
+    A still shot that comes back is not told from the same set-up filmed on, so it is left alone.
+    """
+    clip_pair = np.stack([frames.clip[pairs.a], frames.clip[pairs.b]], axis=1)
+    for shared in np.unique(clip_pair, axis=0):
+        chosen = pairs.at(np.flatnonzero((clip_pair == shared).all(axis=1) & (pairs.likeness >= REPEAT_ALIKE)))
+        apart_s = frames.prints[int(shared[1])].start_s - frames.prints[int(shared[0])].end_s
+        if apart_s < REPEAT_AFTER_S or min(len(np.unique(chosen.a)), len(np.unique(chosen.b))) < 2:
+            continue
+        change = _change_likeness(frames, chosen)
+        if change is not None and change >= ALIKE_CHANGE:
+            together = [(int(shared[0]), int(shared[1]))]
+            yield _alignment(frames, chosen, together), together
 
 
-def _alignment(frames: _Frames, pairs: _Pairs, chosen: _I64) -> Alignment:
-    times, others = frames.time_s[pairs.a[chosen]], frames.time_s[pairs.b[chosen]]
+def _change_likeness(frames: _Frames, pairs: _Pairs) -> float | None:
+    """Whether what changes from frame to frame is the same on both sides: their correlation, strong changes first.
+
+    Two takes in one room look alike, but different things happen in them. None where nothing changes.
+    """
+    order = np.lexsort((-pairs.likeness, pairs.a))
+    order = order[np.concatenate([[True], np.diff(pairs.a[order]) != 0])]
+    a, b = frames.thumbs[pairs.a[order]], frames.thumbs[pairs.b[order]]
+    b = b[:, :, ::-1] if pairs.is_mirrored[0] else b
+    for number in np.unique(pairs.crop[order]):
+        at = pairs.crop[order] == number
+        side = a if number > 0 else b
+        side[at] = _cropped(side[at], CROPS[abs(int(number))])
+    change_a, change_b = np.diff(a, axis=0).reshape(-1, SIDE * SIDE), np.diff(b, axis=0).reshape(-1, SIDE * SIDE)
+    strength = np.maximum(change_a.std(axis=1), change_b.std(axis=1)) if len(change_a) else np.zeros(0)
+    strong = strength >= _CHANGE
+    if not strong.any():
+        return None
+    x, y = change_a[strong].ravel(), change_b[strong].ravel()
+    return float((x @ y) / (np.sqrt((x @ x) * (y @ y)) + 1e-3))
+
+
+def _alignment(frames: _Frames, pairs: _Pairs, shared: Sequence[tuple[int, int]]) -> Alignment:
+    times = frames.time_s[pairs.a]
     return Alignment(
-        frames.asset_ids[int(frames.asset[pairs.a[chosen[0]]])],
-        frames.asset_ids[int(frames.asset[pairs.b[chosen[0]]])],
-        round(float(np.median(others - times)), 3),
-        bool(pairs.is_mirrored[chosen[0]]),
-        len(np.unique(pairs.a[chosen])),
+        frames.asset_ids[int(frames.asset[pairs.a[0]])],
+        frames.asset_ids[int(frames.asset[pairs.b[0]])],
+        round(_offset_s(frames, pairs, shared), 3),
+        bool(pairs.is_mirrored[0]),
+        len(np.unique(pairs.a)),
         float(times.min()),
         float(times.max()),
-        round(float(np.median(pairs.likeness[chosen])), 4),
+        round(float(np.median(pairs.likeness)), 4),
     )
 
 
-def _densest(shift: NDArray[np.float64], weight: _F32) -> float:
-    """The offset that most sightings lie near to."""
-    order = np.argsort(shift)
-    ordered, summed = shift[order], np.concatenate([[0.0], np.cumsum(weight[order])])
-    first, end = (
-        np.searchsorted(ordered, ordered + d, side=s) for d, s in ((-SAME_TIME_S, "left"), (SAME_TIME_S, "right"))
-    )  # type: ignore[call-overload]
+def _offset_s(frames: _Frames, pairs: _Pairs, shared: Sequence[tuple[int, int]]) -> float:
+    """The offset in time: by the edges of the shared clips where two agree, for cuts are exact; else by frames."""
+    coarse = float(np.median(frames.time_s[pairs.b] - frames.time_s[pairs.a]))
+    clips = [(frames.prints[a], frames.prints[b]) for a, b in shared]
+    edges = np.array([d for a, b in clips for d in (b.start_s - a.start_s, b.end_s - a.end_s)])
+    near = edges[np.abs(edges - coarse) <= SAME_TIME_S]
+    if not len(near):
+        return coarse
+    best = _densest(near, np.ones(len(near), np.float32), _EDGE_S)
+    agree = near[np.abs(near - best) <= _EDGE_S]
+    return float(np.median(agree)) if len(agree) > 1 else coarse
+
+
+def _densest(values: NDArray[np.float64], weight: _F32, reach: float) -> float:
+    """The value that most others lie near to."""
+    order = np.argsort(values)
+    ordered, summed = values[order], np.concatenate([[0.0], np.cumsum(weight[order])])
+    first = np.searchsorted(ordered, ordered - reach, side="left")
+    end = np.searchsorted(ordered, ordered + reach, side="right")
     return float(ordered[int(np.argmax(summed[end] - summed[first]))])
 
 
 def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
-    """Clips joined by pairs; a clip joins only the clip of another asset that it shares most time with."""
+    """Clips that are joined by pairs, directly or through others."""
     parent = list(range(len(frames.prints)))
 
     def root(clip: int) -> int:
@@ -326,7 +387,7 @@ def _stretch(kept: float) -> _F32:
 
 def _likeness(a: _F32, b: _F32) -> _F32:
     """Correlation of pictures (N, 16, 16) without the sixth of pixels that differ most: a logo, a subtitle."""
-    flat = [part.reshape(len(part), -1) for part in (a, b)]
+    flat = [part.reshape(len(part), SIDE * SIDE) for part in (a, b)]
     normal = [(x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-3) for x in flat]
     differ = np.abs(normal[0] - normal[1])
     keep = flat[0].shape[1] * 5 // 6

@@ -13,14 +13,16 @@ from math import ceil
 
 import numpy as np
 
-from malan.curation.samples import BURST_FRAMES, BURST_STEP_S, Sampler
+from malan.curation.samples import BURST_FRAMES, BURST_STEP_S, Sampler, exact_seconds
 from malan.curation.shots.report import Shot
 from malan.media.decode import FrameDecoder
 from malan.media.index import PacketIndex
 
 KEY_COST = 3.0  # decoding a key frame, in units of an ordinary frame
 WISHED_SHARE = 0.06  # of the file's frames may be decoded for filmstrips; what every shot needs is not counted
-_STRIP_LENGTHS_S = ((1.5, 1), (8.0, 3))  # pictures of a shot up to this long; longer ones get five
+WISHED_FRAMES = 120  # on top, so that a short file gets all its pictures
+MOST_PICTURES = 5  # of a shot
+_NEAR_KEY = 12  # a key frame at most so many frames after the wanted place is taken in its stead
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class _Wish:
     end: int
     picture: int | None
     burst: int | None
-    cost: float
     is_needed: bool
 
 
@@ -94,14 +95,31 @@ def plan_decode(
         allowance: Frames that may be decoded for what is nice to have; what is needed comes on top.
     """
     wishes = [wish for part in parts for wish in _wishes(part, index, sampler, motion)]
-    chosen, left = [w for w in wishes if w.is_needed], allowance
-    for wish in sorted((w for w in wishes if not w.is_needed), key=lambda w: w.cost):
-        left -= wish.cost
-        if left < 0:
-            break
-        chosen.append(wish)
+    chosen = [wish for wish in wishes if wish.is_needed]
+    chosen += _affordable([wish for wish in wishes if not wish.is_needed], chosen, index, allowance)
     runs = tuple(_merged(chosen, index))
     return DecodePlan(runs, sum(_packets(index, run.first, run.end) for run in runs))
+
+
+def _affordable(
+    wishes: Iterable[_Wish], needed: Iterable[_Wish], index: PacketIndex, allowance: float
+) -> Iterator[_Wish]:
+    """The wishes that cost least beyond what is decoded anyway, as far as the allowance goes."""
+    reached: dict[int, int] = {}
+    for wish in needed:
+        key = _key_before(index, wish.first)
+        reached[key] = max(reached.get(key, key), wish.end)
+    priced = []
+    for wish in sorted(wishes, key=lambda w: w.end):
+        key = _key_before(index, wish.first)
+        cost = max(0.0, wish.end - reached[key]) if key in reached else wish.end - key + KEY_COST - 1
+        reached[key] = max(reached.get(key, key), wish.end)
+        priced.append((cost, wish))
+    for cost, wish in sorted(priced, key=lambda p: p[0]):
+        allowance -= cost
+        if allowance < 0:
+            return
+        yield wish
 
 
 def carry_out(plan: DecodePlan, decoder: FrameDecoder, sampler: Sampler) -> Filled:
@@ -130,7 +148,7 @@ def _wishes(part: Stretch, index: PacketIndex, sampler: Sampler, motion: bool) -
         has_picture = has_picture or burst.picture is not None
     if not has_picture:
         at = int(inside[len(inside) // 2]) if len(inside) else part.clean_first
-        yield _wish(index, at, at + 1, picture=at, needed=True)
+        yield _Wish(at, at + 1, at, None, is_needed=True)
     yield from _strip_wishes(part, inside, index, sampler)
 
 
@@ -141,26 +159,36 @@ def _burst_wish(part: Stretch, inside: np.ndarray, index: PacketIndex, has_pictu
     middle = (part.clean_first + part.clean_end) / 2
     first = int(roomy[np.argmin(np.abs(roomy - middle))]) if len(roomy) else part.clean_first
     end = min(first + length, part.clean_end)
-    return _wish(index, first, end, picture=None if has_picture else first, burst=first, needed=True)
+    return _Wish(first, end, None if has_picture else first, first, is_needed=True)
 
 
 def _strip_wishes(part: Stretch, inside: np.ndarray, index: PacketIndex, sampler: Sampler) -> Iterator[_Wish]:
-    """A picture for each even part of a long shot that has none."""
-    count = pictures_wanted(float(index.span(part.first, part.end).duration))
-    edges = np.linspace(part.clean_first, part.clean_end, count + 1).astype(int)
-    if count == 1:
-        return
-    for first, end in zip(edges, edges[1:], strict=False):
-        if end <= first or sampler.samples(first, end):
+    """A picture at each even step from the start of the shot, unless there is one near; a key frame near is as good.
+
+    Steps are powers of two of a second, so a copy that was trimmed or encoded anew is seen at the same moments.
+    """
+    start_s = float(exact_seconds(index, part.clean_first))
+    step_s = strip_step_s(float(exact_seconds(index, part.clean_end)) - start_s)
+    times = index.frame_pts * float(index.timebase)
+    for number in range(MOST_PICTURES):
+        at = int(np.searchsorted(times, start_s + number * step_s - 1e-6))
+        end = min(int(np.searchsorted(times, start_s + (number + 1) * step_s - 1e-6)), part.clean_end)
+        if at >= part.clean_end:
+            return
+        if sampler.samples(at, end):
             continue
-        keys = inside[(inside >= first) & (inside < end)]
-        at = int(keys[len(keys) // 2]) if len(keys) else int(first)
-        yield _wish(index, at, at + 1, picture=at, needed=False)
+        keys = inside[(inside >= at) & (inside < end)]
+        far = at - _key_before(index, at) > _NEAR_KEY
+        at = int(keys[0]) if len(keys) and (far or keys[0] == at) else at
+        yield _Wish(at, at + 1, at, None, is_needed=False)
 
 
-def pictures_wanted(duration_s: float) -> int:
-    """How many pictures show what happens in a shot of this length."""
-    return next((count for longest_s, count in _STRIP_LENGTHS_S if duration_s <= longest_s), 5)
+def strip_step_s(duration_s: float) -> float:
+    """Seconds between the pictures that show what happens in a shot: at most five, at least half a second apart."""
+    step_s = 0.5
+    while duration_s > MOST_PICTURES * step_s:
+        step_s *= 2
+    return step_s
 
 
 def rate_at(index: PacketIndex, frame: int) -> float:
@@ -169,12 +197,6 @@ def rate_at(index: PacketIndex, frame: int) -> float:
     steps = np.diff(index.frame_pts[first:end])
     steps = steps[steps > 0]
     return min(240.0, 1 / float(int(np.median(steps)) * index.timebase)) if len(steps) else 25.0
-
-
-def _wish(
-    index: PacketIndex, first: int, end: int, *, picture: int | None = None, burst: int | None = None, needed: bool
-) -> _Wish:
-    return _Wish(first, end, picture, burst, _packets(index, first, end) + KEY_COST - 1, needed)
 
 
 def _packets(index: PacketIndex, first: int, end: int) -> int:

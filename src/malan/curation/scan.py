@@ -25,7 +25,7 @@ from malan.core.errors import MalanError, MediaError
 from malan.curation.operator import Batch, ClipView, Damage, Learned, Operator, PacketView, Vector, check_operators
 from malan.curation.operators import all_operators
 from malan.curation.pictures import filmstrip, thumbnail
-from malan.curation.plan import WISHED_SHARE, Stretch, carry_out, plan_decode, rate_at, stretches
+from malan.curation.plan import WISHED_FRAMES, WISHED_SHARE, Stretch, carry_out, plan_decode, rate_at, stretches
 from malan.curation.samples import Sampler, exact_seconds
 from malan.curation.shots.report import Shot, ShotReport, Transition
 from malan.curation.sound import Sound, hear
@@ -213,7 +213,7 @@ class _Scan:
         if not self._reads & {"pictures", "motion"}:
             return
         with self._charged("decode"):
-            allowance = WISHED_SHARE * (parts[-1].end - parts[0].first)
+            allowance = WISHED_SHARE * (parts[-1].end - parts[0].first) + (WISHED_FRAMES if not parts[0].first else 0)
             plan = plan_decode(parts, index, sampler, motion="motion" in self._reads, allowance=allowance)
             filled = carry_out(plan, decoder, sampler)
         self._predicted += plan.predicted_frames

@@ -111,7 +111,7 @@ def _movement(a: _F32, b: _F32, seconds: float) -> Movement:
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     ys, xs = ys - (height - 1) / 2, xs - (width - 1) / 2
     change = np.stack([grad_x, grad_y, grad_x * xs + grad_y * ys], axis=-1).reshape(-1, 3)
-    guess = np.array([*_coarse_shift(a, b), 0.0])
+    guess = np.array([*_first_guess(a, b, xs, ys), 0.0])
     difference, weight = b - a, np.ones_like(a)
     for _ in range(_ROUNDS):
         moved, weight = _moved_back(b, guess, xs, ys)
@@ -146,8 +146,20 @@ def _moved_back(b: _F32, guess: NDArray[np.float64], xs: _F32, ys: _F32) -> tupl
     return upper * (1 - part_y) + lower * part_y, inside.astype(np.float32)
 
 
+def _first_guess(a: _F32, b: _F32, xs: _F32, ys: _F32) -> tuple[float, float]:
+    """The shift by phase correlation where it explains the pictures clearly better than standing still."""
+    shift = _coarse_shift(a, b)
+    moved, inside = _moved_back(b, np.array([*shift, 0.0]), xs, ys)
+    covered = inside > 0
+    if covered.mean() < 0.3 or float(np.abs(moved - a)[covered].mean()) > 0.8 * float(np.abs(b - a)[covered].mean()):
+        return 0.0, 0.0
+    return shift
+
+
 def _coarse_shift(a: _F32, b: _F32) -> tuple[float, float]:
     """Whole-pixel shift from `a` to `b` by phase correlation; none where the peak is not clear."""
+    if min(float(a.std()), float(b.std())) < 2.0:
+        return 0.0, 0.0
     window = np.outer(np.hanning(a.shape[0]), np.hanning(a.shape[1]))
     spectrum = np.fft.rfft2((b - b.mean()) * window) * np.conj(np.fft.rfft2((a - a.mean()) * window))
     surface = np.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3 * np.abs(spectrum).max()), a.shape)
