@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from malan.core import Clip, Span
+from malan.core import Asset, Clip, Span
 from malan.core.ids import digest_bytes
-from malan.store import ClipRow, Library, tables
+from malan.store import AssetRow, ClipRow, Library, tables
+from malan.store.rows import SCANNED
 from malan.store.tending import make_indexes, tend
 
 
@@ -155,14 +156,22 @@ def build(root: Path, count: int, seed: int = 1) -> tuple[Library, float]:
         return library, 0.0
     clips, noise = Archive(seed).clips(count), np.random.default_rng(seed)
     looks = noise.standard_normal((2000, VECTOR_SIZE), np.float32)
+    assets: dict[str, AssetRow] = {}
     with library._tables.change() as change:
         change.delete("clips", "true")
         while batch := list(islice(clips, _AT_ONCE)):
+            assets |= {row.clip.asset_id: _asset(row) for row in batch}
             vectors_ND = looks[noise.integers(0, len(looks), len(batch))]
             vectors_ND = vectors_ND + 0.4 * noise.standard_normal(vectors_ND.shape, np.float32)
             vectors = dict(zip((row.id for row in batch), vectors_ND, strict=True))
             change.append("clips", tables.clips_table(batch, vectors, VECTOR_SIZE))
             print(f"  {time.perf_counter() - began:.0f} s, up to {batch[-1].file_name}", file=sys.stderr)
         change.edit("clips", make_indexes("clips"))
+        change.append("assets", tables.table_of("assets", map(tables.asset_to_arrow, assets.values())))
         change.edit("clips", tend("clips"))
     return library, time.perf_counter() - began
+
+
+def _asset(row: ClipRow) -> AssetRow:
+    asset = Asset(row.clip.asset_id, 1, "mp4", Fraction(1), (), row.owner_id, row.terms_id)
+    return AssetRow(asset, SCANNED, title=row.title, added_s=row.added_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import ceil, isnan
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ _MOST_WORDS = 64
 _MOST_ON_PAGE = 1000
 _AT_ONCE = 1000  # rows in memory while all matches are streamed
 _PROBES = 32  # partitions of the vector index that are looked at; recall of the first hundred is above 0.95
-_SHOWN = [name for name in tables.SCHEMAS["clips"].names if name != "words"]
+_RELAXED_REACH = 1000  # clips with only some of the words
+_NOT_SHOWN = ("words", "start_s", "end_s", "duration_s")
+_SHOWN = [name for name in tables.SCHEMAS["clips"].names if name not in _NOT_SHOWN]
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def find_clips(view: View, query: ClipQuery) -> ClipPage:
     if table is None or query.terms_ids == () or (query.text.strip() and not words):
         return ClipPage((), 0, True, False, None, _ms_since(began))
     where = _where(view, query)
-    ranked = _ranked(table, query, words, where)
+    ranked = _ranked(view, table, query, words, where)
     chosen, more = _page(view, table, ranked, query)
     hits = _hits(view, table, ranked, chosen, query, where, words)
     reached = query.offset + len(chosen)
@@ -212,30 +214,32 @@ def _in_group(view: View, group_id: str) -> str:
 # In which order -------------------------------------------------------------------------------------------------------
 
 
-def _ranked(table: Any, query: ClipQuery, words: Sequence[str], where: str | None) -> _Ranked:
+def _ranked(view: View, table: Any, query: ClipQuery, words: Sequence[str], where: str | None) -> _Ranked:
     if query.similar_to is not None:
         return _by_likeness(table, query.similar_to, words, where)
     if words:
         return _by_words(table, words, where, query.offset + query.limit)
-    return _newest(table, where)
+    return _newest(view, table, where)
 
 
 def _by_words(table: Any, words: Sequence[str], where: str | None, needed: int) -> _Ranked:
     """Clips with all words; if those do not fill the page, then clips with some of them, which come after."""
-    row_ids, scores = _matching(table, words, where, every=True)
+    row_ids, scores = _matching(table, words, where, REACH, every=True)
     strict = len(row_ids)
     if strict < needed and len(words) > 1:
-        some_ids, some_scores = _matching(table, words, where, every=False)
+        some_ids, some_scores = _matching(table, words, where, strict + _RELAXED_REACH, every=False)
         new = ~np.isin(some_ids, row_ids)
         row_ids, scores = np.concatenate([row_ids, some_ids[new]]), np.concatenate([scores, some_scores[new]])
     return _Ranked(row_ids, scores, strict, strict, strict < REACH)
 
 
-def _matching(table: Any, words: Sequence[str], where: str | None, *, every: bool) -> tuple[np.ndarray, np.ndarray]:
+def _matching(
+    table: Any, words: Sequence[str], where: str | None, limit: int, *, every: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Row ids and BM25 scores, best first."""
     match = _match(words, every=every)
     found = table.to_table(
-        full_text_query=match, filter=where, prefilter=True, columns=["_score"], limit=REACH, with_row_id=True
+        full_text_query=match, filter=where, prefilter=True, columns=["_score"], limit=limit, with_row_id=True
     )
     return found["_rowid"].to_numpy(), found["_score"].to_numpy()
 
@@ -248,50 +252,72 @@ def _match(words: Sequence[str], *, every: bool) -> Any:
     return MatchQuery(" ".join(words), "words", operator=operator)
 
 
-def _newest(table: Any, where: str | None) -> _Ranked:
-    from lance.dataset import ColumnOrdering
+def _newest(view: View, table: Any, where: str | None) -> _Ranked:
+    """Clips of the asset that came last, in order of time; then of the one before.
 
-    order = [ColumnOrdering("added_s", ascending=False), ColumnOrdering("asset_id"), ColumnOrdering("start_s")]
-    found = table.to_table(filter=where, columns=["added_s"], order_by=order, limit=REACH, with_row_id=True)
+    Where much matches, only as many assets are looked at as should fill the reach: a library is not sorted for a page.
+    """
     total = table.count_rows(where)
-    return _Ranked(found["_rowid"].to_numpy(), np.zeros(found.num_rows), found.num_rows, total, True)
+    if total > REACH:
+        newest = _newest_assets(view, share=2 * REACH / total)
+        found = _in_order(table, all_of([where, one_of("asset_id", newest)]))
+        if found.num_rows >= REACH:
+            return _Ranked(found["_rowid"].to_numpy()[:REACH], np.zeros(REACH), REACH, total, True)
+    found = _in_order(table, where)
+    reached = min(REACH, found.num_rows)
+    return _Ranked(found["_rowid"].to_numpy()[:reached], np.zeros(reached), reached, total, True)
+
+
+def _newest_assets(view: View, share: float) -> list[str]:
+    assets = view.rows("assets", columns=["id", "added_s"])
+    if assets.num_rows == 0:
+        return []
+    order = [("added_s", "descending"), ("id", "ascending")]
+    return [str(id) for id in assets.sort_by(order)["id"][: ceil(share * assets.num_rows)].to_pylist()]
+
+
+def _in_order(table: Any, where: str | None) -> Any:
+    order = [("added_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")]
+    found = table.to_table(filter=where, columns=[name for name, _ in order], with_row_id=True)
+    return found.sort_by(order)
 
 
 def _by_likeness(table: Any, clip_id: str, words: Sequence[str], where: str | None) -> _Ranked:
     """Clips in the order of the angle between descriptors; with words, only those that have all of them."""
-    vector = _vector_of(table, clip_id)
-    where = all_of([where, f"id != {literal(clip_id)}", "vector IS NOT NULL"])
+    own_row, vector = _vector_of(table, clip_id)
     if words:
-        row_ids, _ = _matching(table, words, where, every=True)
+        row_ids, _ = _matching(table, words, where, REACH, every=True)
         row_ids, likeness = _likeness_of(table, row_ids, vector)
     else:
         row_ids, likeness = _nearest(table, vector, where)
+    other = (row_ids != own_row) & ~np.isnan(likeness)
+    row_ids, likeness = row_ids[other], likeness[other]
     return _Ranked(row_ids, likeness, len(row_ids), len(row_ids), len(row_ids) < _MOST_ON_PAGE)
 
 
-def _vector_of(table: Any, clip_id: str) -> np.ndarray:
+def _vector_of(table: Any, clip_id: str) -> tuple[int, np.ndarray]:
+    """Row id and descriptor of a clip."""
     has_vectors = "vector" in table.schema.names
     columns = ["vector"] if has_vectors else ["id"]
-    rows = table.to_table(filter=f"id = {literal(clip_id)}", columns=columns)
+    rows = table.to_table(filter=f"id = {literal(clip_id)}", columns=columns, with_row_id=True)
     if rows.num_rows == 0:
         raise NotFound("store.clip_unknown", id=clip_id)
     if not has_vectors or rows["vector"][0].as_py() is None:
         raise UsageError("store.no_descriptor", id=clip_id)
-    return np.asarray(rows["vector"][0].as_py(), np.float32)
+    return rows["_rowid"][0].as_py(), np.asarray(rows["vector"][0].as_py(), np.float32)
 
 
 def _nearest(table: Any, vector: np.ndarray, where: str | None) -> tuple[np.ndarray, np.ndarray]:
     nearest = {"column": "vector", "q": vector, "k": _MOST_ON_PAGE, "metric": "cosine", "nprobes": _PROBES}
     found = table.to_table(nearest=nearest, filter=where, prefilter=True, columns=["_distance"], with_row_id=True)
-    likeness = 1 - found["_distance"].to_numpy()
-    sound = ~np.isnan(likeness)
-    return found["_rowid"].to_numpy()[sound], likeness[sound]
+    return found["_rowid"].to_numpy(), 1 - found["_distance"].to_numpy()
 
 
 def _likeness_of(table: Any, row_ids: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cosine of every row's descriptor with a vector, best first."""
+    """The cosine of every row's descriptor with a vector, best first; rows without one are left out."""
     rows = _take(table, row_ids, ["vector"])
-    vectors_RD = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)  # rows, numbers
+    rows = rows.filter(rows["vector"].is_valid())
+    vectors_RD = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, len(vector))
     lengths = np.linalg.norm(vectors_RD, axis=1) * np.linalg.norm(vector)
     likeness = np.divide(vectors_RD @ vector, lengths, out=np.zeros(rows.num_rows, np.float32), where=lengths > 0)
     order = np.argsort(-likeness, kind="stable")
