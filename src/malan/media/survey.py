@@ -44,13 +44,19 @@ class Extent:
     end: int | None = None
 
     def add(self, packet: av.Packet[Stream]) -> None:
+        """Take in a packet; one that is never played covers nothing."""
         self.packets += 1
-        time = packet.dts if packet.pts is None else packet.pts
+        pts = packet.pts
+        time = packet.dts if pts is None else pts
         if time is None or packet.is_discard:
             return
-        self.start = time if self.start is None else min(self.start, time)
-        end = time + max(0, packet.duration or 0)
-        self.end = end if self.end is None else max(self.end, end)
+        end = time + (packet.duration or 0)
+        if self.start is None or self.end is None:
+            self.start, self.end = time, end
+        elif time < self.start:
+            self.start = time
+        elif end > self.end:
+            self.end = end
 
 
 class Survey:
@@ -82,20 +88,27 @@ class Survey:
         count = 0
         for packet in islice(read_packets(self._container, *streams), most):
             count += 1
-            self.extents[packet.stream_index].add(packet)
-            if not self.is_heard and self._sounds.get(packet.stream_index):
-                self._listen(packet)
             if packet.stream_index == picture:
-                self.rows.add(packet, self._path)
-                if self.opening is not None and not self.opening.is_settled:
-                    self.opening.feed(len(self.rows) - 1, packet)
+                self._see(packet)
+            else:
+                self._hear(packet)
         self.is_whole = most is None or count < most
         if self.opening is not None:
             self.opening.finish()
 
-    def _listen(self, packet: av.Packet[Stream]) -> None:
-        """Decode the first packets of sound, until one can be heard."""
-        self._sounds[packet.stream_index] -= 1
+    def _see(self, packet: Packet) -> None:
+        """A packet of the picture track; its extent is that of the index."""
+        self.rows.add(packet, self._path)
+        if self.opening is not None and not self.opening.is_settled:
+            self.opening.feed(len(self.rows) - 1, packet)
+
+    def _hear(self, packet: av.Packet[Stream]) -> None:
+        """A packet of another track; the first ones of sound are decoded until one can be heard."""
+        track = packet.stream_index
+        self.extents[track].add(packet)
+        if self.is_heard or not self._sounds.get(track):
+            return
+        self._sounds[track] -= 1
         try:
             self.is_heard = bool(packet.decode())
         except (av.FFmpegError, ValueError):
