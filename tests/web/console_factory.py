@@ -109,7 +109,7 @@ def make_workspace(folder: Path) -> tuple[Workspace, Shown, Shown]:
     second = draw_film(folder / "mountains.mp4", LENGTHS, size=SIZE, rate=Fraction(24000, 1001), seed=40)
     return (
         ws,
-        register(ws, first, owner="湖南台", uses=("retrieve", "derive", "train")),
+        register(ws, first, owner="湖南台", uses=("retrieve", "derive", "export", "train")),
         register(ws, second, owner="Alps Archive", uses=("retrieve",)),
     )
 

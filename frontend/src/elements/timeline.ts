@@ -201,7 +201,7 @@ export class Timeline extends HTMLElement {
     pen.clip();
     pen.fillStyle = shot.colour ?? themeColour("hover");
     pen.fillRect(left, top, width, SHOTS);
-    if (width > 14) this.drawFrames(pen, shot, left, top, width);
+    if (width > 5) this.drawFrames(pen, shot, left, top, width);
     this.drawTransition(pen, shot, top, colour);
     pen.restore();
     if (width > 5) {

@@ -20,7 +20,7 @@ from malan.services.views import Failure
 from malan.web import asset_pages, job_pages, media_files, search_pages
 from malan.web.built import FOLDER
 from malan.web.failures import failure_response, status_of
-from malan.web.guard import LOOPBACK, Guard
+from malan.web.guard import LOOPBACK, MAX_BODY_BYTES, Guard
 from malan.web.language import COOKIE, COOKIE_AGE_S, language_of
 from malan.web.pages import Pages
 
@@ -35,7 +35,7 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
         workspace: What is shown.
         hosts: The names it may be called by, without port; every other Host is refused.
     """
-    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
     app.state.workspace = workspace
     app.state.pages = Pages()
     for module in (search_pages, asset_pages, job_pages, media_files):
@@ -95,6 +95,8 @@ async def _misused(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == 413:
+        return _tell(request, UsageError("web.too_long", limit=MAX_BODY_BYTES), 413)
     if error.status_code == 404:
         return _tell(request, NotFound("web.no_page", path=request.url.path[:200]))
     return _tell(request, UsageError("web.bad_request", detail=str(error.detail)), error.status_code)

@@ -21,7 +21,7 @@ from malan.web.language import language_of
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_URL_BYTES = 8_192
-MAX_BODY_BYTES = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024  # kept by the application that reads the body
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _POLICY = (
@@ -57,7 +57,7 @@ class Guard:
             reply = failure_response(error, language_of(scope), status=status)
             await reply(scope, receive, dressed)
             return
-        await self.app(scope, _limited(receive), dressed)
+        await self.app(scope, receive, dressed)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -68,8 +68,6 @@ class Guard:
             raise Rejected("web.host", host=host[:100])
         if scope["method"] not in _SAFE:
             _check_origin(headers, host)
-        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
-            raise UsageError("web.too_long", limit=MAX_BODY_BYTES)
 
 
 def _name(host: str) -> str:
@@ -87,21 +85,6 @@ def _check_origin(headers: Headers, host: str) -> None:
     is_ours = origin is None or urlsplit(origin).netloc.lower() == host.lower()
     if not is_ours or site not in (None, "same-origin", "none"):
         raise Rejected("web.origin", origin=(origin or site or "")[:100])
-
-
-def _limited(receive: Receive) -> Receive:
-    """A body without a stated length ends at the limit too."""
-    seen = 0
-
-    async def read() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise UsageError("web.too_long", limit=MAX_BODY_BYTES)
-        return message
-
-    return read
 
 
 def _dressing(send: Send, nonce: str) -> Send:

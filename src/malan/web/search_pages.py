@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from malan.services import browse, choice
@@ -19,6 +19,15 @@ router = APIRouter()
 PAGE_CLIPS = 24
 
 
+def _none_if_blank(value: object) -> object:
+    return None if value == "" else value
+
+
+Seconds = Annotated[
+    Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None, BeforeValidator(_none_if_blank)
+]
+
+
 class SearchForm(BaseModel):
     """What the search form sends. Empty means not asked for."""
 
@@ -26,8 +35,8 @@ class SearchForm(BaseModel):
 
     q: str = Field("", max_length=300)
     owner: str = Field("", max_length=200)
-    min_s: float | Literal[""] = Field("", ge=0, le=1e6)
-    max_s: float | Literal[""] = Field("", ge=0, le=1e6)
+    min_s: Seconds = None
+    max_s: Seconds = None
     motion: str = Field("", max_length=60)
     light: str = Field("", max_length=60)
     colour: str = Field("", max_length=60)
@@ -44,8 +53,8 @@ class SearchForm(BaseModel):
         return SearchRequest(
             text=self.q.strip(),
             owner=self.owner,
-            min_duration_s=None if self.min_s == "" else self.min_s,
-            max_duration_s=None if self.max_s == "" else self.max_s,
+            min_duration_s=self.min_s,
+            max_duration_s=self.max_s,
             motion=self.motion,
             light=self.light,
             colour=self.colour,
