@@ -164,11 +164,10 @@ def _print_page(page: ClipPage, names: dict[str, str]) -> None:
     if not page.hits:
         print_line(speak("cli.clip.nothing"))
         return
-    if page.relaxed:
-        print_line(speak("cli.clip.relaxed"))
     print_table(*_rows_table([(hit.row, _why(hit)) for hit in page.hits], names))
-    more = "" if page.is_total_exact else "+"
-    print_line(speak("cli.clip.found", count=f"{page.total}{more}", ms=f"{page.took_ms:.0f}"))
+    count = f"{page.total}{'' if page.is_total_exact else '+'}"
+    found = "cli.clip.found_some" if page.relaxed else "cli.clip.found"
+    print_line(speak(found, count=count, ms=f"{page.took_ms:.0f}"))
 
 
 def _rows_table(rows: list[tuple[ClipRow, str]], names: dict[str, str]) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -68,7 +68,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console = Console()
-    console.print(table, width=None if console.is_terminal else 160)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
 
 
 def fail(error: MalanError) -> int:

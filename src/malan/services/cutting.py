@@ -47,7 +47,7 @@ class Cutter:
             shutil.copyfile(path, out)
             return
         if row.asset.first("video") is None:
-            from malan.media.cut import cut_sound
+            from malan.media.cut_sound import cut_sound
 
             cut_sound(path, clip.span, out)
             return
