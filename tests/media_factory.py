@@ -39,8 +39,12 @@ def draw_film(
     pixel_format: str = "yuv420p",
     seed: int = 7,
     audio: bool = False,
+    slots: Sequence[int] | None = None,
 ) -> Film:
-    """Write a film of textured, slowly panning shots with hard cuts between them; `audio` adds a 440 Hz tone."""
+    """Write a film of textured, slowly panning shots with hard cuts between them; `audio` adds a 440 Hz tone.
+
+    `slots` gives each frame its place on the grid of `rate`: leaving some out makes the frame rate variable.
+    """
     rate = Fraction(rate)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options or {"preset": "veryfast"})
@@ -49,7 +53,7 @@ def draw_film(
         sound = container.add_stream("aac", rate=48_000, layout="mono") if audio else None
         for number, picture in enumerate(pictures(shot_lengths, size, seed)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, 1 / rate
+            frame.pts, frame.time_base = slots[number] if slots else number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:

@@ -182,7 +182,7 @@ class ClipReader:
             self._decode(run, lambda packet, frame: _place(slots[packet], painter.paint(frame)), alone)
             painters.put(painter)
 
-        alone = len(runs) == 1
+        alone = len(runs) <= 1
         if alone or self._threads == 1:
             for run in runs:
                 work(run)
