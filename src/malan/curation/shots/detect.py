@@ -9,7 +9,7 @@ from malan.curation.shots.feed import Feeder, Observe
 from malan.curation.shots.judge import judge
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import ShotReport, Transition, shots_between
-from malan.curation.shots.scan import scan
+from malan.curation.shots.scan import can_scan, scan
 from malan.curation.shots.sampling import Sampler
 from malan.media.index import PacketIndex
 
@@ -36,7 +36,7 @@ def detect_shots(
     view, sampler = PacketView(index), Sampler()
     feeder = Feeder(path, view, sampler, observe)
     try:
-        transitions = _full(feeder, sampler, index.frame_count) if mode == "full" else scan(feeder, sampler, view)
+        transitions = scan(feeder, sampler, view) if mode == "auto" and can_scan(view) else _full(feeder, sampler, index.frame_count)
     finally:
         feeder.close()
     cpu_s = time.process_time() - started

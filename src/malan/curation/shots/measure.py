@@ -64,7 +64,8 @@ def unlikeness(early_TCHW: Blocks, late_TCHW: Blocks) -> Curve:
     there, back = _unmatched(early, late)
     places = np.maximum(there.mean(axis=(1, 2)), back.mean(axis=(1, 2)))
     colours = np.abs(_colours(early_TCHW) - _colours(late_TCHW)).sum(axis=1) / 2
-    result: Curve = (places + 20 * colours).astype(np.float32)
+    spread = np.maximum(early[:, 0].std(axis=(1, 2)), late[:, 0].std(axis=(1, 2)))
+    result: Curve = (places / np.clip(spread / 25, 0.4, 1) + 20 * colours).astype(np.float32)
     return result
 
 

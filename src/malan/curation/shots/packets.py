@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from malan.media.index import KEY, PacketIndex
 
+SWOLLEN = 1.7  # bits relative to the usual from which a dissolve may be going on
 SWELL = 8  # frames whose bits are added up to see a swell
 USUAL = 15  # steps of four frames on each side that tell what is usual
 AROUND = 12  # packets of a kind on each side that tell what size is usual
@@ -88,14 +89,46 @@ class PacketView:
 
     @cached_property
     def is_spike(self) -> NDArray[np.bool_]:
-        """Frames whose packet looks as if the picture before did not predict them."""
+        """Frames whose packet looks as if the picture before did not predict them: cuts, and fast motion."""
         rise, share = self.rise, self.intra_share
         return (rise > 1.5) & (share > 0.2) | (rise > 1.15) & (share > 0.6)
 
     @cached_property
     def is_sharp(self) -> NDArray[np.bool_]:
-        """Spikes that motion alone hardly makes."""
-        return (self.rise > 2.5) & (self.intra_share > 0.35)
+        """Spikes that stand alone: a cut is over after one frame, motion goes on."""
+        return (self._lone > 1.6) & (self.rise > 1.4) & (self.intra_share > 0.2)
+
+    @cached_property
+    def _lone(self) -> NDArray[np.float64]:
+        """Size of each predicted anchor relative to the larger of the predicted anchors next to it; 0 elsewhere."""
+        result = np.zeros(len(self.sizes))
+        predicted = np.where(self.is_key, 0, self.sizes)[self.anchors]
+        beside = np.pad(predicted, 1)
+        result[self.anchors] = predicted / np.maximum(np.maximum(beside[:-2], beside[2:]), 1)
+        return result
+
+    def spikes(self, first: int, end: int) -> NDArray[np.int64]:
+        """Spikes behind frame `first` and before `end`."""
+        return np.flatnonzero(self.is_spike[first + 1 : end]) + first + 1
+
+    def sharp(self, first: int, end: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self.is_sharp[first + 1 : end]) + first + 1
+
+    def swells(self, first: int, end: int) -> NDArray[np.int64]:
+        """Ends of the swells of some length between two frames."""
+        swollen = np.concatenate([[False], self.swell[first + 1 : max(end - SWELL // 2, first + 1)] > SWOLLEN, [False]])
+        edges = np.flatnonzero(np.diff(swollen.astype(np.int8)))
+        starts, ends = edges[::2], edges[1::2]
+        return np.minimum(ends[ends - starts >= 4] + first + 1 + SWELL // 2, end - 1)
+
+    def is_uneasy(self, key: int) -> bool:
+        """Whether packets right before a key frame, or sharp ones right behind it, speak against a plain cut there."""
+        return bool(self.is_spike[max(key - 5, 0) : key].any() or self.is_sharp[key + 1 : key + 7].any())
+
+    def key_before(self, frame: int) -> int:
+        """The last key frame no later than a frame; the first frame where there is none."""
+        keys = np.flatnonzero(self.is_key[: frame + 1])
+        return int(keys[-1]) if len(keys) else 0
 
     @cached_property
     def swell(self) -> NDArray[np.float64]:

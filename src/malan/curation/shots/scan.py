@@ -7,14 +7,14 @@ decoded from their key frame to behind the last doubt, leaving out what nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from malan.curation.shots.feed import Feeder
-from malan.curation.shots.judge import Stretch, judge, open_steps
+from malan.curation.shots.judge import judge, open_steps
 from malan.curation.shots.measure import unlikeness
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import Transition
@@ -22,12 +22,12 @@ from malan.curation.shots.sampling import Sampler
 
 CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
+LONG_GOP = 260  # mean frames from key frame to key frame up to which they are worth comparing
 STEP = 8  # key frames closer than this are not compared one by one
 ALIKE = 8.0  # unlikeness of two key frames up to which they show one shot
 UNLIKE = 22.0  # … and from which they hardly can
-SWOLLEN = 1.7
-MARGIN = 8  # frames decoded behind a doubt, to see that it stays
-CALM = 1.6  # swell up to which the packets before a key frame are calm
+SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
+MARGIN = 6  # frames decoded behind a doubt, to see that it stays
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,9 @@ class Interval:
     chosen: bool  # the encoder placed the second key frame itself: most likely at a cut
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """What is to be decoded of an interval: all before `stop`; and whether its end is taken for a cut as it is."""
-
-    stop: int = 0
-    cut_at_end: bool = False
+def can_scan(view: PacketView) -> bool:
+    """Whether key frames come often enough for their intervals to be told apart."""
+    return view.index.frame_count <= LONG_GOP * max(int(view.is_key.sum()) - 1, 0)
 
 
 def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]:
@@ -92,7 +89,7 @@ def _intervals(chapter: NDArray[np.int64], sampler: Sampler, view: PacketView, f
     for first, end, amount in zip(keys, keys[1:], apart, strict=False):
         yield Interval(first, end, float(amount), view.is_chosen(end))
     if chapter[-1] >= frames:
-        yield Interval(keys[-1], frames, 0.0, False)
+        yield Interval(keys[-1], frames, UNLIKE - 1, False)
 
 
 class _Looker:
@@ -101,69 +98,74 @@ class _Looker:
     def __init__(self, feeder: Feeder, sampler: Sampler, view: PacketView) -> None:
         self._feeder, self._sampler, self._view = feeder, sampler, view
         self._taken: list[Transition] = []
-        self._looked: list[tuple[int, int]] = []
 
     def look(self, interval: Interval) -> None:
-        doubt = self._doubt(interval)
-        if doubt.stop > interval.first:
-            self._decode(interval, doubt)
-        elif doubt.cut_at_end:
-            self._take(interval.end)
+        """Decode as much of an interval as it takes to know what happens in it and at its end."""
+        stops = self._doubts(interval)
+        at_end = interval.chosen and interval.unlikeness >= UNLIKE
+        if stops:
+            at_end = self._decode(interval, stops) and at_end
+        if at_end:
+            self._taken.append(Transition("cut", interval.end - 1, interval.end, 0.85))
 
     def transitions(self, frames: int) -> list[Transition]:
         """What the decoded stretches hold, and the cuts taken as they are."""
-        lone = self._lone_keys()
-        found = []
-        for stretch in self._sampler.stretches(lone):
-            stretch = stretch.placed(frames)
-            found += judge(stretch)
-        near = [t.boundary for t in found]
-        return found + [t for t in self._taken if not any(abs(t.boundary - n) < 3 for n in near)]
+        self._close_steps()
+        found = [t for s in self._sampler.stretches() for t in judge(s.placed(frames))]
+        return found + [t for t in self._taken if not any(_covers(f, t.boundary) for f in found)]
 
-    def _lone_keys(self) -> list[int]:
-        return []
-
-    def _doubt(self, interval: Interval) -> Doubt:
+    def _doubts(self, interval: Interval) -> list[int]:
+        """The frames up to which to decode, one after the other, as long as the doubt lasts. None: nothing happened."""
         view, first, end = self._view, interval.first, interval.end
-        spikes = np.flatnonzero(view.is_spike[first + 1 : end]) + first + 1
-        sharp = view.is_sharp[first + 1 : end].any()
-        swells = np.flatnonzero(view.swell[first + 1 : max(end - 4, first + 2)] > SWOLLEN) + first + 1
-        last = max([*spikes[-1:], *swells[-1:] + 8], default=0)
+        spikes, sharp = view.spikes(first, end), view.sharp(first, end)
+        swells = view.swells(first, end)
         if interval.unlikeness < ALIKE:
-            return Doubt(int(last) + MARGIN if sharp else 0)
-        if len(spikes) or len(swells):
-            return Doubt(min(int(last) + MARGIN, end + 1), interval.chosen)
+            return _behind(sharp)
         if interval.unlikeness < UNLIKE:
-            return Doubt()
+            return _behind([*sharp, *swells])
         if interval.chosen:
-            return Doubt(0, True)
-        return Doubt(end + 1)
+            return [end] if view.is_uneasy(end) else _behind([*sharp, *swells])
+        return [*_behind([*sharp, *swells] or spikes), end]
 
-    def _decode(self, interval: Interval, doubt: Doubt) -> None:
-        stop = doubt.stop if interval.end - doubt.stop > MARGIN else interval.end + 1
-        self._feed(interval, stop)
-        if stop <= interval.end and interval.unlikeness >= ALIKE:
-            self._rest(interval, stop, doubt)
+    def _decode(self, interval: Interval, stops: list[int]) -> bool:
+        """Decode up to one stop after the other until the next key frame is no surprise; whether its end is still one."""
+        end, feeder = interval.end, self._feeder
+        feeder.start(interval.first)
+        for stop, following in zip(stops, [*stops[1:], 0], strict=True):
+            feeder.advance(min(stop, end), self._view.is_near_spike)
+            if not interval.chosen and following >= end and not self._surprising(min(stop, end), interval):
+                break
+        feeder.finish()
+        return max(stops) < end
+
+    def _surprising(self, stop: int, interval: Interval) -> bool:
+        """Whether the next key frame shows something else than the last frame decoded so far."""
+        seen = next((n for n in range(stop - 1, interval.first, -1) if n in self._sampler), interval.first)
+        if interval.end not in self._sampler:
+            return False
+        return bool(unlikeness(self._sampler.get(seen)[None], self._sampler.get(interval.end)[None])[0] >= SURPRISE)
+
+    def _close_steps(self) -> None:
+        """Decode the frames left out where a cut hides among them."""
+        open_ = [step for stretch in self._sampler.stretches() for step in open_steps(stretch)]
+        for before, after in open_:
+            self._feeder.start(self._view.key_before(before))
+            self._feeder.advance(after, lambda frame, a=before, b=after: a < frame < b)  # type: ignore[misc]
+            if self._view.is_key[after]:
+                self._feeder.advance(after + 1, lambda frame, a=before, b=after: a < frame < b)  # type: ignore[misc]
+            self._feeder.finish()
+
+
+def _behind(doubts: Iterable[int]) -> list[int]:
+    """Stops a little behind each doubt, those that are close together as one."""
+    stops: list[int] = []
+    for frame in sorted(int(d) for d in doubts):
+        if stops and frame < stops[-1]:
+            stops[-1] = frame + MARGIN
         else:
-            self._feeder.finish()
+            stops.append(frame + MARGIN)
+    return stops
 
-    def _rest(self, interval: Interval, stop: int, doubt: Doubt) -> None:
-        """Whether what is left of an interval needs a look as well: compare the last picture with the next key frame."""
-        seen = max((n for n in range(stop - MARGIN - 4, stop) if n in self._sampler), default=interval.first)
-        late = unlikeness(self._sampler.get(seen)[None], self._sampler.get(interval.end)[None])[0] if interval.end in self._sampler else 0
-        if late < UNLIKE:
-            self._feeder.finish()
-        elif doubt.cut_at_end:
-            self._feeder.finish()
-            self._take(interval.end)
-        else:
-            self._feed(interval, interval.end + 1, resume=True)
-            self._feeder.finish()
 
-    def _feed(self, interval: Interval, stop: int, resume: bool = False) -> None:
-        if not resume:
-            self._feeder.start(interval.first)
-        self._feeder.advance(min(stop, self._view.index.frame_count), self._view.is_near_spike)
-
-    def _take(self, end: int) -> None:
-        self._taken.append(Transition("cut", end - 1, end, 0.85))
+def _covers(found: Transition, frame: int) -> bool:
+    return found.first_frame - 2 <= frame <= found.last_frame + 2
