@@ -24,6 +24,7 @@ CONTEXT: dict[str, Any] = {
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -43,6 +44,7 @@ CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "separator": "cr:separator",
     "source": "cr:source",
     "subField": "cr:subField",
@@ -94,29 +96,18 @@ def _with_digest(resource: dict[str, Any], out: Path) -> dict[str, Any]:
 
 
 def _records(split: str) -> dict[str, Any]:
-    """The rows of one `metadata.csv`, with the video each names."""
-    name, metadata = f"clips-{split}", {"@id": f"metadata-{split}"}
+    """The rows of one `metadata.csv`, joined by file name to the video each names."""
+    name, metadata, videos = f"clips-{split}", {"@id": f"metadata-{split}"}, {"@id": f"videos-{split}"}
     fields = [
-        {
-            "@type": "cr:Field",
-            "@id": f"{name}/{column}",
-            "name": column,
-            "dataType": kind,
-            "source": {"fileSet": metadata, "extract": {"column": column}},
-        }
+        _field(f"{name}/{column}", kind, {"fileSet": metadata, "extract": {"column": column}})
         for column, kind in _COLUMNS.items()
     ]
-    video = {
-        "@type": "cr:Field",
-        "@id": f"{name}/video",
-        "name": "video",
-        "dataType": "sc:VideoObject",
-        "source": {"fileSet": {"@id": f"videos-{split}"}, "extract": {"fileProperty": "content"}},
-    }
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "key": {"@id": f"{name}/clip"},
-        "field": [*fields, video],
-    }
+    file_name = _field(f"{name}/file_name", "sc:Text", {"fileSet": metadata, "extract": {"column": "file_name"}})
+    file_name["references"] = {"fileSet": videos, "extract": {"fileProperty": "filename"}}
+    video = _field(f"{name}/video", "sc:VideoObject", {"fileSet": videos, "extract": {"fileProperty": "content"}})
+    key = {"@id": f"{name}/clip"}
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "key": key, "field": [*fields, file_name, video]}
+
+
+def _field(name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:
+    return {"@type": "cr:Field", "@id": name, "name": name.rpartition("/")[2], "dataType": kind, "source": source}
