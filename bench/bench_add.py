@@ -1,0 +1,184 @@
+"""Adding 10,000 files and one of ten hours: files a second beside a bare read, and memory of all processes together.
+
+The limit is SHA-256 over the same files, read one after another: nothing that names files by their bytes can be
+faster on one core. The peer is what other libraries do at import: open each file with libav and look at its header,
+without reading it. Memory is the sum of the resident sizes of the command and all its workers, the highest of
+samples taken every 50 ms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from common import Report, arguments, measure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from media_factory import draw_film
+
+MOST_MB = 1536
+PLAIN = {"preset": "veryfast", "bf": "0"}  # packets in the order of frames: they can be put end to end
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    report = Report("Adding footage")
+    with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:
+        folder = Path(name)
+        many_files(report, folder, 200 if options.quick else 10_000)
+        one_long_file(report, folder, 300 if options.quick else 36_000)
+    report.show()
+    if options.json:
+        report.save(options.json)
+
+
+def many_files(report: Report, folder: Path, count: int) -> None:
+    """A folder of small films, each with bytes of its own."""
+    draw_many(folder / "many", count)
+    files = sorted((folder / "many").rglob("*.mp4"))
+    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    hashed, _ = measure(lambda: [digest(file) for file in files])
+    headers, _ = measure(lambda: [look_at_header(file) for file in files])
+    workspace = folder / "workspace"
+    first, (said, peak_mb) = measure(lambda: malan("asset", "add", folder / "many", "--owner", "湖南台", at=workspace))
+    assert len(said["added"]) == count, f"{len(said['added'])} of {count} added"
+    rate, limit, peer = count / first.wall_s, count / hashed.wall_s, count / headers.wall_s
+    report.add(
+        f"add {count} files ({size_mb:.0f} MB): files/s wall",
+        f"{rate:.0f} ({1000 * first.cpu_s / count:.2f} ms CPU a file)",
+        peer=f"header only: {peer:.0f} ({1000 * headers.cpu_s / count:.2f} ms CPU)",
+        limit=f"SHA-256: {limit:.0f} ({1000 * hashed.cpu_s / count:.2f} ms CPU)",
+    )
+    report.add(
+        "memory while adding, all processes", f"{peak_mb:.0f} MB", must=f"≤ {MOST_MB} MB", met=peak_mb <= MOST_MB
+    )
+    second, (said, _) = measure(lambda: malan("asset", "add", folder / "many", "--owner", "湖南台", at=workspace))
+    assert len(said["known"]) == count
+    known = count / second.wall_s
+    report.add(f"add the same {count} again: files/s wall", f"{known:.0f}", must="nothing read", met=known > rate)
+    shutil.rmtree(folder / "many")
+
+
+def one_long_file(report: Report, folder: Path, seconds: int) -> None:
+    """One film of many hours, made by copying the packets of a minute."""
+    path = folder / "long.mkv"
+    draw_long(path, seconds)
+    workspace = folder / "workspace of one"
+    hashed, _ = measure(lambda: digest(path))
+    cost, (_, peak_mb) = measure(lambda: malan("asset", "add", path, "--owner", "湖南台", at=workspace))
+    hours = seconds / 3600
+    report.add(
+        f"add one film of {hours:.2g} h ({path.stat().st_size / 1e6:.0f} MB)",
+        f"{cost.wall_s:.1f} s, {cost.cpu_s:.1f} s CPU",
+        limit=f"SHA-256: {hashed.cpu_s:.1f} s CPU",
+    )
+    report.add("memory while adding it", f"{peak_mb:.0f} MB", must=f"≤ {MOST_MB} MB", met=peak_mb <= MOST_MB)
+    cost, (said, peak_mb) = measure(lambda: malan("asset", "scan", "--no-captions", at=workspace))
+    clips = said["scanned"][0]["clips"]
+    report.add(f"scan it without captions ({clips} shots)", f"{cost.wall_s:.1f} s, {cost.cpu_s:.1f} s CPU")
+    report.add("memory while scanning it", f"{peak_mb:.0f} MB", must=f"≤ {MOST_MB} MB", met=peak_mb <= MOST_MB)
+
+
+def malan(*words: Any, at: Path) -> tuple[dict[str, Any], float]:
+    """Run a command; its JSON, and the most memory it and its workers had together, MB."""
+    command = [sys.executable, "-m", "malan", *map(str, words), "--workspace", str(at), "--json"]
+    with tempfile.TemporaryFile() as answer:
+        process = subprocess.Popen(command, stdout=answer)
+        with watched(process.pid) as peak:
+            process.wait()
+        answer.seek(0)
+        assert process.returncode == 0, f"{words} ended with {process.returncode}"
+        return json.load(answer), peak[0] / 1e6
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[list[int]]:
+    """The highest resident size of a process and all below it so far, in bytes."""
+    peak, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            peak[0] = max(peak[0], sum(map(resident_bytes, family(pid))))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()
+
+
+def family(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def look_at_header(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return len(container.streams)
+
+
+def draw_many(folder: Path, count: int) -> None:
+    """Copies of one film, each with its number in an empty box behind the end."""
+    folder.mkdir()
+    film = draw_film(folder / "film.mp4", (25, 25), size=(160, 96), audio=True).path
+    content = film.read_bytes()
+    film.unlink()
+    for number in range(count):
+        place = folder / f"{number // 100:03}"
+        place.mkdir(exist_ok=True)
+        (place / f"{number:05}.mp4").write_bytes(content + b"\0\0\0\x10free" + number.to_bytes(8, "big"))
+
+
+def draw_long(path: Path, seconds: int) -> None:
+    """A minute of film with sound, its packets copied end to end."""
+    minute = draw_film(path.with_name("minute.mkv"), (100, 60, 140, 75, 25) * 3 + (300,), options=PLAIN, audio=True)
+    length = minute.frame_count / minute.rate
+    with av.open(str(minute.path)) as source, av.open(str(path), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams if s.type in ("video", "audio")}
+        last = dict.fromkeys(streams, -(1 << 62))
+        for turn in range(max(1, round(seconds / length))):
+            source.seek(0)
+            for packet in source.demux(*(source.streams[index] for index in streams)):
+                shift = round(turn * length / Fraction(packet.time_base))
+                if packet.dts is None or packet.dts + shift <= last[packet.stream_index]:
+                    continue  # the last block of sound reaches into the next minute
+                packet.pts, packet.dts = (packet.pts or 0) + shift, packet.dts + shift
+                last[packet.stream_index] = packet.dts
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    minute.path.unlink()
+
+
+if __name__ == "__main__":
+    main()
