@@ -11,6 +11,7 @@ import { drawWave, peaksOf } from "./wave";
 const SHUTTLE = [1, 2, 4, 8];
 const REVERSE_STEP_MS = 80;
 const PROXY_POLL_MS = 600;
+const SETTLE_MS = 250;
 
 export interface Moment { seconds: number; frame: number | null; playing: boolean }
 
@@ -24,6 +25,7 @@ export class Player extends HTMLElement {
   private wanted: number | null = null; // media time of the seek that should follow the running one
   private shownFrame: number | null = null;
   private reverseTimer = 0;
+  private settleTimer = 0;
   private isProxy = false;
 
   private root = h("div", { class: "player" });
@@ -132,10 +134,10 @@ export class Player extends HTMLElement {
     if (playback.kind === "image") return this.screen.prepend(h("img", { src: playback.url, alt: this.asset.file }));
     if (playback.needs_proxy && playback.proxy_state !== "ready") return this.offerProxy(playback);
     this.isProxy = playback.needs_proxy;
-    this.play_from(this.isProxy ? playback.proxy_url : playback.url, playback.kind);
+    this.playFrom(this.isProxy ? playback.proxy_url : playback.url, playback.kind);
   }
 
-  private play_from(url: string, kind: "video" | "audio"): void {
+  private playFrom(url: string, kind: "video" | "audio"): void {
     this.media?.remove();
     const media = h("video", { src: url, preload: "auto", playsinline: true, tabindex: -1, "aria-label": this.asset.file });
     media.addEventListener("click", () => this.toggle());
@@ -183,17 +185,26 @@ export class Player extends HTMLElement {
   private presented(media: HTMLVideoElement, mediaTime: number): void {
     if (media !== this.media) return;
     if (!this.isCalibrated) this.calibrate(mediaTime, this.frames?.start(0) ?? mediaTime);
-    const seconds = mediaTime - this.offset;
+    clearTimeout(this.settleTimer);
     if (this.frames && !media.seeking && this.wanted === null && !this.afterCalibration) {
-      this.shownFrame = this.frames.nearest(seconds);
-      this.tell(this.frames.start(this.shownFrame));
+      const frame = this.frames.nearest(mediaTime - this.offset);
+      // After quick steps a picture of an earlier one may come late: while paused, the frame asked for counts, unless
+      // another picture stays.
+      if (this.isPlaying || frame === this.shownFrame) this.showFrame(frame);
+      else this.settleTimer = window.setTimeout(() => this.showFrame(frame), SETTLE_MS);
     }
     media.requestVideoFrameCallback((_, meta) => this.presented(media, meta.mediaTime));
+  }
+
+  private showFrame(frame: number): void {
+    this.shownFrame = frame;
+    this.tell(this.frames!.start(frame));
   }
 
   // Seeking: the browser does one seek at a time; only the last of those that come meanwhile is done.
 
   private seekMedia(target: () => number): void {
+    clearTimeout(this.settleTimer);
     if (!this.isCalibrated) {
       this.afterCalibration = () => this.seekMedia(target);
       return;
