@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from store.library_factory import a_scan, an_asset, put
+from store.library_factory import a_scan, an_asset, put, shot
 
 from malan.core.errors import RetryLater, StoreError
 from malan.store import ClipQuery, Extra, Library
@@ -66,6 +67,24 @@ def test_a_change_that_fails_is_undone(tmp_path: Path) -> None:
         library.put_scan(broken)
     assert library.asset(row.asset.id).status == "registered"
     assert library.findings(asset_id=row.asset.id) == []
+    library.put_scan(a_scan(row, ("夜景",)))
+    assert library.search(ClipQuery("夜景")).total == 2
+
+
+def test_a_disk_that_takes_no_more_loses_nothing(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    [kept] = put(library, an_asset("before"), "夜景")
+    row = an_asset("after")
+    library.put_assets([row])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreError) as full:
+            library.put_scan(a_scan(row, ("夜景",), thumbnails={shot(row, 0).id: bytes(1_000_000)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.value.hint()
+    assert [hit.row.clip for hit in Library(library.root).search(ClipQuery("夜景")).hits] == [kept]
     library.put_scan(a_scan(row, ("夜景",)))
     assert library.search(ClipQuery("夜景")).total == 2
 

@@ -11,7 +11,7 @@ from store.library_factory import SHOT_TICKS, TIMEBASE, a_scan, an_asset, put, s
 
 from malan.core import Clip, Finding, Span
 from malan.core.errors import NotFound, UsageError
-from malan.store import ClipPage, ClipQuery, Library
+from malan.store import ClipPage, ClipQuery, Library, search, tending
 
 
 @pytest.fixture
@@ -247,6 +247,19 @@ def test_similar_clips_may_be_filtered_by_words_and_owner(library: Library) -> N
     put(library, an_asset("two", owner="别人"), "夜景")
     page = library.search(ClipQuery("夜景", similar_to=clips[2].id, owner_ids=("湖南台",)))
     assert [hit.row.caption for hit in page.hits] == ["二夜景", "四夜景"]
+
+
+def test_a_vector_index_finds_the_same_clips(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = put(library, an_asset("one"), *["夜景"] * 60)
+    exact = [hit.row.id for hit in library.search(ClipQuery(similar_to=clips[0].id)).hits]
+    monkeypatch.setattr(tending, "_MANY_VECTORS", 50)
+    monkeypatch.setattr(search, "_COMPARED_ONE_BY_ONE", 0)
+    library.tend()
+    assert [hit.row.id for hit in library.search(ClipQuery(similar_to=clips[0].id)).hits] == exact
+    later = put(library, an_asset("two"), "清晨")
+    for _ in range(2):
+        assert library.search(ClipQuery(similar_to=clips[0].id)).hits[0].row.id == later[0].id
+        library.tend()
 
 
 def test_similar_to_nothing_is_refused(library: Library) -> None:

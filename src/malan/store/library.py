@@ -7,6 +7,7 @@ without its scan or with all of it. Nothing here decodes, and nothing decides wh
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -61,6 +62,11 @@ class Library:
 
     def __init__(self, root: Path, *, patience_s: float = 120.0) -> None:
         self._tables = Tables(root, patience_s=patience_s)
+
+    @property
+    def root(self) -> Path:
+        """The folder the library lies in."""
+        return self._tables.root
 
     def held(self) -> Library:
         """The library as it is now, for reading several things that must fit together; it cannot be written to.
@@ -137,6 +143,22 @@ class Library:
             places[str(place.asset_id)].append(place)
         found = asset_rows(view, wanted)
         return {id: replace(found[id], locations=tuple(places[id])) for id in wanted if id in found}
+
+    def scans(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+        """Id, status and what was run (producer → version) of every asset, in the order of registration.
+
+        Costs little memory a row: what most assets have in common is kept once.
+        """
+        rows = self._tables.view().rows("assets", columns=["id", "status", "scan", "added_s"])
+        if not rows.num_rows:
+            return
+        known: dict[str, Mapping[str, str]] = {}
+        rows = rows.sort_by([("added_s", "ascending"), ("id", "ascending")])
+        for batch in rows.select(["id", "status", "scan"]).to_batches(max_chunksize=4096):
+            for asset_id, status, scan in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                if scan not in known:
+                    known[scan] = json.loads(scan)
+                yield asset_id, status, known[scan]
 
     def count_assets(self, *, owner_id: str | None = None, status: str | None = None) -> int:
         where = all_of([equals("owner_id", owner_id), equals("status", status)])

@@ -27,7 +27,7 @@ REACH = 10_000  # clips that one query looks at in order; beyond it, pages end a
 _MOST_WORDS = 64
 _MOST_ON_PAGE = 1000
 _AT_ONCE = 1000  # rows in memory while all matches are streamed
-_PROBES = 32  # partitions of the vector index that are looked at; recall of the first hundred is above 0.95
+_COMPARED_ONE_BY_ONE = 100_000  # descriptors
 _RELAXED_REACH = 1000  # clips with only some of the words
 _NOT_SHOWN = ("words", "start_s", "end_s", "duration_s")
 _SHOWN = [name for name in tables.SCHEMAS["clips"].names if name not in _NOT_SHOWN]
@@ -308,7 +308,13 @@ def _vector_of(table: Any, clip_id: str) -> tuple[int, np.ndarray]:
 
 
 def _nearest(table: Any, vector: np.ndarray, where: str | None) -> tuple[np.ndarray, np.ndarray]:
-    nearest = {"column": "vector", "q": vector, "k": _MOST_ON_PAGE, "metric": "cosine", "nprobes": _PROBES}
+    """Row ids and likeness, best first.
+
+    Through the partitions of the vector index, which hold nearly all of the nearest; but they may hold few of those
+    that a narrow filter leaves, so what is left is compared one by one where it is not too much.
+    """
+    by_index = where is None or table.count_rows(where) > _COMPARED_ONE_BY_ONE
+    nearest = {"column": "vector", "q": vector, "k": _MOST_ON_PAGE, "metric": "cosine", "use_index": by_index}
     found = table.to_table(nearest=nearest, filter=where, prefilter=True, columns=["_distance"], with_row_id=True)
     return found["_rowid"].to_numpy(), 1 - found["_distance"].to_numpy()
 
