@@ -175,12 +175,12 @@ def _peak_rss_mb_here() -> float:
 def main() -> None:
     options = arguments(__doc__ or "")
     clips, asked = (20_000, 28) if options.quick else (1_000_000, 280)
-    root = FOLDER / f"library-{clips}"
+    root = FOLDER / f"library-{clips}-2"
     library, build_s = build(root, clips)
     report = Report(f"Search over {clips:,} clips")
     command = [sys.executable, __file__, "--here", str(root), str(asked)]
     measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    peer = sqlite_peer(library, FOLDER / f"library-{clips}.sqlite", queries(asked)["text and filters"])
+    peer = sqlite_peer(library, FOLDER / f"library-{clips}-2.sqlite", queries(asked)["text and filters"])
     rss_mb, load = measured.pop("")["rss_mb"], os.getloadavg()[0]
     for kind, ms in measured.items():
         is_text = kind == "text and filters"

@@ -134,7 +134,7 @@ class Archive:
             Clip(film.id, 0, span), film.owner, film.terms, film.title, film.file_name, "\n".join(self._lines()),
             tuple(dict.fromkeys(self._tags())),
             ("shot.transition", f"motion.class={dice.choice(MOTIONS)}", f"colour.dominant={dice.choice(COLOURS)}"),
-            measures, added_s,
+            measures, added_s, self._look(),
         )  # fmt: skip
 
     def _lines(self) -> Iterator[str]:
@@ -142,6 +142,9 @@ class Archive:
             yield self.saying.one() + self.thing.one() if self._dice.random() < 0.75 else self.spoken.one()
         if self._dice.random() < 0.2:
             yield f"{self.place.one()}的{self.thing.one()}{self.saying.one()}"
+
+    def _look(self) -> tuple[str, ...]:
+        return "固定镜头", "static shot", *self._dice.choice((("夜景", "night"), ("日景", "day"), ()))
 
     def _tags(self) -> Iterator[str]:
         for words, share in ((self.view, 0.5), (self.thing, 0.6), (self.moment, 0.4), (self.english, 0.3)):

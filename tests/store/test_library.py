@@ -11,7 +11,7 @@ from store.library_factory import a_scan, an_asset, caption, put, shot
 
 from malan.core import Finding
 from malan.core.errors import NotFound, StoreError, UsageError
-from malan.store import Extra, Library, Location, ScanRows
+from malan.store import ClipQuery, Extra, Library, Location, ScanRows
 
 
 @pytest.fixture
@@ -218,6 +218,16 @@ def test_groups_are_set_without_touching_clips(library: Library) -> None:
     library.set_groups({clips[0].id: "g", clips[1].id: "g"})
     library.set_groups({clips[1].id: None, clips[2].id: "g"})
     assert [row.group_id for row in library.clips(clips[0].asset_id)] == ["g", None, "g"]
+
+
+def test_a_library_of_an_older_malan_gets_new_columns_with_the_next_write(library: Library) -> None:
+    [old] = put(library, an_asset("old"), "夜景")
+    with library._tables.change() as change:
+        change.edit("clips", lambda table: table.drop_columns(["look"]))
+    assert library.clip(old.id).look == ()
+    assert len(library.search(ClipQuery("夜景")).hits) == 1
+    put(library, an_asset("new"), "夜景")
+    assert library.search(ClipQuery("夜景")).total == 2
 
 
 def test_extras_are_replaced_by_kind(library: Library) -> None:

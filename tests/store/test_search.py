@@ -146,6 +146,19 @@ def test_what_was_measured_is_a_query(library: Library) -> None:
     assert library.search(ClipQuery(labels=("motion.class=pan",), at_most={"motion": 0.1})).total == 1
 
 
+def test_what_was_seen_is_found_by_its_name_in_both_languages(library: Library) -> None:
+    row = an_asset()
+    library.put_assets([row])
+    scan = a_scan(row, ("", ""))
+    night = Finding(shot(row, 1), "scene.light", "light", "1", {"class": "night"})
+    blue = Finding(shot(row, 1), "colour.dominant", "colour", "1", {"colours": [{"name": "blue", "share": 0.5}]})
+    library.put_scan(a_scan(row, ("", ""), findings=(*scan.findings, night, blue)))
+    for text in ("夜景", "night", "蓝色 夜景"):
+        [hit] = library.search(ClipQuery(text)).hits
+        assert hit.row.clip == shot(row, 1)
+        assert {evidence.field for evidence in hit.evidence} == {"look"}
+
+
 def test_a_finding_belongs_to_every_clip_it_shares_time_with(library: Library) -> None:
     row = an_asset()
     library.put_assets([row])

@@ -22,7 +22,7 @@ _ENDINGS = re.compile(r"(?:ies|ied|ing|ed|es|ly|s|y|e)$")  # what English words 
 class Evidence:
     """A field of a clip, and a piece of it with the words of the query in it."""
 
-    field: str  # caption, title, tag, file_name
+    field: str  # caption, title, tag, look, file_name
     snippet: str
     marks: tuple[tuple[int, int], ...] = ()  # where in the snippet the words are, ends excluded
 
@@ -43,6 +43,8 @@ def _fields(row: ClipRow) -> Iterator[tuple[str, str]]:
     yield "title", row.title
     for tag in row.tags:
         yield "tag", tag
+    for name in row.look:
+        yield "look", name
     yield "file_name", row.file_name
 
 

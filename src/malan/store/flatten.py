@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from malan.core import Clip, Finding
+from malan.core.catalogue import catalogue
 from malan.store.rows import AssetRow, ClipRow
 
 # Column of the clips table → kind of finding, and the names the number may have in its value, first found wins.
@@ -80,12 +81,14 @@ def _row(asset: AssetRow, file_name: str, clip: Clip, shared: Sequence[_Shared])
     """One clip with everything known about it."""
     row = ClipRow(clip, asset.asset.owner_id, asset.asset.terms_id, asset.title, file_name, added_s=asset.added_s)
     titles = _texts(shared, (_TITLE_KIND,))
+    labels = tuple(dict.fromkeys(label for item in shared for label in _labels(item.finding)))
     return replace(
         row,
         title=" ".join(dict.fromkeys([*titles, asset.title])).strip(),
         caption="\n".join(dict.fromkeys(_texts(shared, _CAPTION_KINDS))),
         tags=tuple(dict.fromkeys([*asset.tags, *_texts(shared, (_TAG_KIND,))])),
-        labels=tuple(dict.fromkeys(label for item in shared for label in _labels(item.finding))),
+        labels=labels,
+        look=tuple(dict.fromkeys(word for label in labels for word in _look(label))),
         measures=_measures(float(clip.span.duration), shared),
     )
 
@@ -98,6 +101,14 @@ def _texts(shared: Sequence[_Shared], kinds: tuple[str, ...]) -> list[str]:
 def _labels(finding: Finding) -> list[str]:
     """The kind, and each name in its value: `motion.class`, `motion.class=pan`."""
     return [finding.kind, *(f"{finding.kind}={name}" for name in _names(finding.value))]
+
+
+def _look(label: str) -> Iterator[str]:
+    """What people call it: `scene.light=night` is 夜景 and night. Labels without a name are not looked for by words."""
+    message = catalogue().get("look." + label.replace("=", "."))
+    if message is not None:
+        yield message.words["zh"]
+        yield message.words["en"]
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -185,12 +185,19 @@ class Change:
         self.touched.add(name)
         uri = str(self.owner.root / f"{name}.lance")
         if name in self.tables:
+            self._add_columns(name, rows.schema)
             self.tables[name] = lance.write_dataset(rows, self.tables[name], mode="append")
             return
         made = lance.write_dataset(rows, uri, enable_stable_row_ids=True, session=self.owner._session)
         if prepare:
             prepare(made)
         self.tables[name] = self.owner._open(name, None)
+
+    def _add_columns(self, name: str, schema: pa.Schema) -> None:
+        """Columns that the table does not have yet; rows that are there hold nothing in them."""
+        missing = [column for column in schema if column.name not in self.tables[name].schema.names]
+        if missing:
+            self.edit(name, lambda table: table.add_columns(missing))
 
     def delete(self, name: str, where: str) -> None:
         """Remove rows; nothing happens where none match."""

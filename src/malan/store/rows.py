@@ -95,6 +95,7 @@ class ClipRow:
     labels: tuple[str, ...] = ()  # `motion.class=pan`, `colour.dominant=blue`, and every kind that was found
     measures: Mapping[str, float] = field(default_factory=dict)  # see `flatten.MEASURES`
     added_s: float = 0.0
+    look: tuple[str, ...] = ()  # names of what was seen, in Chinese and English: 夜景, night
     group_id: str | None = None  # near-duplicates share it
 
     @property

@@ -38,8 +38,8 @@ class ClipQuery:
     """What to look for. Everything given must hold; what is empty or None is not asked for.
 
     Args:
-        text: Words in Chinese or English, in captions, titles, tags and file names. All of them first; clips with
-            only some of them follow when few have all.
+        text: Words in Chinese or English, in captions, titles, tags, file names and names of what was seen. All of
+            them first; clips with only some of them follow when few have all.
         owner_ids: One of these owners.
         asset_ids: In one of these assets.
         terms_ids: Under one of these terms. None: not asked; empty: nothing is allowed and nothing is found.
@@ -404,7 +404,8 @@ def _take(table: Any, row_ids: np.ndarray, columns: list[str]) -> Any:
     """Rows by row id, in no particular order, with `_rowid`."""
     listed = ", ".join(str(int(row_id)) for row_id in row_ids)
     where = f"_rowid IN ({listed})" if listed else "false"
-    return table.to_table(filter=where, columns=columns, with_row_id=True)
+    known = [name for name in columns if name in table.schema.names]  # an older Malan may have made the table
+    return table.to_table(filter=where, columns=known, with_row_id=True)
 
 
 def _ms_since(began: float) -> float:

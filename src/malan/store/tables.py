@@ -80,6 +80,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("caption", pa.string()),
             ("tags", pa.list_(pa.string())),
             ("labels", pa.list_(pa.string())),
+            ("look", pa.list_(pa.string())),
             ("words", pa.string()),
             ("added_s", pa.float64()),
             *((name, pa.float32()) for name in MEASURES),
@@ -288,7 +289,8 @@ def clip_to_arrow(row: ClipRow) -> dict[str, Any]:
         "caption": sound(row.caption),
         "tags": [sound(tag) for tag in row.tags],
         "labels": [sound(label) for label in row.labels],
-        "words": index_text((row.title, row.file_name, row.caption, *row.tags)),
+        "look": list(row.look),
+        "words": index_text((row.title, row.file_name, row.caption, *row.tags, *row.look)),
         "added_s": row.added_s,
         **{name: row.measures.get(name) for name in MEASURES},
     }
@@ -306,6 +308,7 @@ def clip_from_arrow(row: Mapping[str, Any], group_id: str | None = None) -> Clip
         tuple(row["labels"]),
         {name: row[name] for name in MEASURES if row[name] is not None},
         row["added_s"],
+        tuple(row.get("look") or ()),
         group_id,
     )
 

@@ -159,8 +159,6 @@ def _flat_rows(view: View, cut: Mapping[str, Sequence[Clip]]) -> list[ClipRow]:
 def _append_clips(change: Change, rows: Sequence[ClipRow], vectors: Mapping[str, np.ndarray]) -> None:
     known = change.view.get("clips")
     size = _vector_size(known, rows, vectors)
-    if size and known is not None and "vector" not in known.schema.names:
-        change.edit("clips", lambda table: table.add_columns(tables.vector_field(size)))
     data = tables.clips_table(rows, vectors, size)
     change.append("clips", data, make_indexes("clips"))
 
