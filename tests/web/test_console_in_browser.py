@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from browser import chromium, picture_number, told_frame
 from conftest import Stage
-from console_factory import serving
+from console_factory import LENGTHS, register, serving
+from media_factory import draw_film
 
 from malan.core.errors import MediaError
 from malan.web.built import FOLDER
+from malan.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "manifest.json").is_file(), reason="the console is not built (make frontend)"
@@ -185,6 +189,23 @@ def test_the_language_is_switched_and_kept(page: Any, url: str) -> None:
     assert "q=" in page.url
     page.goto(f"{url}/jobs")
     assert page.locator("h1").inner_text() == "Jobs"
+
+
+def test_a_film_no_browser_plays_gets_a_copy_that_is_exact(page: Any, tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "workspace")
+    film = draw_film(tmp_path / "old.avi", LENGTHS, size=(320, 180), codec="mpeg4", options={"qscale": "2"})
+    shown = register(ws, film, owner="Owner", uses=("retrieve",))
+    with serving(ws) as address:
+        page.goto(f"{address}/assets/{shown.asset_id}")
+        page.get_by_role("button", name="生成预览副本").click()
+        page.wait_for_selector("malan-player video", timeout=60_000)
+        for first in (*film.cuts, 0):
+            page.locator(f'[data-first-frame="{first}"][data-shot]').click()
+            assert (picture_number(page), told_frame(page)) == (first, first)
+        page.reload()
+        assert picture_number(page) == 0
+        assert [job["state"] for job in httpx.get(f"{address}/jobs.json").json()["jobs"]] == ["done"]
+    assert film.path.is_file()
 
 
 def test_a_running_job_is_seen_moving_and_ending(page: Any, url: str, stage: Stage) -> None:

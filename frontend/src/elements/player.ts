@@ -131,9 +131,11 @@ export class Player extends HTMLElement {
   private open(playback: Playback): void {
     if (playback.problem) return this.explain(playback.problem.message, playback.problem.hint);
     if (playback.kind === "none") return this.explain(say("player.nothing"), "");
+    if (playback.kind === "image" && playback.needs_proxy) return this.explain(playback.reason, say("player.failed_hint"));
     if (playback.kind === "image") return this.screen.prepend(h("img", { src: playback.url, alt: this.asset.file }));
-    if (playback.needs_proxy && playback.proxy_state !== "ready") return this.offerProxy(playback);
-    this.isProxy = playback.needs_proxy;
+    const hasCopy = playback.needs_proxy && playback.proxy_state === "ready";
+    if (!hasCopy && playback.needs_proxy && !(playback.may_try && canOpen(playback.mime))) return this.offerProxy(playback);
+    this.isProxy = hasCopy;
     this.playFrom(this.isProxy ? playback.proxy_url : playback.url, playback.kind);
   }
 
@@ -297,7 +299,8 @@ export class Player extends HTMLElement {
     if (this.isProxy || this.asset.playback.problem) return this.explain(say("player.failed"), say("player.failed_hint"));
     this.media?.remove();
     this.media = null;
-    this.offerProxy({ ...this.asset.playback, needs_proxy: true, reason: say("player.refused") });
+    const { playback } = this.asset;
+    this.offerProxy({ ...playback, needs_proxy: true, reason: playback.reason || say("player.refused") });
   }
 
   private offerProxy(playback: Playback): void {
@@ -330,5 +333,7 @@ export class Player extends HTMLElement {
     }
   }
 }
+
+const canOpen = (mime: string): boolean => document.createElement("video").canPlayType(mime) !== "";
 
 customElements.define("malan-player", Player);

@@ -47,6 +47,7 @@ export interface Playback {
   kind: "video" | "audio" | "image" | "none";
   mime: string;
   needs_proxy: boolean;
+  may_try: boolean;
   reason: string;
   proxy_state: "none" | "running" | "ready" | "failed";
   proxy_url: string;

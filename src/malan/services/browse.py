@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from malan.core import Span
+from malan.core.catalogue import entry
 from malan.curation.colour import NAMES as COLOUR_NAMES
 from malan.rights.decide import USES
 from malan.services.clips import LOOKING, find
@@ -130,8 +131,9 @@ class Rights:
 
     def _decide(self, terms_id: str, use: str) -> UseDecision:
         decision = decide_use(self._ws, terms_id, use)
-        reasons = tuple(reason.text(self._lang) for reason in decision.reasons)
-        return UseDecision(use, word(f"web.use.{use}", self._lang), decision.allowed, reasons)
+        label = word(f"web.use.{use}", self._lang)
+        reasons = (entry(r.code).text(self._lang, {**dict(r.values), "use": label}) for r in decision.reasons)
+        return UseDecision(use, label, decision.allowed, tuple(reasons))
 
 
 def file_name(row: AssetRow) -> str:

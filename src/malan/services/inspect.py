@@ -290,11 +290,11 @@ def _facts(ws: Workspace, row: AssetRow, extras: Mapping[str, Extra], lang: str)
 
 
 def _track_facts(track: Track, lang: str) -> Iterator[Fact]:
-    shown_size = track.shown_size_px
+    shown_size, stored = track.shown_size_px, (track.width_px, track.height_px)
     given = {
         "codec": track.codec,
         "size_px": f"{shown_size[0]} × {shown_size[1]}" if shown_size else None,
-        "stored": f"{track.width_px} × {track.height_px}" if shown_size != (track.width_px, track.height_px) else None,
+        "stored": f"{track.width_px} × {track.height_px}" if shown_size and shown_size != stored else None,
         "rotation": f"{track.rotation_deg}°" if track.rotation_deg else None,
         "rate": f"{float(track.mean_rate):.3f}".rstrip("0").rstrip(".") if track.mean_rate else None,
         "variable_rate": word("web.yes", lang) if track.is_variable_rate else None,

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError, MediaError, NotFound
+from malan.media.probe import Probe
+from malan.media.proxy import needs_proxy
 from malan.services.browse import file_name
 from malan.services.clips import LOOKING
 from malan.services.spoken import word
@@ -25,9 +28,10 @@ if TYPE_CHECKING:
     from malan.store.rows import AssetRow, Location
     from malan.workspace import Workspace
 
-# What Chromium, Firefox and Safari all play. Containers by the name libav gives, then codecs.
+# What the bytes are called; containers by the names the probe gives.
 _MIME = {
     "mp4": "video/mp4",
+    "m4v": "video/mp4",
     "mov": "video/mp4",
     "m4a": "audio/mp4",
     "webm": "video/webm",
@@ -38,9 +42,8 @@ _MIME = {
     "flac": "audio/flac",
 }
 _IMAGE_MIME = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
-_VIDEO_CODECS = frozenset({"h264", "vp8", "vp9", "av1"})
-_AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le", "pcm_f32le", "pcm_u8"})
-_PIXELS = frozenset({"yuv420p", "yuvj420p"})
+# Some browsers open Matroska although not all do; with these inside, trying costs nothing and may save the copy.
+_WORTH_TRYING = frozenset({"h264", "vp8", "vp9", "av1", "aac", "mp3", "opus", "vorbis", "flac"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,13 @@ def playback_of(ws: Workspace, row: AssetRow, lang: str) -> Playback:
     except MalanError as error:
         problem = Failure.of(error, lang)
     asset = row.asset
-    reason = unplayable(asset, lang)
+    reason = unplayable(row, lang)
     return Playback(
         url=f"/media/{asset.id}",
         kind=_kind(asset),
         mime=_mime(asset),
         needs_proxy=bool(reason),
+        may_try=not reason or _is_worth_trying(asset),
         reason=reason,
         proxy_state="ready" if reason and proxy_path(ws, asset.id).is_file() else "none",
         proxy_url=f"/proxies/{asset.id}.mp4",
@@ -149,15 +153,19 @@ def _mime(asset: Asset) -> str:
     return next((_MIME[name] for name in names if name in _MIME), "application/octet-stream")
 
 
-def unplayable(asset: Asset, lang: str) -> str:
-    """Why browsers cannot play an asset as it is; empty when they can."""
-    video, audio = asset.first("video"), asset.first("audio")
-    if asset.first("image") and not video and not audio:
-        return "" if _mime(asset).startswith("image/") else word("playback.codec", lang, codec=asset.container)
-    if video and (video.codec not in _VIDEO_CODECS or (video.codec == "h264" and video.pixel_format not in _PIXELS)):
-        return word("playback.codec", lang, codec=video.codec)
-    if audio and audio.codec not in _AUDIO_CODECS:
-        return word("playback.codec", lang, codec=audio.codec)
-    if _mime(asset) == "application/octet-stream":
-        return word("playback.container", lang, container=asset.container)
-    return ""
+def unplayable(row: AssetRow, lang: str) -> str:
+    """Why not every browser plays an asset as it is; empty when they do."""
+    asset = row.asset
+    if _kind(asset) == "image" and not _mime(asset).startswith("image/"):
+        return word("playback.picture", lang, container=asset.container)
+    reason = needs_proxy(_probe(asset))
+    return reason.text(lang) if reason else ""
+
+
+def _probe(asset: Asset) -> Probe:
+    return Probe(asset.container, asset.duration, asset.size_bytes, asset.tracks, Fraction(0), {}, ())
+
+
+def _is_worth_trying(asset: Asset) -> bool:
+    played = [track for track in (asset.first("video"), asset.first("audio")) if track]
+    return asset.container == "matroska" and all(track.codec in _WORTH_TRYING for track in played)

@@ -50,6 +50,8 @@ def kind_name(kind: str, lang: str) -> str:
 
 def summary_of(finding: Finding, lang: str) -> str:
     """One line of what a finding says."""
+    if finding.kind in _STRETCHES:
+        return lasting(float(finding.clip.span.duration), lang)
     say = _WORDINGS.get(finding.kind)
     return (say(finding.value, lang) if say else "") or _plainly(finding.value, lang)
 
@@ -75,12 +77,23 @@ def _colours(value: Mapping[str, Any], lang: str) -> str:
     )
 
 
+def _loudness(value: Mapping[str, Any], lang: str) -> str:
+    parts = [("web.measure.lufs", "integrated_lufs"), ("web.measure.peak", "true_peak_dbtp")]
+    parts += [("web.measure.range", "range_lu")]
+    said = [
+        word(code, lang, n=f"{value[name]:.1f}") for code, name in parts if isinstance(value.get(name), int | float)
+    ]
+    return " · ".join(said)
+
+
+_STRETCHES = frozenset({"speech.segment", "audio.silence"})  # that they are there, and how long, is what they say
 _WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "text.caption": _text,
     "text.persistent": _text,
     "speech.transcript": _text,
     "shot.transition": _named("js.transition", "type"),
     "motion.class": _named("motion", "class", "name"),
+    "audio.loudness": _loudness,
     "scene.light": _named("light", "class"),
     "colour.dominant": _colours,
 }

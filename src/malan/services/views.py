@@ -240,7 +240,8 @@ class Playback:
     url: str
     kind: str  # video, audio, image, none
     mime: str
-    needs_proxy: bool
+    needs_proxy: bool  # not every browser plays it
+    may_try: bool  # this one may
     reason: str
     proxy_state: str  # none, running, ready, failed
     proxy_url: str

@@ -23,9 +23,7 @@ def _none_if_blank(value: object) -> object:
     return None if value == "" else value
 
 
-Seconds = Annotated[
-    Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None, BeforeValidator(_none_if_blank)
-]
+Seconds = Annotated[Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None, BeforeValidator(_none_if_blank)]
 
 
 class SearchForm(BaseModel):
