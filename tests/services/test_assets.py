@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import struct
+import subprocess
+import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +57,23 @@ def add(ws: Workspace, *paths: Path, owner: str = "湖南台") -> AddReport:
 
 def counts(report: AddReport) -> tuple[int, int, int]:
     return len(report.added), len(report.known), len(report.refused)
+
+
+def as_nobody(prepare: str, attempt: str) -> str:
+    """The code of the error that somebody without rights meets; root is let in everywhere."""
+    lines = (
+        "import os",
+        "from malan.core.errors import MalanError",
+        prepare,
+        "os.setuid(65534)",
+        "try:",
+        f"    {attempt}",
+        "except MalanError as error:",
+        "    print(error.code, end='')",
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", "\n".join(lines)]
+    return subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def codes(report: AddReport) -> dict[str, str]:
@@ -106,6 +127,17 @@ def test_a_file_that_was_replaced_is_another_asset(ws: Workspace, folder: Path, 
     assert counts(add(ws, folder)) == (1, 0, 0)
     places = {row.asset.id: [p.path for p in row.locations] for row in list_assets(ws)}
     assert sorted(map(len, places.values())) == [0, 1]
+
+
+def test_files_that_changed_places_are_found_at_their_new_ones(ws: Workspace, folder: Path, film: Path) -> None:
+    one, other = put(film, folder / "one.mp4", "x"), put(film, folder / "other.mp4", "xx")
+    by_name = {Path(added.path).name: added.asset_id for added in add(ws, folder).added}
+    one.rename(folder / "aside.mp4")
+    other.rename(one)
+    (folder / "aside.mp4").rename(other)
+    assert counts(add(ws, folder)) == (0, 2, 0)
+    places = {row.asset.id: [Path(p.path).name for p in row.locations] for row in list_assets(ws)}
+    assert places == {by_name["one.mp4"]: ["other.mp4"], by_name["other.mp4"]: ["one.mp4"]}
 
 
 def test_new_terms_hold_for_what_is_known_too(ws: Workspace, folder: Path, film: Path, tmp_path: Path) -> None:
@@ -208,6 +240,42 @@ def test_a_folder_of_bad_files_is_refused_one_by_one_and_the_good_one_is_added(
     for refused in report.refused:
         assert refused.error.hint("en")
         assert refused.error.message("zh") != refused.error.message("en")
+
+
+def test_a_codec_nobody_has_is_named(ws: Workspace, folder: Path, film: Path) -> None:
+    silent = draw_film(folder / "silent.mp4", (5,), size=(96, 64)).path
+    data = silent.read_bytes().replace(b"avc1", b"zq9x").replace(b"avcC", b"zq9C")
+    silent.write_bytes(data)
+    report = add(ws, folder)
+    assert codes(report) == {"silent.mp4": "media.no_codec"}
+    assert "zq9x" in report.refused[0].error.message("en")
+
+
+def test_a_picture_too_large_to_decode_is_refused(ws: Workspace, folder: Path) -> None:
+    side = 16_000
+    size = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)  # one bit a pixel, all black
+    content = {b"IHDR": size, b"IDAT": zlib.compress(bytes(side * (side // 8 + 1)), 1), b"IEND": b""}
+    with (folder / "huge.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, data in content.items():
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    assert codes(add(ws, folder)) == {"huge.png": "media.too_large"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to become someone who may not read")
+def test_a_file_that_may_not_be_read_says_so(folder: Path, film: Path) -> None:
+    path = put(film, folder / "shut.mp4")
+    for above in path.parents[:4]:
+        above.chmod(0o755)
+    path.chmod(0o000)
+    assert as_nobody("from malan.services.tasks import read_file", f"read_file({str(path)!r})") == "media.forbidden"
+
+
+def test_a_film_that_is_cut_off_or_corrupt_is_added_with_a_warning(ws: Workspace, folder: Path) -> None:
+    whole = draw_film(folder / "whole.mkv", (40,), size=(96, 64)).path.read_bytes()
+    (folder / "whole.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    (added,) = add(ws, folder).added
+    assert "media.warn.end_missing" in added.warnings
 
 
 def test_a_film_with_a_wrong_extension_is_a_film(ws: Workspace, folder: Path, film: Path) -> None:

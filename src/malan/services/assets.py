@@ -33,6 +33,18 @@ if TYPE_CHECKING:
     from malan.services.tasks import FileRead
     from malan.workspace import Workspace
 
+__all__ = [
+    "AddReport",
+    "AssetRow",
+    "FileResult",
+    "RefusedFile",
+    "add_assets",
+    "list_assets",
+    "list_refused",
+    "resume_add",
+    "show_asset",
+]
+
 KIND = "asset.add"
 Progress = Callable[[int, int, str], None]
 _Result = TypeVar("_Result", "FileResult", "RefusedFile")
@@ -300,7 +312,7 @@ class _Book:
 
     def _with_terms(self, row: AssetRow) -> AssetRow:
         terms_id = self._chosen.terms_id or row.asset.terms_id
-        return replace(row, asset=replace(row.asset, terms_id=terms_id))
+        return replace(row, asset=replace(row.asset, terms_id=terms_id), locations=())
 
     def _asset_row(self, file: FoundFile, read: FileRead) -> AssetRow:
         probe = read.probe

@@ -16,6 +16,20 @@ from malan.runtime.jobs import FAILED, ItemRow, JobRow
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+__all__ = [
+    "ItemRow",
+    "JobRow",
+    "JobView",
+    "cancel_job",
+    "describe_error",
+    "describe_item",
+    "describe_job",
+    "list_jobs",
+    "retry_job",
+    "show_job",
+    "watch_job",
+]
+
 Progress = Callable[[int, int, str], None]
 _LOOK_S = 0.5
 

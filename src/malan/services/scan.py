@@ -88,13 +88,13 @@ def scan_assets(
     chosen = [ws.library.asset(asset_id).asset.id for asset_id in asset_ids or ()]
     spec: dict[str, Any] = {"asset_ids": sorted(chosen), "captions": captions, "again": again}
     job = ws.jobs.unfinished(KIND, spec)
-    rows = _rows(ws, chosen)
-    todo = rows if again else [row for row in rows if not _is_done(row, captions)]
-    unchanged = tuple(row.asset.id for row in rows if row not in todo)
+    states = _states(ws, spec)
+    todo = [asset_id for asset_id, is_done in states.items() if again or not is_done]
+    unchanged = tuple(asset_id for asset_id, is_done in states.items() if is_done and not again)
     if job is None and not todo:
         return ScanReport(None, (), unchanged, (), groups=_count_groups(ws))
     if job is None:
-        job = ws.jobs.create(KIND, spec, [row.asset.id for row in todo])
+        job = ws.jobs.create(KIND, spec, todo)
     return _run_scan(ws, job.id, spec, unchanged, progress or _silent)
 
 
@@ -114,16 +114,14 @@ def required_producers(captions: bool) -> dict[str, str]:
     return {PRODUCER: VERSION} | operators | ({CAPTIONS: CAPTIONS_VERSION} if captions else {})
 
 
-def _rows(ws: Workspace, chosen: Sequence[str]) -> list[AssetRow]:
-    if not chosen:
-        return ws.library.assets()
-    known = ws.library.assets_by_id(chosen)
-    return [known[asset_id] for asset_id in dict.fromkeys(chosen)]
-
-
-def _is_done(row: AssetRow, captions: bool) -> bool:
-    required = required_producers(captions)
-    return row.status != REFUSED and all(row.scan.get(name) == version for name, version in required.items())
+def _states(ws: Workspace, spec: Mapping[str, Any]) -> dict[str, bool]:
+    """The assets a scan is about, and whether each has been scanned by all it takes."""
+    chosen, required = frozenset(spec["asset_ids"]), required_producers(spec["captions"]).items()
+    return {
+        asset_id: status != REFUSED and required <= scan.items()
+        for asset_id, status, scan in ws.library.scans()
+        if not chosen or asset_id in chosen
+    }
 
 
 def _count_groups(ws: Workspace) -> int:
@@ -155,14 +153,11 @@ def _run_scan(
 
 
 def _open_items(ws: Workspace, run: Run, spec: Mapping[str, Any]) -> list[str]:
-    """What is still to do. When taken up after a kill: what the library has already is ticked off, what came since
-    is added."""
-    chosen, captions = spec["asset_ids"], spec["captions"]
+    """What is still to do; for a job that was killed, what the library has already is ticked off first."""
     if not spec["again"]:
-        rows = _rows(ws, chosen)
-        done = {row.asset.id for row in rows if _is_done(row, captions)}
-        run.add_items(row.asset.id for row in rows if row.asset.id not in done)
-        run.finish([key for key in run.waiting() if key in done])
+        states = _states(ws, spec)
+        run.add_items(asset_id for asset_id, is_done in states.items() if not is_done)
+        run.finish([key for key in run.waiting() if states.get(key)])
     return run.waiting()
 
 
