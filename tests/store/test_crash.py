@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from store.library_factory import a_scan, an_asset, put, shot
 
 from malan.core.errors import RetryLater, StoreError
-from malan.store import ClipQuery, Extra, Library
+from malan.store import ClipQuery, Extra, Library, tending
 from malan.store.published import Tables
 
 SHOTS = 3
@@ -32,6 +33,10 @@ def wholeness(library: Library) -> set[tuple[str, int, int, int, bool]]:
         findings = len(library.findings(asset_id=row.asset.id))
         seen.add((row.status, len(clips), findings, pictures, bool(library.index(row.asset.id))))
     return seen
+
+
+def file_count(library: Library) -> int:
+    return sum(path.is_file() for path in library.root.rglob("*"))
 
 
 REGISTERED, SCANNED = ("registered", 0, 0, 0, True), ("scanned", SHOTS, 2 * SHOTS, SHOTS, True)
@@ -163,3 +168,26 @@ def test_many_small_writes_leave_few_fragments(tmp_path: Path) -> None:
     assert table is not None
     assert len(table.get_fragments()) <= 25
     assert library.count_assets() == 30
+
+
+def test_what_nobody_reads_any_more_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(tmp_path / "library")
+    for _ in range(4):
+        put(library, an_asset(), *["夜景"] * 50)
+    library.tend()
+    before = file_count(library)
+    monkeypatch.setattr(tending, "_KEEP_OLD", timedelta(seconds=-5))
+    library.tend()
+    assert file_count(library) < before * 2 / 3
+    assert library.search(ClipQuery("夜景")).total == 50
+    assert wholeness(library) == {("scanned", 50, 100, 50, True)}
+
+
+def test_versions_that_were_current_lately_are_kept_for_their_readers(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    put(library, an_asset("one"), "夜景")
+    moment = Library(library.root).held()
+    put(library, an_asset("two"), "夜景")
+    library.tend()
+    assert moment.search(ClipQuery("夜景")).total == 1
+    assert library.search(ClipQuery("夜景")).total == 2
