@@ -34,6 +34,19 @@ def test_filters_narrow(client: TestClient, asked: dict[str, str], count: int) -
     assert client.get("/search.json", params=asked).json()["total"] == count
 
 
+@pytest.mark.parametrize(("order", "lengths"), [("longest", [1.88, 1.8]), ("shortest", [1.0, 1.04])])
+def test_results_come_in_the_order_asked_for(client: TestClient, order: str, lengths: list[float]) -> None:
+    cards = client.get("/search.json", params={"sort": order}).json()["cards"]
+    assert [card["end_s"] - card["start_s"] for card in cards[:2]] == pytest.approx(lengths, abs=0.01)
+
+
+def test_words_and_order_go_together(client: TestClient, stage: Stage) -> None:
+    cards = client.get("/search.json", params={"q": "夜景", "sort": "longest"}).json()["cards"]
+    lasting = [card["end_s"] - card["start_s"] for card in cards]
+    assert lasting == sorted(lasting, reverse=True)
+    assert len(cards) == 5
+
+
 def test_empty_fields_of_the_form_are_not_asked_for(client: TestClient) -> None:
     blank = dict.fromkeys(("q", "owner", "min_s", "max_s", "motion", "use", "captions", "sort", "like"), "")
     assert client.get("/search.json", params=blank).json()["total"] == 8

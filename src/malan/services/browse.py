@@ -172,6 +172,7 @@ def _query(request: SearchRequest) -> ClipQuery:
         group_id=request.group or None,
         similar_to=request.like or None,
         fold_duplicates=not request.group,
+        order=request.sort,
         limit=request.limit,
         offset=request.offset,
     )

@@ -32,6 +32,13 @@ _RELAXED_REACH = 1000  # clips with only some of the words
 _NOT_SHOWN = ("words", "start_s", "end_s", "duration_s")
 _SHOWN = [name for name in tables.SCHEMAS["clips"].names if name not in _NOT_SHOWN]
 
+ORDERS: Mapping[str, list[tuple[str, str]]] = {
+    "newest": [("added_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")],
+    "longest": [("duration_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")],
+    "shortest": [("duration_s", "ascending"), ("asset_id", "ascending"), ("start_s", "ascending")],
+    "time": [("file_name", "ascending"), ("asset_id", "ascending"), ("start_s", "ascending")],
+}
+
 
 @dataclass(frozen=True)
 class ClipQuery:
@@ -49,6 +56,7 @@ class ClipQuery:
         group_id: Only this group of near-duplicates.
         similar_to: Order by likeness to this clip, which itself is left out.
         fold_duplicates: Of a group of near-duplicates show the best one only, with the number of the others.
+        order: One of `ORDERS` instead of the best first; clips with only some of the words are then left out.
     """
 
     text: str = ""
@@ -68,6 +76,7 @@ class ClipQuery:
     group_id: str | None = None
     similar_to: str | None = None
     fold_duplicates: bool = True
+    order: str = ""
     limit: int = 50
     offset: int = 0
 
@@ -157,6 +166,8 @@ def _check(query: ClipQuery) -> None:
     for name in (*query.at_least, *query.at_most):
         if name not in MEASURES:
             raise UsageError("store.measure_unknown", name=name, known=", ".join(MEASURES))
+    if query.order and query.order not in ORDERS:
+        raise UsageError("store.order_unknown", name=query.order, known=", ".join(ORDERS))
     bounds = (query.min_duration_s, query.max_duration_s, query.added_from_s, query.added_until_s)
     for bound in (*bounds, *query.at_least.values(), *query.at_most.values()):
         if bound is not None and isnan(bound):
@@ -217,9 +228,24 @@ def _in_group(view: View, group_id: str) -> str:
 def _ranked(view: View, table: Any, query: ClipQuery, words: Sequence[str], where: str | None) -> _Ranked:
     if query.similar_to is not None:
         return _by_likeness(table, query.similar_to, words, where)
+    if query.order:
+        return _by_columns(table, ORDERS[query.order], words, where)
     if words:
         return _by_words(table, words, where, query.offset + query.limit)
     return _newest(view, table, where)
+
+
+def _by_columns(table: Any, order: list[tuple[str, str]], words: Sequence[str], where: str | None) -> _Ranked:
+    """Clips ordered by what their columns hold; with words, those that have all of them."""
+    columns = [name for name, _ in order]
+    if words:
+        matching, _ = _matching(table, words, where, REACH, every=True)
+        found = _take(table, matching, columns)
+    else:
+        found = table.to_table(filter=where, columns=columns, with_row_id=True)
+    row_ids = found.sort_by(order)["_rowid"].to_numpy()[:REACH]
+    is_exact = not words or found.num_rows < REACH
+    return _Ranked(row_ids, np.zeros(len(row_ids)), len(row_ids), found.num_rows, is_exact)
 
 
 def _by_words(table: Any, words: Sequence[str], where: str | None, needed: int) -> _Ranked:
