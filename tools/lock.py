@@ -11,14 +11,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADLESS = {"opencv-python": "opencv-python-headless"}
+WEIGHTS_ONLY = "rapidocr"  # its weights run on ONNX Runtime here; what it needs besides is for its own code
 
 
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    base = resolve(project["project"]["dependencies"])
-    dev = resolve([*project["project"]["dependencies"], *project["dependency-groups"]["dev"]])
+    needed = project["project"]["dependencies"]
+    lean = [need for need in needed if not need.startswith(WEIGHTS_ONLY)]
+    everything = resolve([*needed, *project["dependency-groups"]["dev"], *project["dependency-groups"]["bench"]])
+    base = {**resolve(lean), WEIGHTS_ONLY: everything[WEIGHTS_ONLY]}
+    dev = resolve([*lean, *project["dependency-groups"]["dev"]])
     write("base", base)
     write("dev", {name: version for name, version in dev.items() if name not in base})
+    write("bench", {name: version for name, version in everything.items() if name not in {**base, **dev}})
 
 
 def resolve(wanted: list[str]) -> dict[str, str]:
