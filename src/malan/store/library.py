@@ -125,15 +125,12 @@ class Library:
         self, *, owner_id: str | None = None, status: str | None = None, limit: int | None = None, offset: int = 0
     ) -> list[AssetRow]:
         """Assets in the order of their registration, with their locations."""
-        view = self._tables.view()
         where = all_of([equals("owner_id", owner_id), equals("status", status)])
-        found = view.rows("assets", where).to_pylist()
-        found.sort(key=lambda row: (row["added_s"], row["id"]))
-        found = found[offset : None if limit is None else offset + limit]
-        places: dict[str, list[Location]] = defaultdict(list)
-        for place in locations_of(view, [row["id"] for row in found]):
-            places[str(place.asset_id)].append(place)
-        return [tables.asset_from_arrow(row, places[row["id"]]) for row in found]
+        found = self._tables.view().rows("assets", where, ["id", "added_s"])
+        if found.num_rows == 0:
+            return []
+        ids = found.sort_by([("added_s", "ascending"), ("id", "ascending")])["id"]
+        return list(self.assets_by_id(ids[offset : None if limit is None else offset + limit].to_pylist()).values())
 
     def assets_by_id(self, asset_ids: Iterable[str]) -> dict[str, AssetRow]:
         """Many assets at once, with their locations; those that are not there are left out."""
