@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -161,6 +163,31 @@ def test_a_killed_parent_takes_its_workers_along(tmp_path: Path) -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     _until(lambda: all(usage(pid) is None or _is_zombie(pid) for pid in workers))
+
+
+def test_whoever_waits_is_told_when_the_pool_is_closed() -> None:
+    pool = WorkerPool(1)
+    outcomes = pool.run([Task("worker_tasks:sleep_then", (60, 1)), Task("worker_tasks:double", (1,))])
+    threading.Timer(0.3, pool.close).start()
+    assert [error_of(outcome).code for outcome in outcomes] == ["runtime.worker_died"] * 2
+
+
+def test_a_task_that_cannot_be_sent_fails_where_it_is_made(pool: WorkerPool) -> None:
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+        next(pool.run([Task("worker_tasks:double", (lambda: None,))]))
+    assert one(pool, "double", 2).result() == 4
+
+
+def test_a_worker_that_cannot_be_started_costs_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("malan.runtime.pool.sys.executable", "/nowhere/python")
+    with WorkerPool(1) as pool:
+        errors = [error_of(outcome) for outcome in pool.run([Task("worker_tasks:double", (n,)) for n in range(3)])]
+        assert [error.code for error in errors] == ["runtime.no_worker"] * 3
+
+
+def test_large_arguments_and_results_pass(pool: WorkerPool) -> None:
+    data = bytes(range(256)) * 40_000
+    assert one(pool, "echo", data).result() == data
 
 
 def test_a_closed_pool_takes_nothing() -> None:

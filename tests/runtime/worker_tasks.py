@@ -22,6 +22,10 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def echo(data: bytes) -> bytes:
+    return data
+
+
 def sleep_then(seconds: float, value: int) -> int:
     time.sleep(seconds)
     return value

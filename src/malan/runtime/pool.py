@@ -15,6 +15,7 @@ import os
 import queue
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -29,12 +30,13 @@ from typing import Any
 
 from malan.core.errors import MalanError, WorkerDied
 from malan.runtime.limits import MIB, Limits, usage
-from malan.runtime.wire import unpack
+from malan.runtime.wire import pack, unpack
 
 _WATCH_S = 0.05  # how often limits are checked
 _AHEAD = 4  # tasks a worker taken from the source before their turn
 _DEFAULT_LIMITS = Limits()
 _LONGEST_MESSAGE = 1 << 30
+_STALL_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class _Ticket:
     run: _Run
     number: int
     task: Task
+    request: bytes
+
+    def answer(
+        self, value: Any = None, error: MalanError | None = None, wall_s: float = 0.0, peak_bytes: int = 0
+    ) -> None:
+        self.run.outcomes.put((self.number, Outcome(self.task, value, error, wall_s, peak_bytes)))
 
 
 class WorkerPool:
@@ -133,18 +141,11 @@ class WorkerPool:
             self._abandon(run)
 
     def close(self) -> None:
-        """End all workers now. Safe to call twice."""
-        if self._closing:
-            return
-        self._closing = True
-        self._wake()
+        """End all workers now; whoever still waits is told so. Safe to call twice."""
+        with self._lock:
+            self._closing = True
+            self._wake()
         self._thread.join()
-        for worker in self._workers:
-            worker.end()
-            worker.answer(error=WorkerDied("runtime.worker_died", how="pool closed"))
-        self._workers.clear()
-        os.close(self._bell)
-        os.close(self._ring)
 
     def _stream(self, run: _Run, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         open_tasks = 0
@@ -152,31 +153,54 @@ class WorkerPool:
             while open_tasks >= self.size * (1 + _AHEAD):
                 yield run.outcomes.get()
                 open_tasks -= 1
-            self._submit(_Ticket(run, number, task))
+            self._submit(_Ticket(run, number, task, pack((task.function, task.arguments))))
             open_tasks += 1
         for _ in range(open_tasks):
             yield run.outcomes.get()
 
     def _submit(self, ticket: _Ticket) -> None:
-        if self._closing:
-            raise RuntimeError("the pool is closed")
         with self._lock:
+            if self._closing:
+                raise RuntimeError("the pool is closed")
             self._waiting.append(ticket)
-        self._wake()
+            self._wake()
 
     def _abandon(self, run: _Run) -> None:
         with self._lock:
             self._waiting = deque(t for t in self._waiting if t.run is not run)
             self._left.append(run)
-        self._wake()
+            self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):
+        """Only with the lock held: the pipe is closed under it."""
+        if self._ring >= 0:
             os.write(self._ring, b"!")
 
     # What follows runs in the pool's own thread.
 
     def _serve(self) -> None:
+        try:
+            self._serve_until_closed()
+        finally:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nobody waits for ever: all that is open ends as an error, also when this thread breaks down."""
+        with self._lock:
+            self._closing = True
+            left, self._waiting = list(self._waiting), deque()
+            os.close(self._bell)
+            os.close(self._ring)
+            self._bell = self._ring = -1
+        error = WorkerDied("runtime.worker_died", how="pool closed")
+        for worker in self._workers:
+            worker.end()
+            worker.answer(error=error)
+        for ticket in left:
+            ticket.answer(error=error)
+        self._workers.clear()
+
+    def _serve_until_closed(self) -> None:
         watched = 0.0
         while not self._closing:
             self._end_abandoned()
@@ -207,13 +231,16 @@ class WorkerPool:
                 if not self._waiting or (free is None and len(self._workers) >= self.size):
                     return
                 ticket = self._waiting.popleft()
-            worker = free or self._start()
-            worker.give(ticket, ticket.task.limits or self.limits)
+            try:
+                worker = free or self._start()
+            except OSError as error:  # no process to be had: this task fails, the next one tries again
+                ticket.answer(error=WorkerDied("runtime.no_worker", detail=error.strerror or str(error)))
+            else:
+                worker.give(ticket, ticket.task.limits or self.limits)
 
     def _start(self) -> _Worker:
         worker = _Worker(self.limits.memory_bytes, self._environment)
-        with self._lock:
-            self._workers.append(worker)
+        self._workers.append(worker)
         return worker
 
     def _hear(self, worker: _Worker) -> None:
@@ -235,8 +262,7 @@ class WorkerPool:
             self._bury(worker, None)
 
     def _bury(self, worker: _Worker, error: MalanError | None) -> None:
-        with self._lock:
-            self._workers.remove(worker)
+        self._workers.remove(worker)
         worker.end()
         worker.answer(error=error)
 
@@ -257,15 +283,14 @@ class _Worker:
         before = usage(self._process.pid)
         self._cpu_before_s = before.cpu_s if before else 0.0
         with suppress(OSError):  # it died while idle: the line tells, and the task is reported
-            self.line.send((ticket.task.function, ticket.task.arguments))
+            self.line.send_bytes(ticket.request)
 
     def answer(self, *, value: Any = None, error: MalanError | None = None) -> None:
         """Send the outcome of the task on hand to whoever asked; nothing without one."""
         if self.ticket is None:
             return
         ticket, self.ticket = self.ticket, None
-        outcome = Outcome(ticket.task, value, error, time.monotonic() - self._started, self._peak_bytes)
-        ticket.run.outcomes.put((ticket.number, outcome))
+        ticket.answer(value, error, time.monotonic() - self._started, self._peak_bytes)
 
     def tell_progress(self, value: Any) -> None:
         run = self.ticket.run if self.ticket else None
@@ -346,7 +371,10 @@ def _launch(
 
 
 def _duplex() -> tuple[int, int]:
+    """Two ends of a line. Ours gives up on a worker that stops in the middle of a message."""
     ours, theirs = socket.socketpair()
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALL_S, 0))
     return ours.detach(), theirs.detach()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import os
+import pickle
 import select
 import sys
 import traceback
@@ -19,7 +20,7 @@ from pathlib import PurePath
 from typing import Any
 
 from malan.core.errors import MalanError, WorkerDied
-from malan.runtime.limits import confine
+from malan.runtime.limits import MIB, confine
 from malan.runtime.wire import pack
 
 _PROGRESS: list[Callable[[Any], None]] = []
@@ -39,19 +40,19 @@ def main(talk_fd: int, life_fd: int, memory_bytes: int) -> None:
     _PROGRESS.append(lambda value: line.send_bytes(pack(("progress", value))))
     while True:
         try:
-            name, arguments = line.recv()
+            name, arguments = pickle.loads(line.recv_bytes())  # noqa: S301  # from our parent
         except EOFError:
             return
-        line.send_bytes(_answer(name, arguments))
+        line.send_bytes(_answer(name, arguments, memory_bytes))
 
 
-def _answer(name: str, arguments: tuple[Any, ...]) -> bytes:
+def _answer(name: str, arguments: tuple[Any, ...], memory_bytes: int) -> bytes:
     try:
         return pack(("done", _function(name)(*arguments)))
     except MalanError as error:
         return pack(("error", error))
     except MemoryError:
-        return pack(("error", WorkerDied("runtime.out_of_memory", limit_mb="?")))
+        return pack(("error", WorkerDied("runtime.out_of_memory", limit_mb=memory_bytes // MIB)))
     except Exception as error:  # the edge of a process: whatever a task raises is its answer, not the worker's end
         detail = f"{type(error).__name__}: {error}"
         return pack(("error", MalanError("runtime.task_failed", task=name, detail=detail, where=_place(error))))
