@@ -20,130 +20,46 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    delete,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Integer, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from malan.core.errors import MalanError, NotFound, Rejected, RetryLater, UsageError
 from malan.core.ids import canonical_bytes, digest_bytes, digest_record
 from malan.runtime.database import reading, writing
+from malan.runtime.job_tables import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    ITEMS,
+    JOBS,
+    METADATA,
+    QUEUED,
+    RUNNING,
+    WAITING,
+    ItemRow,
+    JobRow,
+    item_row,
+    job_row,
+)
 from malan.runtime.limits import started_ticks
 
-QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
-WAITING = "waiting"  # an item nobody has finished
+__all__ = [
+    "CANCELLED",
+    "DONE",
+    "FAILED",
+    "QUEUED",
+    "RUNNING",
+    "WAITING",
+    "Cancelled",
+    "ItemRow",
+    "JobRow",
+    "Jobs",
+    "Run",
+]
+
 _BEAT_S = 1.0
-_SILENCE_S = 120.0  # after this a job of another host counts as dead
-
-_metadata = MetaData()
-_jobs = Table(
-    "jobs",
-    _metadata,
-    Column("id", String, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("spec", JSON, nullable=False),
-    Column("spec_digest", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("created_s", Float, nullable=False),
-    Column("started_s", Float),
-    Column("ended_s", Float),
-    Column("beat_s", Float),
-    Column("host", String),
-    Column("pid", Integer),
-    Column("pid_started", Integer),
-    Column("cancel_asked", Integer, nullable=False, default=0),
-    Column("total", Integer, nullable=False, default=0),
-    Column("done", Integer, nullable=False, default=0),
-    Column("failed", Integer, nullable=False, default=0),
-    Column("current", String, nullable=False, default=""),
-    Column("code", String),
-    Column("values", JSON),
-    Index("jobs_by_state", "state"),
-    Index("jobs_by_time", "created_s"),
-)
-_items = Table(
-    "job_items",
-    _metadata,
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("key", String, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("state", String, nullable=False),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("code", String),
-    Column("values", JSON),
-    Column("updated_s", Float),
-    Index("items_by_position", "job_id", "position"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job as it stands. `state` is queued, running, done, failed or cancelled; times are seconds since 1970, UTC."""
-
-    id: str
-    kind: str
-    spec: Mapping[str, Any]
-    state: str
-    created_s: float
-    started_s: float | None = None
-    ended_s: float | None = None
-    beat_s: float | None = None
-    host: str | None = None
-    pid: int | None = None
-    is_alive: bool = False  # running, and its process is there
-    is_cancelling: bool = False
-    total: int = 0
-    done: int = 0
-    failed: int = 0
-    current: str = ""
-    code: str | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_stopped(self) -> bool:
-        """It was running and its process is gone: it can be taken up where it stands."""
-        return self.state == RUNNING and not self.is_alive
-
-    @property
-    def can_go_on(self) -> bool:
-        return self.state == QUEUED or self.is_stopped
-
-    def remaining_s(self, now_s: float) -> float | None:
-        """Seconds it will still take at the pace so far; None before anything is done."""
-        ended = self.done + self.failed
-        if not self.is_alive or not ended or self.started_s is None:
-            return None
-        return max(0.0, (now_s - self.started_s) / ended * (self.total - ended))
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRow:
-    """One item of a job: waiting, done or failed, with the error that ended it."""
-
-    key: str
-    state: str
-    attempts: int = 0
-    code: str | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    updated_s: float | None = None
 
 
 class Jobs:
@@ -152,7 +68,7 @@ class Jobs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         with writing(engine) as connection:
-            _metadata.create_all(connection)
+            METADATA.create_all(connection)
 
     def create(self, kind: str, spec: Mapping[str, Any], items: Iterable[str] = ()) -> JobRow:
         """A new job, queued, with items that wait. The id is the digest of what is asked for and when."""
@@ -160,16 +76,16 @@ class Jobs:
         job_id = digest_record("job", [kind, dict(spec), repr(now), os.getpid()])
         row = {"id": job_id, "kind": kind, "spec": dict(spec), "spec_digest": _spec_digest(spec)}
         with writing(self._engine) as connection:
-            connection.execute(_jobs.insert().values(**row, state=QUEUED, created_s=now))
+            connection.execute(JOBS.insert().values(**row, state=QUEUED, created_s=now))
             _add_items(connection, job_id, items)
         return self.get(job_id)
 
     def unfinished(self, kind: str, spec: Mapping[str, Any]) -> JobRow | None:
         """The latest job that asks for the same and can go on: never started, or its process is gone."""
-        where = (_jobs.c.kind == kind, _jobs.c.spec_digest == _spec_digest(spec), _jobs.c.state.in_([QUEUED, RUNNING]))
+        where = (JOBS.c.kind == kind, JOBS.c.spec_digest == _spec_digest(spec), JOBS.c.state.in_([QUEUED, RUNNING]))
         with reading(self._engine) as connection:
-            found = connection.execute(select(_jobs).where(*where).order_by(_jobs.c.created_s.desc())).mappings()
-            return next((job for job in map(_job_row, found) if job.can_go_on), None)
+            found = connection.execute(select(JOBS).where(*where).order_by(JOBS.c.created_s.desc())).mappings()
+            return next((job for job in map(job_row, found) if job.can_go_on), None)
 
     @contextmanager
     def running(self, job_id: str) -> Iterator[Run]:
@@ -202,35 +118,35 @@ class Jobs:
 
     def get(self, id_or_prefix: str) -> JobRow:
         """One job by its id or a unique beginning of it."""
-        where = _jobs.c.id.startswith(id_or_prefix.strip().lower(), autoescape=True)
+        where = JOBS.c.id.startswith(id_or_prefix.strip().lower(), autoescape=True)
         with reading(self._engine) as connection:
-            found = connection.execute(select(_jobs).where(where).limit(2)).mappings().all()
+            found = connection.execute(select(JOBS).where(where).limit(2)).mappings().all()
         if not found:
             raise NotFound("job.not_found", id=id_or_prefix)
         if len(found) > 1:
             raise UsageError("job.ambiguous", id=id_or_prefix)
-        return _job_row(found[0])
+        return job_row(found[0])
 
     def list(self, *, state: str | None = None, limit: int = 50, offset: int = 0) -> Sequence[JobRow]:
         """Jobs, the latest first."""
-        query = select(_jobs).order_by(_jobs.c.created_s.desc()).limit(limit).offset(offset)
+        query = select(JOBS).order_by(JOBS.c.created_s.desc()).limit(limit).offset(offset)
         if state is not None:
-            query = query.where(_jobs.c.state == state)
+            query = query.where(JOBS.c.state == state)
         with reading(self._engine) as connection:
-            return [_job_row(row) for row in connection.execute(query).mappings()]
+            return [job_row(row) for row in connection.execute(query).mappings()]
 
     def items(self, job_id: str, *, state: str | None = None, limit: int = 1000, offset: int = 0) -> Sequence[ItemRow]:
         """Items of a job in their order."""
-        query = select(_items).where(_items.c.job_id == job_id).order_by(_items.c.position).limit(limit).offset(offset)
+        query = select(ITEMS).where(ITEMS.c.job_id == job_id).order_by(ITEMS.c.position).limit(limit).offset(offset)
         if state is not None:
-            query = query.where(_items.c.state == state)
+            query = query.where(ITEMS.c.state == state)
         with reading(self._engine) as connection:
-            return [_item_row(row) for row in connection.execute(query).mappings()]
+            return [item_row(row) for row in connection.execute(query).mappings()]
 
     def pace(self, job_ids: Iterable[str], since_s: float, step_s: float) -> dict[int, int]:
         """How many listed items of these jobs ended in each step of time after `since_s`, by number of the step."""
-        step = ((_items.c.updated_s - since_s) / step_s).cast(Integer)
-        where = (_items.c.job_id.in_(list(job_ids)), _items.c.updated_s >= since_s)
+        step = ((ITEMS.c.updated_s - since_s) / step_s).cast(Integer)
+        where = (ITEMS.c.job_id.in_(list(job_ids)), ITEMS.c.updated_s >= since_s)
         with reading(self._engine) as connection:
             rows = connection.execute(select(step, func.count()).where(*where).group_by(step))
             return {int(number): int(count) for number, count in rows}
@@ -242,7 +158,7 @@ class Jobs:
             raise Rejected("job.over", id=job.id[:12], state=job.state)
         change = {"cancel_asked": 1} if job.is_alive else {"state": CANCELLED, "ended_s": time.time()}
         with writing(self._engine) as connection:
-            connection.execute(update(_jobs).where(_jobs.c.id == job.id).values(**change))
+            connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(**change))
         return self.get(job.id)
 
     def retry(self, id_or_prefix: str) -> JobRow:
@@ -250,32 +166,32 @@ class Jobs:
         job = self.get(id_or_prefix)
         if job.is_alive or (job.state == DONE and not job.failed):
             raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
-        again = update(_items).where(_items.c.job_id == job.id, _items.c.state == FAILED)
+        again = update(ITEMS).where(ITEMS.c.job_id == job.id, ITEMS.c.state == FAILED)
         with writing(self._engine) as connection:
             connection.execute(again.values(state=WAITING, code=None, values=None))
             fresh = {"state": QUEUED, "failed": 0, "cancel_asked": 0, "ended_s": None, "code": None, "values": None}
-            connection.execute(update(_jobs).where(_jobs.c.id == job.id).values(**fresh))
+            connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(**fresh))
         return self.get(job.id)
 
     def _claim(self, job_id: str) -> None:
         with writing(self._engine) as connection:
-            running = connection.execute(select(_jobs).where(_jobs.c.state == RUNNING)).mappings()
-            for other in map(_job_row, running):
+            running = connection.execute(select(JOBS).where(JOBS.c.state == RUNNING)).mappings()
+            for other in map(job_row, running):
                 if other.is_alive:
                     raise RetryLater("job.busy", kind=other.kind, id=other.id[:12], pid=other.pid, host=other.host)
-            state = connection.execute(select(_jobs.c.state).where(_jobs.c.id == job_id)).scalar_one_or_none()
+            state = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job_id)).scalar_one_or_none()
             if state not in (QUEUED, RUNNING):
                 raise Rejected("job.not_resumable", id=job_id[:12], state=state)
             me = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": started_ticks(os.getpid())}
             times = {"started_s": time.time(), "beat_s": time.time(), "ended_s": None}
-            mine = update(_jobs).where(_jobs.c.id == job_id)
+            mine = update(JOBS).where(JOBS.c.id == job_id)
             connection.execute(mine.values(**me, **times, state=RUNNING, cancel_asked=0))
 
     def _end(self, job_id: str, state: str, error: MalanError | None = None) -> None:
         said = {"code": error.code, "values": _plain(error.values)} if error else {"code": None, "values": None}
         with writing(self._engine) as connection:
             ended = {"state": state, "ended_s": None if state == QUEUED else time.time(), "current": ""}
-            connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(**ended, **said))
+            connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(**ended, **said))
 
 
 class Cancelled(BaseException):
@@ -292,7 +208,7 @@ class Run:
     def expect(self, total: int) -> None:
         """Start counting anew, for work that finds its items itself and keeps no list of them here."""
         with writing(self._engine) as connection:
-            connection.execute(delete(_items).where(_items.c.job_id == self.job_id))
+            connection.execute(delete(ITEMS).where(ITEMS.c.job_id == self.job_id))
             self._set(connection, total=total, done=0, failed=0)
 
     def add_items(self, keys: Iterable[str]) -> None:
@@ -302,10 +218,10 @@ class Run:
 
     def waiting(self) -> list[str]:
         """Keys of all items nobody has finished, in their order."""
-        where = (_items.c.job_id == self.job_id, _items.c.state == WAITING)
+        where = (ITEMS.c.job_id == self.job_id, ITEMS.c.state == WAITING)
         with reading(self._engine) as connection:
             return [
-                str(key) for key in connection.scalars(select(_items.c.key).where(*where).order_by(_items.c.position))
+                str(key) for key in connection.scalars(select(ITEMS.c.key).where(*where).order_by(ITEMS.c.position))
             ]
 
     def finish(self, keys: Iterable[str]) -> None:
@@ -314,10 +230,10 @@ class Run:
         with writing(self._engine) as connection:
             for begin in range(0, len(listed), 500):
                 part = listed[begin : begin + 500]
-                where = (_items.c.job_id == self.job_id, _items.c.key.in_(part), _items.c.state == WAITING)
-                ended = {"state": DONE, "updated_s": time.time(), "attempts": _items.c.attempts + 1}
-                count = connection.execute(update(_items).where(*where).values(**ended)).rowcount
-                self._set(connection, done=_jobs.c.done + count)
+                where = (ITEMS.c.job_id == self.job_id, ITEMS.c.key.in_(part), ITEMS.c.state == WAITING)
+                ended = {"state": DONE, "updated_s": time.time(), "attempts": ITEMS.c.attempts + 1}
+                count = connection.execute(update(ITEMS).where(*where).values(**ended)).rowcount
+                self._set(connection, done=JOBS.c.done + count)
 
     def fail(self, key: str, error: MalanError) -> None:
         """Note why an item could not be done; the job goes on. An item that was not listed is added."""
@@ -328,17 +244,17 @@ class Run:
         with writing(self._engine) as connection:
             for key, error in (failures or {}).items():
                 _fail_item(connection, self.job_id, _sound(key), error)
-            failed = _count(connection, self.job_id, FAILED) if failures else _jobs.c.failed
-            self._set(connection, done=_jobs.c.done + done, failed=failed, current=_sound(current))
+            failed = _count(connection, self.job_id, FAILED) if failures else JOBS.c.failed
+            self._set(connection, done=JOBS.c.done + done, failed=failed, current=_sound(current))
 
     def stop_if_asked(self) -> None:
         """Raise `Cancelled` when a person has asked for it."""
         with reading(self._engine) as connection:
-            if connection.scalar(select(_jobs.c.cancel_asked).where(_jobs.c.id == self.job_id)):
+            if connection.scalar(select(JOBS.c.cancel_asked).where(JOBS.c.id == self.job_id)):
                 raise Cancelled
 
     def _set(self, connection: Connection, **values: Any) -> None:
-        connection.execute(update(_jobs).where(_jobs.c.id == self.job_id).values(beat_s=time.time(), **values))
+        connection.execute(update(JOBS).where(JOBS.c.id == self.job_id).values(beat_s=time.time(), **values))
 
 
 def _add_items(connection: Connection, job_id: str, keys: Iterable[str]) -> None:
@@ -348,22 +264,22 @@ def _add_items(connection: Connection, job_id: str, keys: Iterable[str]) -> None
         for n, key in enumerate(keys)
     ]
     if rows:
-        connection.execute(insert(_items).on_conflict_do_nothing(), rows)
+        connection.execute(insert(ITEMS).on_conflict_do_nothing(), rows)
     total = {"total": _count(connection, job_id)} if rows else {}
     if total:
-        connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(**total))
+        connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(**total))
 
 
 def _fail_item(connection: Connection, job_id: str, key: str, error: MalanError) -> None:
     said = {"state": FAILED, "code": error.code, "values": _plain(error.values), "updated_s": time.time()}
-    row = insert(_items).values(job_id=job_id, key=key, position=_count(connection, job_id), attempts=1, **said)
-    known = {**said, "attempts": _items.c.attempts + 1}
+    row = insert(ITEMS).values(job_id=job_id, key=key, position=_count(connection, job_id), attempts=1, **said)
+    known = {**said, "attempts": ITEMS.c.attempts + 1}
     connection.execute(row.on_conflict_do_update(index_elements=["job_id", "key"], set_=known))
 
 
 def _count(connection: Connection, job_id: str, state: str | None = None) -> int:
-    query = select(func.count()).select_from(_items).where(_items.c.job_id == job_id)
-    return int(connection.scalar(query if state is None else query.where(_items.c.state == state)) or 0)
+    query = select(func.count()).select_from(ITEMS).where(ITEMS.c.job_id == job_id)
+    return int(connection.scalar(query if state is None else query.where(ITEMS.c.state == state)) or 0)
 
 
 @contextmanager
@@ -374,7 +290,7 @@ def _beating(engine: Engine, job_id: str) -> Iterator[None]:
     def beat() -> None:
         while not over.wait(_BEAT_S):
             with suppress(MalanError), writing(engine) as connection:
-                connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(beat_s=time.time()))
+                connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(beat_s=time.time()))
 
     thread = threading.Thread(target=beat, name="malan-job-beat", daemon=True)
     thread.start()
@@ -383,27 +299,6 @@ def _beating(engine: Engine, job_id: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _job_row(row: RowMapping) -> JobRow:
-    given = {name: row[name] for name in JobRow.__dataclass_fields__ if name in row}
-    return JobRow(
-        **{**given, "values": row["values"] or {}},
-        is_alive=row["state"] == RUNNING and _is_alive(row),
-        is_cancelling=row["state"] == RUNNING and bool(row["cancel_asked"]),
-    )
-
-
-def _item_row(row: RowMapping) -> ItemRow:
-    given = {name: row[name] for name in ItemRow.__dataclass_fields__}
-    return ItemRow(**{**given, "values": row["values"] or {}})
-
-
-def _is_alive(row: RowMapping) -> bool:
-    """On this host the process itself is asked; a pid that was given to another process does not count."""
-    if row["host"] == socket.gethostname():
-        return row["pid"] is not None and started_ticks(row["pid"]) == row["pid_started"]
-    return time.time() - (row["beat_s"] or 0) < _SILENCE_S
 
 
 def _spec_digest(spec: Mapping[str, Any]) -> str:
