@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import lance
 import pyarrow as pa
 
 from malan.core.errors import RetryLater, StoreError
+from malan.store.quiet_lance import lance
 
 FORMAT = 1
 _CACHE_BYTES = 384 << 20  # of indexes; the same again would not make a search faster
