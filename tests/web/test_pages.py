@@ -99,7 +99,7 @@ def test_the_language_chosen_wins_and_is_remembered(client: TestClient) -> None:
     assert 'lang="zh-CN"' in client.get("/", headers={**HTML, "accept-language": "en"}).text
 
 
-@pytest.mark.parametrize("path", ["/nothing.json", "/assets/000000.json", "/strips/000000.jpg", "/media/" + "0" * 64])
+@pytest.mark.parametrize("path", ["/nothing.json", "/assets/000000.json", f"/strips/{0:064}.jpg", "/media/" + "0" * 64])
 def test_what_is_not_there_is_told_in_the_envelope(client: TestClient, path: str) -> None:
     reply = client.get(path)
     assert reply.status_code == 404

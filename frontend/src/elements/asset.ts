@@ -30,10 +30,10 @@ export class AssetView extends HTMLElement {
     this.frames = asset.frame_count ? await FrameTimes.load(asset.frames_url).catch(() => null) : null;
     this.player = this.querySelector<Player>("malan-player")!;
     this.timeline = this.querySelector<Timeline>("malan-timeline")!;
+    this.player.load(asset, this.frames); // first: the film should not wait behind its small pictures
     this.fillPanels();
     this.listen();
     this.timeline.load(asset, this.frames);
-    this.player.load(asset, this.frames);
     this.followLink();
   }
 
@@ -150,7 +150,7 @@ export class AssetView extends HTMLElement {
   }
 
   private shotRow(shot: ShotRow, n: number): HTMLElement {
-    const picture = h("img", { src: `/strips/${shot.clip_id}.jpg`, alt: "", loading: "lazy", decoding: "async" });
+    const picture = h("img", { src: `/strips/${shot.clip_id}.jpg`, alt: "", loading: "lazy", decoding: "async", fetchpriority: "low" });
     const thumb = h("span", { class: "thumb" }, h("span", { class: "cell" }, picture));
     fitStrip(picture, this.asset.aspect);
     const kind = h("span", { class: "tag" }, say(`transition.${shot.transition.type}`));

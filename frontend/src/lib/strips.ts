@@ -1,6 +1,6 @@
 // Filmstrips of shots as pictures to draw from; each is fetched once, when it is first needed, and the oldest are let go.
 const KEPT = 400;
-const AT_ONCE = 6;
+const AT_ONCE = 3; // the film itself needs lines too
 
 export interface Strip { image: HTMLImageElement; cells: number; cellWidth: number }
 
@@ -27,6 +27,7 @@ export class Strips {
     if (clipId === undefined) return;
     this.running++;
     const image = new Image();
+    image.fetchPriority = "low";
     const done = (): void => {
       this.running--;
       this.next();

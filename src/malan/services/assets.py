@@ -24,6 +24,7 @@ from malan.rights.terms import default_terms, party_id
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.jobs import WRITERS
 from malan.services.parties import owner_names, remember_owner, remember_terms, terms_of
 from malan.services.walk import FoundFile, Passed, Unusable, walk
 from malan.store.rows import AssetRow, Location
@@ -159,7 +160,7 @@ class _Chosen:
 def _run_add(ws: Workspace, job_id: str, paths: Sequence[str], chosen: _Chosen, progress: Progress) -> AddReport:
     book = _Book(ws, chosen)
     passed = Passed()
-    with ws.jobs.running(job_id) as run:
+    with ws.jobs.running(job_id, not_beside=WRITERS) as run:
         total = sum(1 for _ in walk(paths))
         run.expect(total)
         steps = _Steps(run, book, progress, total)

@@ -103,7 +103,9 @@ def list_assets(ws: Workspace, lang: str, *, limit: int, offset: int = 0) -> Ass
     names, total = owner_names(ws), ws.library.count_assets()
     rows = ws.library.assets(limit=limit, offset=offset)
     following = offset + limit if offset + limit < total else None
-    return AssetList(tuple(_asset_card(ws, row, names, lang) for row in rows), total, following)
+    clips = ws.library.clip_ids(row.asset.id for row in rows)
+    cards = (_asset_card(row, clips.get(row.asset.id, []), names, lang) for row in rows)
+    return AssetList(tuple(cards), total, following)
 
 
 class Rights:
@@ -271,9 +273,8 @@ def _tags(row: ClipRow, lang: str) -> Iterable[str]:
     yield from row.tags
 
 
-def _asset_card(ws: Workspace, row: AssetRow, names: Mapping[str, str], lang: str) -> AssetCard:
+def _asset_card(row: AssetRow, clips: list[str], names: Mapping[str, str], lang: str) -> AssetCard:
     asset = row.asset
-    clips = ws.library.clips(asset.id)
     kind = kind_of(row)
     return AssetCard(
         id=asset.id,
@@ -286,5 +287,5 @@ def _asset_card(ws: Workspace, row: AssetRow, names: Mapping[str, str], lang: st
         status=row.status,
         status_label=word(f"web.status.{row.status}", lang),
         clips=len(clips),
-        clip_id=clips[len(clips) // 3].id if clips and kind != "audio" else None,
+        clip_id=clips[len(clips) // 3] if clips and kind != "audio" else None,
     )

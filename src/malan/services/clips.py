@@ -13,7 +13,11 @@ from malan.core import Finding
 from malan.services.uses import allowed_terms, require_use
 
 if TYPE_CHECKING:
-    from malan.store import AssetRow, ClipPage, ClipQuery, ClipRow
+    from malan.store import AssetRow
+    from malan.store import ClipHit as ClipHit
+    from malan.store import ClipPage as ClipPage
+    from malan.store import ClipQuery as ClipQuery
+    from malan.store import ClipRow as ClipRow
     from malan.workspace import Workspace
 
 LOOKING = "retrieve"

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, str], None]
+WRITERS = ("asset.add", "asset.scan")  # kinds that fill the library: one of them runs at a time
 _LOOK_S = 0.5
 
 

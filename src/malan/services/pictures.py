@@ -38,7 +38,7 @@ def thumbnail(ws: Workspace, clip_id: str) -> bytes:
 
 
 def _require_look(ws: Workspace, clip_id: str) -> None:
-    require_use(ws, ws.library.clip(clip_id).terms_id, LOOKING, clip_id[:12])
+    require_use(ws, ws.library.clip_terms(clip_id), LOOKING, clip_id[:12])
 
 
 def _still(ws: Workspace, clip_id: str) -> bytes:

@@ -20,6 +20,7 @@ from malan.core.errors import MalanError, MediaError, NotFound
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.jobs import WRITERS
 from malan.store.rows import REFUSED, AssetRow, Extra, Location, ScanRows
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _run_scan(
     ws: Workspace, job_id: str, spec: Mapping[str, Any], unchanged: tuple[str, ...], progress: Progress
 ) -> ScanReport:
     log = _Log(ws)
-    with ws.jobs.running(job_id) as run:
+    with ws.jobs.running(job_id, not_beside=WRITERS) as run:
         keys = _open_items(ws, run, spec)
         steps = _Steps(run, log, progress, len(keys))
         limits = _limits(ws)

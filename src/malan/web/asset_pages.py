@@ -13,6 +13,7 @@ from malan.web.pages import Pages
 
 router = APIRouter()
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
+WholeId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 PAGE_ASSETS = 60
 _KEPT = {"cache-control": "private, max-age=86400, immutable"}  # named by digests: never anything else
 
@@ -58,13 +59,13 @@ def peaks(request: Request, asset_id: Id) -> Response:
 
 
 @router.get("/strips/{clip_id}.jpg")
-def strip(request: Request, clip_id: Id) -> Response:
+def strip(request: Request, clip_id: WholeId) -> Response:
     """Several moments of a clip side by side."""
     return Response(pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
 
 
 @router.get("/thumbs/{clip_id}.jpg")
-def thumb(request: Request, clip_id: Id) -> Response:
+def thumb(request: Request, clip_id: WholeId) -> Response:
     """One picture of a clip."""
     return Response(pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
 
