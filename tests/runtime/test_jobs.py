@@ -122,17 +122,29 @@ def test_a_killed_job_is_taken_up_where_it_stood(jobs: Jobs, file: Path) -> None
     assert (jobs.get(job.id).state, jobs.get(job.id).done) == (DONE, 4)
 
 
-def test_one_job_runs_at_a_time(jobs: Jobs, file: Path) -> None:
+def test_kinds_that_must_not_run_beside_each_other_do_not(jobs: Jobs, file: Path) -> None:
     first, second = jobs.create("asset.scan", {}), jobs.create("asset.add", {})
     other = start_elsewhere(file, first.id)
     try:
-        with pytest.raises(RetryLater) as caught, jobs.running(second.id):
+        with pytest.raises(RetryLater) as caught, jobs.running(second.id, not_beside=("asset.scan",)):
             pass
         assert caught.value.values["pid"] == other.pid
         assert jobs.get(second.id).state == QUEUED
     finally:
         end(other)
-    with jobs.running(second.id):
+    with jobs.running(second.id, not_beside=("asset.scan",)):
+        pass
+
+
+def test_other_kinds_run_beside_each_other(jobs: Jobs) -> None:
+    first, second = jobs.create("asset.scan", {}), jobs.create("clip.export", {})
+    with jobs.running(first.id), jobs.running(second.id, not_beside=("asset.add",)):
+        assert [job.state for job in jobs.list()] == [RUNNING, RUNNING]
+
+
+def test_a_job_is_not_run_twice_at_once(jobs: Jobs) -> None:
+    job = jobs.create("clip.export", {})
+    with jobs.running(job.id), pytest.raises(RetryLater), jobs.running(job.id):
         pass
 
 

@@ -116,6 +116,15 @@ def test_progress_reaches_the_caller(pool: WorkerPool) -> None:
     assert heard == [("a", 0), ("a", 1), ("a", 2)]
 
 
+def test_what_progress_raises_ends_the_run_and_reaches_the_caller(pool: WorkerPool) -> None:
+    def stop(_key: object, _value: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(pool.run([Task("worker_tasks:tell", (3,)), Task("worker_tasks:sleep_then", (60, 1))], on_progress=stop))
+    assert one(pool, "double", 2).result() == 4
+
+
 def test_the_source_is_read_only_a_few_tasks_ahead(pool: WorkerPool) -> None:
     taken: list[int] = []
     outcomes = pool.run(worker_tasks.numbers(taken, 1000))

@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -88,16 +88,20 @@ class Jobs:
             return next((job for job in map(job_row, found) if job.can_go_on), None)
 
     @contextmanager
-    def running(self, job_id: str) -> Iterator[Run]:
+    def running(self, job_id: str, *, not_beside: Collection[str] = ()) -> Iterator[Run]:
         """Take up a job and work on it; leaving ends it: done, failed with the error raised, or cancelled.
 
-        Leaving with an interrupt puts it back into the queue. One job runs at a time in a workspace.
+        Leaving with an interrupt puts it back into the queue.
+
+        Args:
+            job_id: The job; one that runs already, anywhere, is not run a second time.
+            not_beside: Kinds of jobs that must not be running now.
 
         Raises:
-            RetryLater: Another one is running.
+            RetryLater: It is running, or one of those kinds is.
             Rejected: It has ended.
         """
-        self._claim(job_id)
+        self._claim(job_id, not_beside)
         run = Run(self._engine, job_id)
         try:
             with _beating(self._engine, job_id):
@@ -173,11 +177,11 @@ class Jobs:
             connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(**fresh))
         return self.get(job.id)
 
-    def _claim(self, job_id: str) -> None:
+    def _claim(self, job_id: str, not_beside: Collection[str]) -> None:
         with writing(self._engine) as connection:
             running = connection.execute(select(JOBS).where(JOBS.c.state == RUNNING)).mappings()
             for other in map(job_row, running):
-                if other.is_alive:
+                if other.is_alive and (other.id == job_id or other.kind in not_beside):
                     raise RetryLater("job.busy", kind=other.kind, id=other.id[:12], pid=other.pid, host=other.host)
             state = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job_id)).scalar_one_or_none()
             if state not in (QUEUED, RUNNING):

@@ -74,8 +74,15 @@ class Outcome:
 class _Run:
     """One call of `run`: where its outcomes go and whom it tells of progress."""
 
-    outcomes: queue.SimpleQueue[tuple[int, Outcome]] = field(default_factory=queue.SimpleQueue)
+    outcomes: queue.SimpleQueue[tuple[int, Outcome] | BaseException] = field(default_factory=queue.SimpleQueue)
     on_progress: Callable[[Any, Any], None] | None = None
+
+    def next(self) -> tuple[int, Outcome]:
+        """Wait for an outcome; raises what the caller's `on_progress` raised."""
+        found = self.outcomes.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
 
 @dataclass(eq=False, slots=True)
@@ -131,7 +138,8 @@ class WorkerPool:
         """The outcome of each task, as they end or, with `ordered`, in the order of the source.
 
         The source is read in the caller's thread and only a few tasks ahead. Leaving the iteration early ends what is
-        still running. `on_progress(key, value)` is called from the pool's thread with what tasks report.
+        still running. `on_progress(key, value)` is called from the pool's thread with what tasks report; what it raises
+        ends the iteration and is raised here.
         """
         run = _Run(on_progress=on_progress)
         outcomes = self._stream(run, tasks)
@@ -151,12 +159,12 @@ class WorkerPool:
         open_tasks = 0
         for number, task in enumerate(tasks):
             while open_tasks >= self.size * (1 + _AHEAD):
-                yield run.outcomes.get()
+                yield run.next()
                 open_tasks -= 1
             self._submit(_Ticket(run, number, task, pack((task.function, task.arguments))))
             open_tasks += 1
         for _ in range(open_tasks):
-            yield run.outcomes.get()
+            yield run.next()
 
     def _submit(self, ticket: _Ticket) -> None:
         with self._lock:
@@ -298,8 +306,9 @@ class _Worker:
             return
         try:
             run.on_progress(self.ticket.task.key, value)
-        except Exception:  # the edge to the caller: whoever cannot be told is told no more, the work goes on
+        except BaseException as error:  # belongs to the caller, not to this thread
             run.on_progress = None
+            run.outcomes.put(error)
 
     def check(self) -> None:
         """Kill the process when its task takes more than it may."""
