@@ -15,7 +15,7 @@ import pytest
 from media_factory import Film, draw_film, read_number
 
 from malan.core import Span
-from malan.core.errors import StoreError, UsageError
+from malan.core.errors import MediaError, StoreError, UsageError
 from malan.media import cut_check
 from malan.media.cut import Cut, Cutter, cut
 from malan.media.index import PacketIndex, build_index
@@ -254,6 +254,27 @@ def test_a_full_disk_leaves_nothing_behind(film: tuple[Film, PacketIndex], tmp_p
     assert done.stdout.strip() == "StoreError cutting.not_written"
     assert list(tmp_path.iterdir()) == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+
+
+def test_frames_that_cannot_be_decoded_are_told_and_nothing_is_left(
+    film: tuple[Film, PacketIndex], tmp_path: Path
+) -> None:
+    index, data = film[1], bytearray(film[0].path.read_bytes())
+    for packet in (50, 51, 52):
+        place = int(index.position[packet])
+        data[place : place + int(index.size_bytes[packet])] = bytes(int(index.size_bytes[packet]))
+    (tmp_path / "broken.mp4").write_bytes(data)
+    with pytest.raises(MediaError, match="does not hold the frames asked for"):
+        cut(tmp_path / "broken.mp4", index, [index.span(45, 58)], tmp_path / "out.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["broken.mp4"]
+
+
+def test_a_recording_that_starts_in_the_middle_of_a_group_is_cut(footage: Path, tmp_path: Path) -> None:
+    path = footage / "damaged/ts_starts_mid_gop.ts"
+    index = build_index(path)
+    done = cut(path, index, [index.span(0, index.frame_count)], tmp_path / "out.mp4")
+    with av.open(str(done.path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == index.frame_count
 
 
 def test_a_plan_without_a_key_inside_encodes(film: tuple[Film, PacketIndex]) -> None:

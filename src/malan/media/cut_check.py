@@ -74,6 +74,8 @@ def _same(decoder: FrameDecoder, source: Source, piece: Piece, first: int) -> bo
     count, end = min(_SEAM_FRAMES, piece.frame_count), first + piece.frame_count
     begins = _planes(decoder, max(first - 1, 0), first + count)[-count:]
     ends = _planes(decoder, end - count, min(end + 1, decoder.index.frame_count))[:count]
+    if len(begins) != count or len(ends) != count:  # damaged packets, copied faithfully
+        return False
     return begins == _planes(source.frames, piece.first, piece.first + count) and ends == _planes(
         source.frames, piece.end - count, piece.end
     )

@@ -184,13 +184,13 @@ class _Picture:
             yield int(index.pts[number]), is_key, (sets if is_key else b"") + payload
 
     def _encoded_whole(self) -> Iterator[Timed]:
-        layout, number = self._layout, 0
+        layout = self._layout
         decode_ticks = iter(layout.decode_ticks(_ENCODER_DEPTH).tolist())
-        for plan in layout.plans:
+        for plan, span, start in zip(layout.plans, layout.spans, layout.starts, strict=False):
             for i, frame in self._source.frames.frames(plan[0].first, plan[-1].end):
-                frame.pts, frame.time_base = int(layout.shown_ticks[number]), layout.index.timebase
+                frame.pts = int(layout.index.frame_pts[i]) - span.start + start
+                frame.time_base = layout.index.timebase
                 frame.pict_type = PictureType.I if i == plan[0].first else PictureType.NONE
-                number += 1
                 yield from self._timed(self._track.encode(frame), decode_ticks)
         yield from self._timed(self._track.encode(None), decode_ticks)
 

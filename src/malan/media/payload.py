@@ -32,6 +32,7 @@ Packet: TypeAlias = "av.Packet[VideoStream]"
 _HEADER_BYTES = 64  # a packet's own header is shorter than this in every container
 _SAMPLE = 3  # packets compared at each place that is looked at
 _GAP_BYTES = 1 << 16  # bytes of other tracks that are cheaper to read over than to skip
+_TOGETHER = 500  # packets a demuxer reads before another decoder may have it
 _BLOCK_BYTES = 4 << 20  # at most this much is read at once
 
 
@@ -111,14 +112,17 @@ class DirectPackets:
 
 
 class _OneAtATime:
-    """Lets several decoders take packets from one demuxer: a run is read as a whole before the next may be."""
+    """Lets several decoders take packets from one demuxer: what is read at once is of one group of pictures, mostly."""
 
     def __init__(self, source: PacketSource) -> None:
         self._source, self._lock = source, Lock()
 
     def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet]]:
-        with self._lock:
-            return iter(list(self._source.read(numbers)))
+        waiting = iter(numbers)
+        while together := list(islice(waiting, _TOGETHER)):
+            with self._lock:
+                found = list(self._source.read(together))
+            yield from found
 
     def close(self) -> None:
         self._source.close()

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core import Span
-from malan.media.index import PacketIndex
+from malan.media.index import DISCARD, PacketIndex
 
 _WORTH_COPYING = 2  # packets; below this a copy gains nothing
 
@@ -59,13 +59,14 @@ def plan_span(index: PacketIndex, first: int, end: int, may_start: Callable[[int
 def _copyable(index: PacketIndex, first: int, end: int) -> tuple[NDArray[np.int64], int]:
     """The longest run of packets from a key frame on that shows exactly the frames `first` to some frame ≤ `end`.
 
-    Packets whose frames are shown before the key frame (they lead it) are left out. Empty when there is none.
+    Packets whose frames lead the key frame (shown before it, or undecodable for want of what was before) are left out:
+    nothing else needs them. Empty when there is none.
     """
     start = int(index.shown[first])
     stop = int(index.shown[first:end].max()) + 1
     packets = np.arange(start, stop)
     frames = index.frame_of_packet[packets]
-    hidden = np.flatnonzero(frames < 0)
+    hidden = np.flatnonzero(index.flags[packets] & DISCARD)
     if len(hidden):  # decoded but never shown: what follows may need it, and a copy would show it
         packets, frames = packets[: hidden[0]], frames[: hidden[0]]
     kept = frames >= first
