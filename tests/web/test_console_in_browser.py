@@ -12,10 +12,11 @@ import httpx
 import pytest
 from browser import chromium, picture_number, told_frame
 from conftest import Stage
-from console_factory import LENGTHS, register, serving
+from console_factory import LENGTHS, make_workspace, register, serving
 from media_factory import draw_film
 
 from malan.core.errors import MediaError
+from malan.web import search_pages
 from malan.web.built import FOLDER
 from malan.workspace import Workspace
 
@@ -172,6 +173,41 @@ def test_a_filter_that_leaves_nothing_says_so_and_is_cleared(page: Any, url: str
     page.wait_for_selector(".empty")
     page.locator("[data-clear]").click()
     page.wait_for_function("() => document.querySelectorAll('.card').length === 8")
+
+
+def test_further_results_come_while_scrolling(page: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_pages, "PAGE_CLIPS", 3)
+    page.set_viewport_size({"width": 420, "height": 500})
+    page.goto(f"{url}/?sort=time")
+    assert page.locator(".card").count() < 8
+    for _ in range(8):
+        page.mouse.wheel(0, 900)
+        page.wait_for_timeout(80)
+    page.wait_for_function("() => document.querySelectorAll('.card').length === 8")
+    clips = [card.get_attribute("data-clip") for card in page.locator(".card").all()]
+    assert len(set(clips)) == 8
+
+
+def test_the_pointer_scrubs_through_a_filmstrip(page: Any, url: str) -> None:
+    page.goto(f"{url}/?q=再见")
+    strip = page.locator(".card malan-filmstrip").first
+    page.wait_for_function("() => document.querySelector('malan-filmstrip').style.getPropertyValue('--cells') === '4'")
+    box = strip.bounding_box()
+    for share, cell in ((0.1, "0"), (0.4, "1"), (0.9, "3")):
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + 40)
+        assert strip.evaluate("e => e.style.getPropertyValue('--cell')") == cell
+
+
+def test_near_duplicates_are_folded_and_unfolded(page: Any, tmp_path: Path) -> None:
+    ws, city, alps = make_workspace(tmp_path)
+    ws.library.set_groups({city.clips[3].id: "twins", alps.clips[3].id: "twins"})
+    with serving(ws) as address:
+        page.goto(f"{address}/?q=再见")
+        assert page.locator(".card").count() == 1
+        page.locator(".same").click()
+        page.wait_for_url(re.compile("group="))
+        page.wait_for_function("() => document.querySelectorAll('.card').length === 2")
+    ws.database.dispose()
 
 
 def test_similar_shots_are_one_key_away(page: Any, url: str, stage: Stage) -> None:

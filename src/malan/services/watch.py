@@ -5,6 +5,7 @@ Start reading at `jobs`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -90,10 +91,16 @@ def _title(row: JobRow, lang: str) -> str:
     name = word(f"web.job.{row.kind}", lang)
     paths = row.spec.get("paths")
     if isinstance(paths, list) and paths:
-        more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
-        return f"{name} · {shown(str(paths[0]))}{more}"
+        return f"{name} · {shown(_place([str(path) for path in paths]))}"
     file = row.spec.get("file")
     return f"{name} · {shown(str(file))}" if file else name
+
+
+def _place(paths: list[str]) -> str:
+    """Where files of a job lie, short: the last two parts of the path they have in common."""
+    common = os.path.commonpath(paths) if len(paths) > 1 and all(map(os.path.isabs, paths)) else paths[0]
+    parts = PurePath(common).parts
+    return str(PurePath(*parts[-2:])) if len(parts) > 3 else common
 
 
 def _detail(row: JobRow, lang: str) -> str:
