@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from malan.core import Asset, Terms
+from malan.core.catalogue import catalogue
 from malan.core.errors import MalanError, Rejected, UsageError
 from malan.rights.terms import default_terms, party_id
 from malan.runtime.jobs import CANCELLED
@@ -144,8 +145,9 @@ def list_refused(ws: Workspace) -> list[RefusedFile]:
 
 
 def error_of(code: str | None, values: Any) -> MalanError:
-    """The error a row tells of."""
-    return MalanError(code or "asset.refused", **dict(values))
+    """The error a row tells of; a code that only an older Malan knew reads as refused."""
+    known = code if code is not None and code in catalogue() else "asset.refused"
+    return MalanError(known, **dict(values))
 
 
 @dataclass(frozen=True, slots=True)
