@@ -67,6 +67,11 @@ class SearchForm(BaseModel):
             offset=self.offset,
         )
 
+    @property
+    def has_filters(self) -> bool:
+        """Whether anything but words and order narrows the search."""
+        return bool(set(self.model_dump(exclude_defaults=True)) - {"q", "sort", "offset"})
+
     def address(self, path: str = "/", **changed: object) -> str:
         """The address of this search, with only what was asked."""
         said = {**self.model_dump(exclude_defaults=True), **changed}
