@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 
+from malan.curation.shots.cost import Cost
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.sampling import Sampler
 from malan.media.decode import PacketSource
@@ -27,6 +28,7 @@ class Feeder:
         self._context = self._source.decoder()
         self._context.thread_type, self._context.thread_count = "SLICE", 1
         self._context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
+        self.cost = Cost(view, self._context.name, self._context.width * self._context.height)
         self._next = 0  # packet to feed next
         self._oldest = 0  # frames before this one lack their past
         self._seen: set[int] = set()

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from malan.media.index import KEY, PacketIndex
 
-SWOLLEN = 1.7  # bits relative to the usual from which a dissolve may be going on
+SWOLLEN = 1.8  # bits relative to the usual from which a dissolve may be going on
 SWELL = 8  # frames whose bits are added up to see a swell
-USUAL = 15  # steps of four frames on each side that tell what is usual
-AROUND = 12  # packets of a kind on each side that tell what size is usual
+SPIKE_CAP = 3.0  # a single large packet makes no swell
+AROUND = 48  # frames on each side that tell what size is usual
 
 
 class PacketView:
@@ -70,14 +70,6 @@ class PacketView:
         return self.index.size_bytes[self.index.shown].astype(np.float64)
 
     @cached_property
-    def rise(self) -> NDArray[np.float64]:
-        """Of each predicted anchor: its size relative to the median of its kind around it; 0 elsewhere."""
-        result = np.zeros(len(self.sizes))
-        predicted = np.flatnonzero(self.is_anchor & ~self.is_key)
-        result[predicted] = self.sizes[predicted] / np.maximum(_running_median(self.sizes[predicted]), 1)
-        return result
-
-    @cached_property
     def intra_share(self) -> NDArray[np.float64]:
         """Size of each frame relative to the smaller of the key frames around it."""
         keys = np.flatnonzero(self.is_key)
@@ -99,6 +91,11 @@ class PacketView:
         return (self._lone > 1.6) & (self.rise > 1.4) & (self.intra_share > 0.2)
 
     @cached_property
+    def is_strong(self) -> NDArray[np.bool_]:
+        """Spikes that are hardly anything but a cut or a flash: about the size of a key frame."""
+        return (self._lone > 1.3) & (self.rise > 1.6) & (self.intra_share > 0.45)
+
+    @cached_property
     def _lone(self) -> NDArray[np.float64]:
         """Size of each predicted anchor relative to the larger of the predicted anchors next to it; 0 elsewhere."""
         result = np.zeros(len(self.sizes))
@@ -114,16 +111,23 @@ class PacketView:
     def sharp(self, first: int, end: int) -> NDArray[np.int64]:
         return np.flatnonzero(self.is_sharp[first + 1 : end]) + first + 1
 
+    def strong(self, first: int, end: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self.is_strong[first + 1 : end]) + first + 1
+
     def swells(self, first: int, end: int) -> NDArray[np.int64]:
-        """Ends of the swells of some length between two frames."""
+        """Ends of the swells of some length between two frames; what only follows from the key frame before is none."""
         swollen = np.concatenate([[False], self.swell[first + 1 : max(end - SWELL // 2, first + 1)] > SWOLLEN, [False]])
         edges = np.flatnonzero(np.diff(swollen.astype(np.int8)))
         starts, ends = edges[::2], edges[1::2]
-        return np.minimum(ends[ends - starts >= 4] + first + 1 + SWELL // 2, end - 1)
+        lasting = (ends - starts >= 4) & ((starts > 4) | (ends > 16))
+        return np.minimum(ends[lasting] + first + SWELL // 2, end - 1)
 
     def is_uneasy(self, key: int) -> bool:
-        """Whether packets right before a key frame, or sharp ones right behind it, speak against a plain cut there."""
-        return bool(self.is_spike[max(key - 5, 0) : key].any() or self.is_sharp[key + 1 : key + 7].any())
+        """Whether packets right before a key frame, or large ones right behind it, speak against a plain cut there."""
+        near, behind = slice(max(key - 5, 0), key), slice(key + 1, key + 7)
+        restless = ((self.relative[near] > 1.9) & (self.intra_share[near] > 0.35)).any()
+        swollen = self.relative[max(key - 8, 0) : key].mean() > 1.6
+        return bool(restless or swollen or self.is_strong[behind].any() or (self.relative[behind] > 5).any())
 
     def key_before(self, frame: int) -> int:
         """The last key frame no later than a frame; the first frame where there is none."""
@@ -132,22 +136,28 @@ class PacketView:
 
     @cached_property
     def swell(self) -> NDArray[np.float64]:
-        """Bits of the frames from each one on, relative to what is usual around: dissolves swell, black sinks."""
-        inner = np.where(self.is_key, np.nan, self.sizes)
-        sums = np.cumsum(np.nan_to_num(np.concatenate([[0.0], inner])))
-        counts = np.cumsum(np.concatenate([[0], ~self.is_key]))
-        span = min(SWELL, len(inner))
-        mean = (sums[span:] - sums[:-span]) / np.maximum(counts[span:] - counts[:-span], 1)
-        return np.append(mean, np.repeat(mean[-1:], span - 1)) / np.maximum(self._usual(mean, span), 1)
+        """How much more bits than usual the frames from each one on take, single spikes aside. Dissolves swell."""
+        capped = np.minimum(np.where(self.is_key, 1, self.relative), SPIKE_CAP)
+        span = min(SWELL, len(capped))
+        sums = np.cumsum(np.concatenate([[0.0], capped]))
+        mean = (sums[span:] - sums[:-span]) / span
+        return np.append(mean, np.repeat(mean[-1:], span - 1))
 
-    def _usual(self, mean: NDArray[np.float64], span: int) -> NDArray[np.float64]:
-        """Median of a curve of means over the two seconds or so on each side, in steps of four frames."""
-        coarse = np.pad(mean[::4], USUAL, mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(coarse, 2 * USUAL + 1)
-        medians = np.concatenate([np.median(windows[i : i + 4096], axis=1) for i in range(0, len(windows), 4096)])
-        return np.repeat(medians, 4)[: len(mean) + span - 1] if len(medians) * 4 >= len(mean) + span - 1 else np.pad(
-            np.repeat(medians, 4), (0, len(mean) + span - 1 - 4 * len(medians)), mode="edge"
-        )
+    @cached_property
+    def relative(self) -> NDArray[np.float64]:
+        """Size of each frame relative to the median of its kind around it; key frames 0."""
+        leaf = self.leaves[self.index.shown]
+        result = np.zeros(len(self.sizes))
+        for kind in (self.is_anchor & ~self.is_key, ~self.is_anchor & leaf, ~self.is_anchor & ~leaf):
+            frames = np.flatnonzero(kind)
+            around = int(np.clip(AROUND * len(frames) // max(len(kind), 1), 6, AROUND))
+            result[frames] = self.sizes[frames] / np.maximum(_running_median(self.sizes[frames], around), 1)
+        return result
+
+    @cached_property
+    def rise(self) -> NDArray[np.float64]:
+        """`relative` of predicted anchors; 0 elsewhere."""
+        return np.where(self.is_anchor, self.relative, 0)
 
     def is_near_spike(self, frame: int) -> bool:
         """Whether a frame lies in front of a spike or of a key frame, where a cut may be hidden among the frames left out."""
@@ -185,10 +195,10 @@ class PacketView:
         return np.maximum.accumulate(self.index.shown)
 
 
-def _running_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _running_median(values: NDArray[np.float64], around: int) -> NDArray[np.float64]:
+    """Median of each value and as many as `around` on each side."""
     if not len(values):
         return values
-    padded = np.pad(values, AROUND, mode="symmetric" if len(values) >= AROUND else "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * AROUND + 1)
-    parts = [np.median(windows[i : i + 4096], axis=1) for i in range(0, len(windows), 4096)]
-    return np.concatenate(parts)
+    padded = np.pad(values, around, mode="symmetric" if len(values) >= around else "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1)
+    return np.concatenate([np.median(windows[i : i + 4096], axis=1) for i in range(0, len(windows), 4096)])

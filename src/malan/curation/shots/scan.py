@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from malan.curation.shots.cost import Cost
 from malan.curation.shots.feed import Feeder
 from malan.curation.shots.judge import judge, open_steps
 from malan.curation.shots.measure import unlikeness
@@ -22,10 +23,12 @@ from malan.curation.shots.sampling import Sampler
 
 CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
+SHARE = 0.17  # of what decoding the film costs, that looks may take before slow transitions are left to chance
 LONG_GOP = 260  # mean frames from key frame to key frame up to which they are worth comparing
 STEP = 8  # key frames closer than this are not compared one by one
 ALIKE = 8.0  # unlikeness of two key frames up to which they show one shot
 UNLIKE = 22.0  # … and from which they hardly can
+CLEAR, GLARING = 35.0, 130.0  # between them a key frame the encoder chose passes for a cut; beyond, it may be a flash
 SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
 MARGIN = 6  # frames decoded behind a doubt, to see that it stays
 
@@ -40,6 +43,35 @@ class Interval:
     chosen: bool  # the encoder placed the second key frame itself: most likely at a cut
 
 
+class Budget:
+    """Chooses the looks that only serve slow transitions: the most telling first, while a share of the film lasts."""
+
+    def __init__(self, view: PacketView, cost: Cost) -> None:
+        self._view, self._cost = view, cost
+
+    def choose(self, intervals: list[Interval], looker: _Looker) -> set[Interval]:
+        """The intervals of a chapter in which swells are worth a look."""
+        if not intervals:
+            return set()
+        whole = self._cost.whole(intervals[0].first, intervals[-1].end)
+        left = SHARE * whole - sum(self._look(i, looker.needed(i)) for i in intervals)
+        offers = []
+        for interval in intervals:
+            stops = looker.swells(interval)
+            more = self._look(interval, stops) - self._look(interval, looker.needed(interval)) if stops else 0
+            strength = self._view.swell[interval.first + 1 : interval.end].max() if stops else 0
+            offers += [((strength - 1) / max(more, 1e-4), more, interval)] if stops else []
+        chosen = set()
+        for _, more, interval in sorted(offers, key=lambda offer: -offer[0]):
+            if more <= left:
+                chosen.add(interval)
+                left -= max(more, 0)
+        return chosen
+
+    def _look(self, interval: Interval, stops: list[int]) -> float:
+        return self._cost.look(interval.first, min(max(stops), interval.end)) if stops else 0.0
+
+
 def can_scan(view: PacketView) -> bool:
     """Whether key frames come often enough for their intervals to be told apart."""
     return view.index.frame_count <= LONG_GOP * max(int(view.is_key.sum()) - 1, 0)
@@ -51,11 +83,14 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     frames = view.index.frame_count
     found: list[Transition] = []
     settled = 0
+    looker = _Looker(feeder, sampler, view)
+    budget = Budget(view, feeder.cost)
     for chapter in _chapters(anchors):
         feeder.keys([int(a) for a in chapter if a < frames])
-        looker = _Looker(feeder, sampler, view)
-        for interval in _intervals(chapter, sampler, view, frames):
-            looker.look(interval)
+        intervals = list(_intervals(chapter, sampler, view, frames))
+        chosen = budget.choose(intervals, looker)
+        for interval in intervals:
+            looker.look(interval, interval in chosen)
         end = int(chapter[-1])
         until = frames if end >= frames else end - OVERLAP // 2
         found += [t for t in looker.transitions(frames) if settled <= t.boundary < until]
@@ -99,13 +134,13 @@ class _Looker:
         self._feeder, self._sampler, self._view = feeder, sampler, view
         self._taken: list[Transition] = []
 
-    def look(self, interval: Interval) -> None:
+    def look(self, interval: Interval, optional: bool) -> None:
         """Decode as much of an interval as it takes to know what happens in it and at its end."""
-        stops = self._doubts(interval)
+        stops = sorted({*self.needed(interval), *(self.swells(interval) if optional else [])})
         at_end = interval.chosen and interval.unlikeness >= UNLIKE
         if stops:
             at_end = self._decode(interval, stops) and at_end
-        if at_end:
+        if at_end and not (self._is_odd(interval) and self._comes_back(interval)):
             self._taken.append(Transition("cut", interval.end - 1, interval.end, 0.85))
 
     def transitions(self, frames: int) -> list[Transition]:
@@ -114,18 +149,35 @@ class _Looker:
         found = [t for s in self._sampler.stretches() for t in judge(s.placed(frames))]
         return found + [t for t in self._taken if not any(_covers(f, t.boundary) for f in found)]
 
-    def _doubts(self, interval: Interval) -> list[int]:
-        """The frames up to which to decode, one after the other, as long as the doubt lasts. None: nothing happened."""
+    def needed(self, interval: Interval) -> list[int]:
+        """The frames up to which to decode, one after the other, so that no cut is missed and none made up."""
         view, first, end = self._view, interval.first, interval.end
-        spikes, sharp = view.spikes(first, end), view.sharp(first, end)
-        swells = view.swells(first, end)
-        if interval.unlikeness < ALIKE:
-            return _behind(sharp)
+        strong = _behind(view.strong(first, end))
         if interval.unlikeness < UNLIKE:
-            return _behind([*sharp, *swells])
+            return strong
         if interval.chosen:
-            return [end] if view.is_uneasy(end) else _behind([*sharp, *swells])
-        return [*_behind([*sharp, *swells] or spikes), end]
+            plain = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
+            return strong if plain else [end]
+        return [*(strong or _behind(view.sharp(first, end)) or _behind(view.spikes(first, end))), end]
+
+    def _is_odd(self, interval: Interval) -> bool:
+        return interval.unlikeness > GLARING or self._view.is_uneasy(interval.end)
+
+    def _comes_back(self, interval: Interval) -> bool:
+        """Whether soon after its end an interval's first picture is there again, as after a flash: a few cheap frames."""
+        self._feeder.start(interval.end)
+        self._feeder.advance(min(interval.end + 6, self._view.index.frame_count), lambda _: True)
+        self._feeder.finish()
+        early = self._sampler.get(interval.first)[None]
+        after = [interval.end + away for away in (2, 3, 5) if interval.end + away in self._sampler]
+        apart = [float(unlikeness(early, self._sampler.get(frame)[None])[0]) for frame in after]
+        return min(apart, default=interval.unlikeness) < min(0.5 * interval.unlikeness, UNLIKE)
+
+    def swells(self, interval: Interval) -> list[int]:
+        """The frames up to which to decode to see slow transitions that nothing else tells of."""
+        if interval.unlikeness < ALIKE:
+            return []
+        return _behind(self._view.swells(interval.first, interval.end))
 
     def _decode(self, interval: Interval, stops: list[int]) -> bool:
         """Decode up to one stop after the other until the next key frame is no surprise; whether its end is still one."""
@@ -136,7 +188,7 @@ class _Looker:
             if not interval.chosen and following >= end and not self._surprising(min(stop, end), interval):
                 break
         feeder.finish()
-        return max(stops) < end
+        return max(stops) < end and self._surprising(max(stops), interval)
 
     def _surprising(self, stop: int, interval: Interval) -> bool:
         """Whether the next key frame shows something else than the last frame decoded so far."""
