@@ -1,6 +1,6 @@
 """Find clips that show the same footage: encoded again, cropped, scaled, mirrored, trimmed, with a logo on top.
 
-    thumbs ─ signs of 64 low frequencies ─ buckets ─▶ candidate frames ─ pictures compared ─▶ true pairs
+    thumbs ─ signs of low frequencies by region ─ buckets ─▶ candidates ─ pictures compared ─▶ true pairs
            ─ one offset per pair of assets ─▶ alignments ─ clips that overlap ─▶ groups
 
 Every frame of a print is also tried mirrored and with its borders cut off, so either copy may be the cropped one. A
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 16  # of a thumb
-DISTANCE = 16  # of 64 signs that may differ in a candidate
+DISTANCE = 44  # of 128 signs that may differ in a candidate; of unlike pictures 64 do
 ALIKE = 0.86  # least correlation of two thumbs, their worst sixth left out
 SAME_TIME_S = 1.25  # how far two sightings of one offset may lie apart
 CROPS = ((1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (1.0, 0.86), (0.86, 1.0))  # width, height kept, about the middle
 
-ALIKE_CHANGE = 0.5  # least correlation of what changes between frames
+ALIKE_CHANGE = 0.7  # least correlation of what changes between frames
 
 SURE_CHANGE = 0.85
 REPEAT_ALIKE = 0.985  # the same within one film, where set-ups come back
@@ -31,10 +31,21 @@ STILL_ALIKE = 0.985  # least correlation of pictures in which nothing changes
 
 _CHANGE = 1.5  # standard deviation of a change below which nothing changes
 _EDGE_S = 0.06  # edges of clips this near to each other are one cut
-_BANDS, _BAND_BITS = 4, 16
+_SIGNS = 16  # of each region, one bucket number
+# Top, bottom, left, right of the parts of a thumb that are looked at on their own: a logo spoils only those it lies in.
+_REGIONS = (
+    (0, 16, 0, 16),
+    (0, 9, 0, 9),
+    (0, 9, 7, 16),
+    (7, 16, 0, 9),
+    (7, 16, 7, 16),
+    (4, 12, 4, 12),
+    (0, 8, 2, 14),
+    (8, 16, 2, 14),
+)
 _CROWD = 48  # a bucket with more frames says nothing: skies, title cards
 _PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
-_BLOCK = 400_000  # candidate pairs compared at once
+_BLOCK = 8192  # frames asked about at once; bounds memory
 _HEAD = struct.Struct("<2sHdd")  # mark, frames, start and end in seconds
 _MARK = b"F1"
 
@@ -62,7 +73,7 @@ class ClipPrint:
     @classmethod
     def from_bytes(cls, clip_id: str, asset_id: str, data: bytes) -> ClipPrint:
         """Read what `to_bytes` wrote; what is not that is a ValueError."""
-        mark, count, start_s, end_s = _HEAD.unpack_from(data)
+        mark, count, start_s, end_s = _HEAD.unpack_from(data.ljust(_HEAD.size, b"\0"))
         if mark != _MARK or len(data) != _HEAD.size + count * (4 + SIDE * SIDE):
             raise ValueError("not a fingerprint of this version")
         offsets_ms = np.frombuffer(data, "<i4", count, _HEAD.size)
@@ -123,6 +134,7 @@ class _Frames:
     asset: _I64
     time_s: NDArray[np.float64]
     thumbs: _F32  # (N, 16, 16)
+    length_s: NDArray[np.float64]  # of each print
 
     @classmethod
     def of(cls, prints: Sequence[ClipPrint]) -> _Frames:
@@ -133,8 +145,10 @@ class _Frames:
         asset = np.repeat(np.array([place[p.asset_id] for p in prints], np.int64), counts)
         times = np.concatenate([p.times_s for p in prints]) if prints else np.zeros(0)
         thumbs = np.concatenate([p.thumbs_THW for p in prints]) if prints else np.zeros((0, SIDE, SIDE), np.uint8)
-        keep = thumbs.reshape(len(thumbs), -1).std(axis=1) >= _PLAIN
-        return cls(prints, asset_ids, clip[keep], asset[keep], times[keep], thumbs[keep].astype(np.float32))
+        keep = thumbs.reshape(len(thumbs), SIDE * SIDE).std(axis=1) >= _PLAIN
+        lengths = np.array([p.end_s - p.start_s for p in prints])
+        shown = thumbs[keep].astype(np.float32)
+        return cls(prints, asset_ids, clip[keep], asset[keep], times[keep], shown, lengths)
 
 
 @dataclass(frozen=True)
@@ -155,9 +169,9 @@ class _Pairs:
 
 
 def _true_pairs(frames: _Frames) -> _Pairs:
-    """Pairs of frames whose signs nearly agree and whose pictures do."""
+    """Pairs of frames that share the signs of a region, differ in few others, and whose pictures agree."""
     base = _signs(frames.thumbs)
-    buckets = [_Buckets.of(_band(base, number)) for number in range(_BANDS)]
+    buckets = [_Buckets.of(base[:, number]) for number in range(len(_REGIONS))]
     found = []
     for number, crop in enumerate(CROPS):
         cut = _cropped(frames.thumbs, crop)
@@ -182,33 +196,37 @@ def _best(pairs: _Pairs) -> _Pairs:
 
 
 def _candidates(
-    asked: _F32, base: NDArray[np.uint64], buckets: Sequence[_Buckets], clip: _I64
+    asked: _F32, base: NDArray[np.uint16], buckets: Sequence[_Buckets], clip: _I64
 ) -> Iterator[tuple[_I64, _I64]]:
     """Frames asked for and frames known that share a bucket and differ in few signs."""
     signs = _signs(asked)
-    parts = [_within(bucket, _band(signs, number)) for number, bucket in enumerate(buckets)]
-    a, b = (np.concatenate(column) for column in zip(*parts, strict=True))
-    for start in range(0, len(a), _BLOCK):
-        left, right = a[start : start + _BLOCK], b[start : start + _BLOCK]
-        near = (np.bitwise_count(signs[left] ^ base[right]) <= DISTANCE) & (clip[left] != clip[right])
-        pairs = np.unique(np.stack([left[near], right[near]], 1), axis=0)
-        yield pairs[:, 0], pairs[:, 1]
+    wide_asked, wide_known = signs.view(np.uint64), base.view(np.uint64)
+    for start in range(0, len(asked), _BLOCK):
+        part = np.arange(start, min(start + _BLOCK, len(asked)))
+        near = []
+        for number, bucket in enumerate(buckets):
+            a, b = _within(bucket, signs[part, number])
+            a = part[a]
+            differ = np.bitwise_count(wide_asked[a] ^ wide_known[b]).sum(axis=1, dtype=np.int64)
+            keep = (differ <= DISTANCE) & (clip[a] != clip[b])
+            near.append(a[keep] * len(base) + b[keep])
+        yield np.divmod(np.unique(np.concatenate(near)), len(base))
 
 
 @dataclass(frozen=True)
 class _Buckets:
-    """Frames sorted by 16 of their signs."""
+    """Frames sorted by the signs of one region."""
 
     order: _I64
-    keys: NDArray[np.uint64]
+    keys: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, keys: NDArray[np.uint64]) -> _Buckets:
+    def of(cls, keys: NDArray[np.uint16]) -> _Buckets:
         order = np.argsort(keys, kind="stable")
         return cls(order, keys[order])
 
 
-def _within(bucket: _Buckets, keys: NDArray[np.uint64]) -> tuple[_I64, _I64]:
+def _within(bucket: _Buckets, keys: NDArray[np.uint16]) -> tuple[_I64, _I64]:
     """Every asked frame with every frame of its bucket; crowded buckets are passed over."""
     first = np.searchsorted(bucket.keys, keys, side="left")
     count = np.searchsorted(bucket.keys, keys, side="right") - first
@@ -216,10 +234,6 @@ def _within(bucket: _Buckets, keys: NDArray[np.uint64]) -> tuple[_I64, _I64]:
     a = np.repeat(np.arange(len(keys)), count)
     within = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
     return a, bucket.order[np.repeat(first, count) + within]
-
-
-def _band(signs: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
-    return (signs >> np.uint64(number * _BAND_BITS)) & np.uint64(0xFFFF)
 
 
 def _aligned(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[tuple[int, int]]]]:
@@ -241,13 +255,19 @@ def _offsets(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[t
     """One alignment for each offset that enough frames of two assets agree on, the best first."""
     while len(pairs.a):
         shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
-        agree = np.abs(shift - _densest(shift, pairs.likeness, SAME_TIME_S)) <= SAME_TIME_S
+        agree = np.abs(shift - _densest(shift, pairs.likeness, SAME_TIME_S)) <= _reach_s(frames, pairs)
         chosen = pairs.at(np.flatnonzero(agree))
         if not _is_enough(frames, chosen):
             return
         shared = sorted(set(zip(frames.clip[chosen.a].tolist(), frames.clip[chosen.b].tolist(), strict=True)))
         yield _alignment(frames, chosen, shared), shared
         pairs = pairs.at(np.flatnonzero(~agree & ~np.isin(pairs.a, chosen.a)))
+
+
+def _reach_s(frames: _Frames, pairs: _Pairs) -> NDArray[np.float64]:
+    """How far a sighting may lie from the offset: less in short clips, of which every moment would do otherwise."""
+    lengths = [frames.length_s[frames.clip[side]] for side in (pairs.a, pairs.b)]
+    return np.clip(0.3 * np.minimum(*lengths), 0.15, SAME_TIME_S)
 
 
 def _is_enough(frames: _Frames, pairs: _Pairs) -> bool:
@@ -287,7 +307,8 @@ def _change_likeness(frames: _Frames, pairs: _Pairs) -> float | None:
 
     Two takes in one room look alike, but different things happen in them. None where nothing changes.
     """
-    order = np.lexsort((-pairs.likeness, pairs.a))
+    shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
+    order = np.lexsort((np.abs(shift - np.median(shift)), pairs.a))
     order = order[np.concatenate([[True], np.diff(pairs.a[order]) != 0])]
     a, b = frames.thumbs[pairs.a[order]], frames.thumbs[pairs.b[order]]
     b = b[:, :, ::-1] if pairs.is_mirrored[0] else b
@@ -323,7 +344,8 @@ def _offset_s(frames: _Frames, pairs: _Pairs, shared: Sequence[tuple[int, int]])
     coarse = float(np.median(frames.time_s[pairs.b] - frames.time_s[pairs.a]))
     clips = [(frames.prints[a], frames.prints[b]) for a, b in shared]
     edges = np.array([d for a, b in clips for d in (b.start_s - a.start_s, b.end_s - a.end_s)])
-    near = edges[np.abs(edges - coarse) <= SAME_TIME_S]
+    longest_s = max((min(a.end_s - a.start_s, b.end_s - b.start_s) for a, b in clips), default=0.0)
+    near = edges[np.abs(edges - coarse) <= max(SAME_TIME_S, longest_s)]
     if not len(near):
         return coarse
     best = _densest(near, np.ones(len(near), np.float32), _EDGE_S)
@@ -358,12 +380,11 @@ def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tup
     return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
 
 
-def _signs(thumbs: _F32) -> NDArray[np.uint64]:
-    """The signs of 64 low frequencies of each thumb as one integer; neighbouring bits lie far apart in frequency."""
-    spectrum = np.einsum("kh,nhw,lw->nkl", _COSINES, thumbs, _COSINES, optimize=True)
-    bits = spectrum[:, _ROWS, _COLUMNS] > 0
-    powers = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
-    return np.asarray((bits * powers).sum(axis=1, dtype=np.uint64))
+def _signs(thumbs: _F32) -> NDArray[np.uint16]:
+    """For each thumb (N) and region the signs of its 16 lowest frequencies, as one number: (N, 8)."""
+    positive = (thumbs.reshape(len(thumbs), SIDE * SIDE) @ _WAVES).reshape(len(thumbs), len(_REGIONS), _SIGNS) > 0
+    powers = np.left_shift(np.uint16(1), np.arange(_SIGNS, dtype=np.uint16))
+    return np.ascontiguousarray((positive * powers).sum(axis=2, dtype=np.uint16))
 
 
 def _cropped(thumbs: _F32, crop: tuple[float, float]) -> _F32:
@@ -407,18 +428,20 @@ def _area_weights(length: int) -> _F32:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _cosines() -> _F32:
-    place = (np.arange(SIDE) + 0.5) * np.pi / SIDE
-    return np.cos(np.outer(np.arange(9), place)).astype(np.float32)
+def _waves() -> _F32:
+    """The cosine waves of all regions as columns over the pixels of a thumb: (256, 128)."""
+    frequencies = sorted(
+        ((k, m) for k in range(5) for m in range(5) if k + m), key=lambda p: (p[0] ** 2 + p[1] ** 2, p)
+    )
+    columns = []
+    for top, bottom, left, right in _REGIONS:
+        for k, m in frequencies[:_SIGNS]:
+            wave = np.zeros((SIDE, SIDE))
+            down = np.cos((np.arange(bottom - top) + 0.5) * np.pi * k / (bottom - top))
+            across = np.cos((np.arange(right - left) + 0.5) * np.pi * m / (right - left))
+            wave[top:bottom, left:right] = np.outer(down, across)
+            columns.append(wave.ravel())
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The 64 lowest frequencies but the mean, dealt out so that each band of 16 signs has low and high ones."""
-    pairs = sorted(((k, m) for k in range(9) for m in range(9) if k + m), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))
-    dealt = [pairs[i + 4 * j] for i in range(4) for j in range(16)]
-    rows, columns = zip(*dealt, strict=True)
-    return np.array(rows), np.array(columns)
-
-
-_COSINES = _cosines()
-_ROWS, _COLUMNS = _frequencies()
+_WAVES = _waves()

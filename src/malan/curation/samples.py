@@ -149,6 +149,11 @@ class Sampler:
         if len(self._numbers) > self._kept:
             self._thin()
 
+    def begin_burst(self, frame: av.VideoFrame, number: int) -> None:
+        """Follow the picture from this frame on; the frames after it must be observed next."""
+        self._close_burst()
+        self._open = _OpenBurst([number], [self._seconds(number)], [self._scaler.grey(frame)])
+
     def samples(self, first: int, end: int) -> list[Sample]:
         """Samples of the frames `first` to `end` (excluded), in order."""
         start, stop = bisect_left(self._numbers, first), bisect_left(self._numbers, end)
@@ -192,11 +197,6 @@ class Sampler:
         place = bisect_left(self._burst_numbers, number)
         near = self._burst_numbers[max(0, place - 1) : place + 1]
         return all(self._gap_s(n, number) >= self._burst_spacing_s for n in near)
-
-    def begin_burst(self, frame: av.VideoFrame, number: int) -> None:
-        """Follow the picture from this frame on; the frames after it must be observed next."""
-        self._close_burst()
-        self._open = _OpenBurst([number], [self._seconds(number)], [self._scaler.grey(frame)])
 
     def _continue_burst(self, frame: av.VideoFrame, number: int) -> None:
         if self._open is None:
@@ -356,6 +356,8 @@ def _blur(full: NDArray[np.uint8] | NDArray[np.uint16]) -> float:
 
     Measured in up to twelve patches at full size, each weighted by its structure; nan without structure.
     """
+    if min(full.shape) < 24:
+        return float("nan")
     tiles = _tiles(full)
     fine = blurred = 0.0
     for axis in (1, 2):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCH_CLIPS = 48  # looked at together; bounds what is decoded and held beyond the samples
 PRODUCER, VERSION = "scan", "1"
+_ONE_DAMAGE = 12  # damaged frames this near to each other are told as one stretch
 
 Observe = Callable[[av.VideoFrame, int, bool], None]
 Detect = Callable[..., ShotReport]
@@ -354,7 +355,7 @@ def _damage(frames: Sequence[int], part: Stretch, index: PacketIndex) -> Iterato
     inside = sorted({n for n in frames if part.first <= n < part.end})
     runs: list[list[int]] = []
     for number in inside:
-        if runs and number - runs[-1][-1] <= 1:
+        if runs and number - runs[-1][-1] <= _ONE_DAMAGE:
             runs[-1].append(number)
         else:
             runs.append([number])

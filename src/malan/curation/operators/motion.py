@@ -18,6 +18,8 @@ from malan.curation.samples import Burst
 
 SLOW = 0.012  # below this speed (widths a second) the camera counts as still
 ACTIVE = 0.09  # above this speed of what moves within the scene it counts as action
+FLASH = 20.0  # mean luma codes from one picture to the next
+NOISE = 1.3  # luma codes by which still pictures differ, at the small size
 
 _BURSTS = 2  # of a clip, from its inside
 _ROUNDS = 6
@@ -99,9 +101,14 @@ def movements(burst: Burst) -> list[Movement]:
     for (a, b), (start_s, end_s) in zip(
         zip(small, small[1:], strict=False), zip(burst.times_s, burst.times_s[1:], strict=False), strict=True
     ):
-        if end_s > start_s and min(a.shape) >= 8:
-            found.append(_movement(a, b, end_s - start_s))
+        if end_s > start_s and min(a.shape) >= 8 and not _is_flash(a, b):
+            found.append(_movement(a, b - (b.mean() - a.mean()), end_s - start_s))
     return found
+
+
+def _is_flash(a: _F32, b: _F32) -> bool:
+    """Whether the light changed so much that shapes cannot be followed."""
+    return abs(float(a.mean() - b.mean())) > FLASH or not 0.6 < (float(a.std()) + 1) / (float(b.std()) + 1) < 1.6
 
 
 def _movement(a: _F32, b: _F32, seconds: float) -> Movement:
@@ -112,12 +119,12 @@ def _movement(a: _F32, b: _F32, seconds: float) -> Movement:
     ys, xs = ys - (height - 1) / 2, xs - (width - 1) / 2
     change = np.stack([grad_x, grad_y, grad_x * xs + grad_y * ys], axis=-1).reshape(-1, 3)
     guess = np.array([*_first_guess(a, b, xs, ys), 0.0])
-    difference, weight = b - a, np.ones_like(a)
+    difference, inside = b - a, np.ones_like(a)
     for _ in range(_ROUNDS):
-        moved, weight = _moved_back(b, guess, xs, ys)
+        moved, inside = _moved_back(b, guess, xs, ys)
         difference = moved - a
         scale = 1.5 * float(np.median(np.abs(difference))) + 1.0
-        weight = weight / (1 + (difference / scale) ** 2)
+        weight = inside / (1 + (difference / scale) ** 2)
         weighted = change * weight.reshape(-1, 1)
         step = np.linalg.lstsq(
             weighted.T @ change + np.eye(3) * 1e-3, -weighted.T @ difference.reshape(-1), rcond=None
@@ -126,8 +133,7 @@ def _movement(a: _F32, b: _F32, seconds: float) -> Movement:
         if np.abs(step[:2]).max() < 0.01:
             break
     structure = float(np.hypot(grad_x, grad_y).sum()) + 2.0 * a.size * 0.25
-    noise = 0.8 * a.size
-    local = max(0.0, float(np.abs(difference).sum()) - noise) / structure / width
+    local = float(np.maximum(np.abs(difference) - NOISE, 0)[inside > 0].sum()) / structure / width
     return Movement(guess[0] / width / seconds, guess[1] / width / seconds, guess[2] / seconds, local / seconds)
 
 
