@@ -84,6 +84,20 @@ def test_without_text_the_newest_come_first(archive: Library) -> None:
     assert page.total == 7
 
 
+def test_the_newest_of_a_large_library_come_without_sorting_it(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_BROWSED", 1)
+    for number in range(12):
+        put(library, an_asset(str(number), added_s=float(number)), *["夜景"] * 4)
+    picked: list[float] = []
+    for offset in range(0, 48, 5):
+        page = library.search(ClipQuery(limit=1, offset=offset))
+        assert page.total == 48
+        picked += [hit.row.added_s for hit in page.hits]
+    assert picked == [float(11 - offset // 4) for offset in range(0, 48, 5)]
+
+
 def test_evidence_names_the_field_and_marks_the_words(archive: Library) -> None:
     hit = archive.search(ClipQuery("夜景 航拍")).hits[0]
     shown = {(e.field, tuple(e.snippet[a:b] for a, b in e.marks)) for e in hit.evidence}

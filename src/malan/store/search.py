@@ -25,6 +25,7 @@ from malan.store.words import query_words
 
 REACH = 10_000  # clips that one query looks at in order; beyond it, pages end and totals say "at least"
 _MOST_WORDS = 64
+_BROWSED = 2000  # clips in order when a page of the newest is asked for, at least
 _MOST_ON_PAGE = 1000
 _AT_ONCE = 1000  # rows in memory while all matches are streamed
 _COMPARED_ONE_BY_ONE = 100_000  # descriptors
@@ -232,7 +233,7 @@ def _ranked(view: View, table: Any, query: ClipQuery, words: Sequence[str], wher
         return _by_columns(table, ORDERS[query.order], words, where)
     if words:
         return _by_words(table, words, where, query.offset + query.limit)
-    return _newest(view, table, where)
+    return _newest(view, table, where, query.offset + query.limit)
 
 
 def _by_columns(table: Any, order: list[tuple[str, str]], words: Sequence[str], where: str | None) -> _Ranked:
@@ -278,20 +279,19 @@ def _match(words: Sequence[str], *, every: bool) -> Any:
     return MatchQuery(" ".join(words), "words", operator=operator)
 
 
-def _newest(view: View, table: Any, where: str | None) -> _Ranked:
+def _newest(view: View, table: Any, where: str | None, needed: int) -> _Ranked:
     """Clips of the asset that came last, in order of time; then of the one before.
 
-    Where much matches, only as many assets are looked at as should fill the reach: a library is not sorted for a page.
+    Where much matches, only as many assets are looked at as should fill some pages: a library is not sorted for one.
     """
-    total = table.count_rows(where)
-    if total > REACH:
-        newest = _newest_assets(view, share=2 * REACH / total)
-        found = _in_order(table, all_of([where, one_of("asset_id", newest)]))
-        if found.num_rows >= REACH:
-            return _Ranked(found["_rowid"].to_numpy()[:REACH], np.zeros(REACH), REACH, total, True)
-    found = _in_order(table, where)
-    reached = min(REACH, found.num_rows)
-    return _Ranked(found["_rowid"].to_numpy()[:reached], np.zeros(reached), reached, total, True)
+    total, reach = table.count_rows(where), min(REACH, max(_BROWSED, 8 * needed))
+    if total > 4 * reach:
+        newest = _newest_assets(view, share=2 * reach / total)
+        row_ids = _in_order(table, all_of([where, one_of("asset_id", newest)]))
+        if len(row_ids) >= reach:
+            return _Ranked(row_ids[:reach], np.zeros(reach), reach, total, True)
+    row_ids = _in_order(table, where)[:REACH]
+    return _Ranked(row_ids, np.zeros(len(row_ids)), len(row_ids), total, True)
 
 
 def _newest_assets(view: View, share: float) -> list[str]:
@@ -302,10 +302,15 @@ def _newest_assets(view: View, share: float) -> list[str]:
     return [str(id) for id in assets.sort_by(order)["id"][: ceil(share * assets.num_rows)].to_pylist()]
 
 
-def _in_order(table: Any, where: str | None) -> Any:
-    order = [("added_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")]
-    found = table.to_table(filter=where, columns=[name for name, _ in order], with_row_id=True)
-    return found.sort_by(order)
+def _in_order(table: Any, where: str | None) -> np.ndarray:
+    """Row ids, newest asset first, in order of time within it. Ids are compared once an asset, not once a clip."""
+    found = table.to_table(filter=where, columns=["added_s", "asset_id", "start_s"], with_row_id=True)
+    assets = found["asset_id"].combine_chunks().dictionary_encode()
+    rank = np.argsort(np.argsort(assets.dictionary.to_numpy(zero_copy_only=False)))
+    asset = rank[assets.indices.to_numpy()] if found.num_rows else np.empty(0, np.int64)
+    order = np.lexsort((found["start_s"].to_numpy(), asset, -found["added_s"].to_numpy()))
+    row_ids: np.ndarray = found["_rowid"].to_numpy()[order]
+    return row_ids
 
 
 def _by_likeness(table: Any, clip_id: str, words: Sequence[str], where: str | None) -> _Ranked:
