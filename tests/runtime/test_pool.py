@@ -125,6 +125,14 @@ def test_what_progress_raises_ends_the_run_and_reaches_the_caller(pool: WorkerPo
     assert one(pool, "double", 2).result() == 4
 
 
+def test_while_nothing_ends_the_caller_may_look_whether_to_go_on(pool: WorkerPool) -> None:
+    def stop() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        list(pool.run([Task("worker_tasks:sleep_then", (60, 1))], on_wait=stop))
+
+
 def test_the_source_is_read_only_a_few_tasks_ahead(pool: WorkerPool) -> None:
     taken: list[int] = []
     outcomes = pool.run(worker_tasks.numbers(taken, 1000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +195,27 @@ def test_a_scan_that_kills_its_worker_is_a_row_that_says_why(
     assert report.job_id is not None
     assert [s.asset_id for s in retry_job(ws, report.job_id).scanned] == [bad]
     assert ws.library.asset(bad).status == "scanned"
+
+
+def test_a_long_scan_that_is_cancelled_stops_in_the_middle_of_a_file(
+    ws: Workspace, tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from malan.runtime.pool import Task
+    from malan.services import scan
+
+    one_film(ws, tmp_path, films)
+    endless = Task("time:sleep", (3600,), key=("0" * 64, "endless.mp4"))
+    monkeypatch.setattr(scan, "_tasks", lambda *_: iter([endless]))
+
+    def cancel() -> None:
+        while not (running := ws.jobs.list(state="running")):
+            time.sleep(0.05)
+        ws.jobs.cancel(running[0].id)
+
+    threading.Thread(target=cancel).start()
+    report = scan_assets(ws, captions=False)
+    assert report.was_cancelled
+    assert report.scanned == ()
 
 
 def test_an_empty_workspace_has_nothing_to_scan(ws: Workspace) -> None:

@@ -33,6 +33,7 @@ from malan.runtime.limits import MIB, Limits, usage
 from malan.runtime.wire import pack, unpack
 
 _WATCH_S = 0.05  # how often limits are checked
+_WAIT_S = 0.5
 _AHEAD = 4  # tasks a worker taken from the source before their turn
 _DEFAULT_LIMITS = Limits()
 _LONGEST_MESSAGE = 1 << 30
@@ -76,13 +77,20 @@ class _Run:
 
     outcomes: queue.SimpleQueue[tuple[int, Outcome] | BaseException] = field(default_factory=queue.SimpleQueue)
     on_progress: Callable[[Any, Any], None] | None = None
+    on_wait: Callable[[], None] | None = None
 
     def next(self) -> tuple[int, Outcome]:
         """Wait for an outcome; raises what the caller's `on_progress` raised."""
-        found = self.outcomes.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        while True:
+            try:
+                found = self.outcomes.get(timeout=_WAIT_S if self.on_wait else None)
+            except queue.Empty:
+                assert self.on_wait is not None  # noqa: S101  # there is a timeout only then
+                self.on_wait()
+                continue
+            if isinstance(found, BaseException):
+                raise found
+            return found
 
 
 @dataclass(eq=False, slots=True)
@@ -134,14 +142,16 @@ class WorkerPool:
         *,
         ordered: bool = False,
         on_progress: Callable[[Any, Any], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> Generator[Outcome, None, None]:
         """The outcome of each task, as they end or, with `ordered`, in the order of the source.
 
         The source is read in the caller's thread and only a few tasks ahead. Leaving the iteration early ends what is
         still running. `on_progress(key, value)` is called from the pool's thread with what tasks report; what it raises
-        ends the iteration and is raised here.
+        ends the iteration and is raised here. `on_wait()` is called in the caller's thread every half second in which
+        no task ends, for whoever must look whether to go on.
         """
-        run = _Run(on_progress=on_progress)
+        run = _Run(on_progress=on_progress, on_wait=on_wait)
         outcomes = self._stream(run, tasks)
         try:
             yield from (_in_order(outcomes) if ordered else (outcome for _, outcome in outcomes))

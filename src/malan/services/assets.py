@@ -169,7 +169,7 @@ def _run_add(ws: Workspace, job_id: str, paths: Sequence[str], chosen: _Chosen, 
         found = _new_files(book, steps, walk(paths, passed))
         with (
             WorkerPool(ws.settings.worker_count, limits=_limits(ws)) as pool,
-            closing(pool.run(_task(ws, file) for file in found)) as outcomes,
+            closing(pool.run((_task(ws, file) for file in found), on_wait=run.stop_if_asked)) as outcomes,
         ):
             try:
                 for outcome in outcomes:

@@ -136,10 +136,10 @@ def _run_scan(
     with ws.jobs.running(job_id, not_beside=WRITERS) as run:
         keys = _open_items(ws, run, spec)
         steps = _Steps(run, log, progress, len(keys))
-        limits = _limits(ws)
+        tasks = _tasks(ws, log, keys, spec["captions"])
         with (
-            WorkerPool(ws.settings.worker_count, limits=limits) as pool,
-            closing(pool.run(_tasks(ws, log, keys, spec["captions"]), on_progress=steps.hear)) as outcomes,
+            WorkerPool(ws.settings.worker_count, limits=_limits(ws)) as pool,
+            closing(pool.run(tasks, on_progress=steps.hear, on_wait=run.stop_if_asked)) as outcomes,
         ):
             try:
                 for outcome in outcomes:
@@ -169,15 +169,15 @@ def _limits(ws: Workspace) -> Limits:
 
 def _tasks(ws: Workspace, log: _Log, keys: Sequence[str], captions: bool) -> Iterator[Task]:
     """One task an asset whose file is where it was; the others are noted as failed."""
+    threads = "one" if len(keys) >= ws.settings.worker_count else "auto"  # one film alone may use all cores
     for key in keys:
-        row = ws.library.asset(key)
         try:
-            place = _present(row)
+            place = _present(ws.library.asset(key))
         except MalanError as error:
-            log.fail(key, row.locations[0].path if row.locations else "", error)
+            log.fail(key, str(error.values.get("path", "")), error)
             continue
         index = _stored_index(ws, key)
-        arguments = (place.path, key, place.size_bytes, place.mtime_ns, index, captions)
+        arguments = (place.path, key, place.size_bytes, place.mtime_ns, index, captions, threads)
         yield Task("malan.services.tasks:scan_asset", arguments, key=(key, place.path))
 
 

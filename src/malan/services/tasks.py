@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core import Clip, Finding
 from malan.core.errors import MediaError
+from malan.media.decode import Threads
 from malan.media.index import PacketIndex, build_index
 from malan.media.probe import Probe, probe
 from malan.media.register import register
@@ -78,13 +79,19 @@ def read_file(path: str) -> FileRead:
 
 
 def scan_asset(
-    path: str, asset_id: str, size_bytes: int, mtime_ns: int, index: bytes | None, captions: bool
+    path: str,
+    asset_id: str,
+    size_bytes: int,
+    mtime_ns: int,
+    index: bytes | None,
+    captions: bool,
+    threads: Threads = "one",
 ) -> Scanned:
     """Scan the file of an asset, which must look as it did when it was registered, before and after."""
     from malan.curation.scan import scan_file
 
     _check_unchanged(path, size_bytes, mtime_ns)
-    reader = _captions(_tell) if captions else None
+    reader = _captions(threads) if captions else None
     result = scan_file(path, asset_id, probe(path), _index(path, index), captions=reader, progress=_tell)
     _check_unchanged(path, size_bytes, mtime_ns)
     return _scanned(result, captions)
@@ -130,15 +137,15 @@ def _index(path: str, stored: bytes | None) -> PacketIndex | None:
         return None
 
 
-def _captions(tell: Callable[[str, float], None]) -> Callable[[str, PacketIndex], Any]:
+def _captions(threads: Threads) -> Callable[[str, PacketIndex], Any]:
     from malan.curation.captions import read_captions
     from malan.inference.ocr import OnnxTextReader
 
-    def read(path: str, index: PacketIndex) -> Any:
-        def told(done: int, total: int) -> None:
-            tell("captions", done / max(1, total))
+    def told(done: int, total: int) -> None:
+        _tell("captions", done / max(1, total))
 
-        return read_captions(path, index, OnnxTextReader(), threads="one", progress=told)
+    def read(path: str, index: PacketIndex) -> Any:
+        return read_captions(path, index, OnnxTextReader(), threads=threads, progress=told)
 
     return read
 
