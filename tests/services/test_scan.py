@@ -24,8 +24,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small films, and one of them once more, encoded worse."""
     folder = tmp_path_factory.mktemp("films")
     draw_film(folder / "one.mp4", (14, 12), size=(160, 96), seed=1, audio=True)
-    draw_film(folder / "two.mp4", (13, 11, 10), size=(160, 96), seed=40)
-    draw_film(folder / "two worse.mkv", (13, 11, 10), size=(160, 96), seed=40, options={"crf": "36"})
+    draw_film(folder / "two.mp4", (26, 24, 25), seed=40)
+    draw_film(folder / "two worse.mkv", (26, 24, 25), seed=40, options={"crf": "34"})
     return folder
 
 
