@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from media_factory import Film, draw_film, pictures
 
-from malan.cli.up import _listen
 from malan.core import Asset, Clip, Finding, Span, Terms
 from malan.curation.pictures import encode_jpeg
 from malan.media.index import PacketIndex, build_index
@@ -23,7 +22,7 @@ from malan.media.probe import probe
 from malan.services.parties import remember_owner, remember_terms
 from malan.store.rows import AssetRow, Location, ScanRows
 from malan.web.app import create_app
-from malan.web.server import make_server
+from malan.web.server import listen, make_server
 from malan.workspace import Workspace
 
 LENGTHS = (30, 25, 35, 45)
@@ -117,7 +116,7 @@ def make_workspace(folder: Path) -> tuple[Workspace, Shown, Shown]:
 @contextmanager
 def serving(ws: Workspace) -> Iterator[str]:
     """The address of a console that runs for as long as the block."""
-    listening = _listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0)
     server = make_server(create_app(ws))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

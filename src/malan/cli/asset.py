@@ -21,9 +21,8 @@ from malan.cli.show import (
 if TYPE_CHECKING:
     from malan.core import Asset, Track
     from malan.core.errors import MalanError
-    from malan.services.assets import AddReport, FileResult
+    from malan.services.assets import AddReport, AssetRow, FileResult
     from malan.services.scan import ScanReport
-    from malan.store import AssetRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.asset"))
 

@@ -21,7 +21,7 @@ from malan.cli.show import (
 from malan.core.time import timecode
 
 if TYPE_CHECKING:
-    from malan.store import ClipHit, ClipPage, ClipQuery, ClipRow
+    from malan.services.clips import ClipHit, ClipPage, ClipQuery, ClipRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.clip"))
 

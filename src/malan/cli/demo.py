@@ -42,9 +42,9 @@ def demo(
     _freeze(ws)
     print_line(speak("cli.demo.done", seconds=f"{time.monotonic() - began:.0f}", workspace=ws.root))
     if serve:
-        from malan.cli.up import serve_console
+        from malan.cli.up import become_console
 
-        serve_console(ws, port=port)
+        become_console(ws, port=port)
 
 
 def _drawn(ws: Workspace) -> dict[str, list[Path]]:

@@ -14,10 +14,10 @@ from malan.services.uses import allowed_terms, require_use
 
 if TYPE_CHECKING:
     from malan.store import AssetRow
-    from malan.store import ClipHit as ClipHit
-    from malan.store import ClipPage as ClipPage
-    from malan.store import ClipQuery as ClipQuery
-    from malan.store import ClipRow as ClipRow
+    from malan.store import ClipHit as ClipHit  # noqa: PLC0414  # faces take it from here
+    from malan.store import ClipPage as ClipPage  # noqa: PLC0414  # faces take it from here
+    from malan.store import ClipQuery as ClipQuery  # noqa: PLC0414  # faces take it from here
+    from malan.store import ClipRow as ClipRow  # noqa: PLC0414  # faces take it from here
     from malan.workspace import Workspace
 
 LOOKING = "retrieve"

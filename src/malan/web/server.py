@@ -1,15 +1,60 @@
-"""Runs the console with uvicorn on a socket that is bound already; streams end when it stops."""
+"""Serves the console with uvicorn, on this machine only unless told otherwise; streams end when it stops.
+
+Start reading at `serve_console`.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
 
+from malan.core.catalogue import say
+from malan.core.errors import UsageError
+from malan.web.built import read_built
+from malan.web.guard import LOOPBACK
+
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from malan.workspace import Workspace
+
 _GRACE_S = 2
+
+
+def serve_console(ws: Workspace, *, port: int = 8600, host: str = "127.0.0.1", allowed: tuple[str, ...] = ()) -> None:
+    """Serve the console until interrupted; prints its address first.
+
+    Args:
+        ws: What is shown.
+        port: 0 takes a free one.
+        host: The address to listen on.
+        allowed: Further names it may be called by.
+
+    Raises:
+        UsageError: The port is in use.
+        NotFound: The console has not been built.
+    """
+    from malan.web.app import create_app
+
+    read_built()
+    listening = listen(host, port)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    print(say("up.serving", url=url))
+    print(say("web.single_user" if host in LOOPBACK else "up.open"), flush=True)
+    run(create_app(ws, hosts=(*LOOPBACK, host, *allowed)), listening)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that the address printed is the one that answers."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UsageError("up.port_taken", host=host, port=port, detail=error.strerror) from error
+    return listening
 
 
 def run(app: FastAPI, listening: socket.socket) -> None:
