@@ -5,8 +5,8 @@ Start reading at `library.py`.
 
 from malan.store.evidence import Evidence
 from malan.store.library import Library
+from malan.store.query import ClipHit, ClipPage, ClipQuery
 from malan.store.rows import AssetRow, ClipRow, Extra, Location, ScanRows
-from malan.store.search import ClipHit, ClipPage, ClipQuery
 
 __all__ = [
     "AssetRow",

@@ -19,6 +19,7 @@ from malan.core.errors import NotFound
 from malan.store import tables
 from malan.store.filters import all_of, literal, one_of
 from malan.store.published import Tables, told_as_store_error
+from malan.store.query import ClipPage, ClipQuery
 from malan.store.reading import (
     asset_rows,
     equals,
@@ -30,7 +31,7 @@ from malan.store.reading import (
     vectors_where,
 )
 from malan.store.rows import REFUSED, AssetRow, ClipRow, Extra, Location, ScanRows
-from malan.store.search import ClipPage, ClipQuery, all_clips, find_clips
+from malan.store.search import all_clips, find_clips
 from malan.store.tending import make_indexes, tend
 from malan.store.writing import (
     add_scans,

@@ -7,107 +7,29 @@ decided by the caller: it names the terms that allow the use. Start reading at `
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil, isnan
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from malan.core.errors import NotFound, UsageError
 from malan.store import tables
-from malan.store.evidence import Evidence, evidence_of
+from malan.store.evidence import evidence_of
 from malan.store.filters import all_of, literal, one_of
-from malan.store.flatten import MEASURES
 from malan.store.published import View
+from malan.store.query import MOST_ON_PAGE, ORDERS, ClipHit, ClipPage, ClipQuery, check
 from malan.store.rows import ClipRow
 from malan.store.words import query_words
 
 REACH = 10_000  # clips that one query looks at in order; beyond it, pages end and totals say "at least"
-_MOST_WORDS = 64
 _BROWSED = 2000  # clips in order when a page of the newest is asked for, at least
-_MOST_ON_PAGE = 1000
 _AT_ONCE = 1000  # rows in memory while all matches are streamed
 _COMPARED_ONE_BY_ONE = 100_000  # descriptors
 _RELAXED_REACH = 1000  # clips with only some of the words
 _NOT_SHOWN = ("words", "start_s", "end_s", "duration_s")
 _SHOWN = [name for name in tables.SCHEMAS["clips"].names if name not in _NOT_SHOWN]
-
-ORDERS: Mapping[str, list[tuple[str, str]]] = {
-    "newest": [("added_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")],
-    "longest": [("duration_s", "descending"), ("asset_id", "ascending"), ("start_s", "ascending")],
-    "shortest": [("duration_s", "ascending"), ("asset_id", "ascending"), ("start_s", "ascending")],
-    "time": [("file_name", "ascending"), ("asset_id", "ascending"), ("start_s", "ascending")],
-}
-
-
-@dataclass(frozen=True)
-class ClipQuery:
-    """What to look for. Everything given must hold; what is empty or None is not asked for.
-
-    Args:
-        text: Words in Chinese or English, in captions, titles, tags, file names and names of what was seen. All of
-            them first; clips with only some of them follow when few have all.
-        owner_ids: One of these owners.
-        asset_ids: In one of these assets.
-        terms_ids: Under one of these terms. None: not asked; empty: nothing is allowed and nothing is found.
-        tags: All of these tags.
-        labels: All of these labels: `motion.class=pan`, or a kind alone for "has such a finding".
-        at_least, at_most: Bounds on measures by name, see `flatten.MEASURES`.
-        group_id: Only this group of near-duplicates.
-        similar_to: Order by likeness to this clip, which itself is left out.
-        fold_duplicates: Of a group of near-duplicates show the best one only, with the number of the others.
-        order: One of `ORDERS` instead of the best first; clips with only some of the words are then left out.
-    """
-
-    text: str = ""
-    owner_ids: tuple[str, ...] = ()
-    asset_ids: tuple[str, ...] = ()
-    terms_ids: tuple[str, ...] | None = None
-    min_duration_s: float | None = None
-    max_duration_s: float | None = None
-    tags: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    at_least: Mapping[str, float] = field(default_factory=dict)
-    at_most: Mapping[str, float] = field(default_factory=dict)
-    has_speech: bool | None = None
-    has_captions: bool | None = None
-    added_from_s: float | None = None
-    added_until_s: float | None = None
-    group_id: str | None = None
-    similar_to: str | None = None
-    fold_duplicates: bool = True
-    order: str = ""
-    limit: int = 50
-    offset: int = 0
-
-
-@dataclass(frozen=True)
-class ClipHit:
-    """One clip of an answer."""
-
-    row: ClipRow
-    score: float  # of the words, higher is better; or of likeness, 1 is equal
-    has_all_words: bool = True
-    evidence: tuple[Evidence, ...] = ()
-    similar_count: int = 0  # near-duplicates that the filters allow and that are folded into this one
-
-
-@dataclass(frozen=True)
-class ClipPage:
-    """Part of an answer.
-
-    `total` counts clips before folding, without the relaxed ones; `is_total_exact` is False when counting stopped
-    there: "at least".
-    `relaxed` says that clips with only some of the words are among the hits.
-    """
-
-    hits: tuple[ClipHit, ...]
-    total: int
-    is_total_exact: bool
-    relaxed: bool
-    next_offset: int | None
-    took_ms: float
 
 
 def find_clips(view: View, query: ClipQuery) -> ClipPage:
@@ -118,7 +40,7 @@ def find_clips(view: View, query: ClipQuery) -> ClipPage:
         NotFound: `similar_to` names no clip.
     """
     began = time.perf_counter()
-    _check(query)
+    check(query)
     words = query_words(query.text)
     table = view.get("clips")
     if table is None or query.terms_ids == () or (query.text.strip() and not words):
@@ -134,7 +56,7 @@ def find_clips(view: View, query: ClipQuery) -> ClipPage:
 
 def all_clips(view: View, query: ClipQuery) -> Iterator[ClipRow]:
     """Every clip that matches, streamed; a text must match with all of its words."""
-    _check(query)
+    check(query)
     if query.similar_to is not None:
         raise UsageError("store.likeness_endless")
     words = query_words(query.text)
@@ -160,23 +82,6 @@ class _Ranked:
     strict: int
     total: int
     is_total_exact: bool
-
-
-def _check(query: ClipQuery) -> None:
-    """Refuse what makes no sense, before anything is read."""
-    for name in (*query.at_least, *query.at_most):
-        if name not in MEASURES:
-            raise UsageError("store.measure_unknown", name=name, known=", ".join(MEASURES))
-    if query.order and query.order not in ORDERS:
-        raise UsageError("store.order_unknown", name=query.order, known=", ".join(ORDERS))
-    bounds = (query.min_duration_s, query.max_duration_s, query.added_from_s, query.added_until_s)
-    for bound in (*bounds, *query.at_least.values(), *query.at_most.values()):
-        if bound is not None and isnan(bound):
-            raise UsageError("store.bound_not_number")
-    if not 0 < query.limit <= _MOST_ON_PAGE or query.offset < 0:
-        raise UsageError("store.page_bad", limit=query.limit, offset=query.offset, most=_MOST_ON_PAGE)
-    if len(query_words(query.text)) > _MOST_WORDS:
-        raise UsageError("store.query_long", most=_MOST_WORDS)
 
 
 # What must hold -------------------------------------------------------------------------------------------------------
@@ -323,7 +228,7 @@ def _by_likeness(table: Any, clip_id: str, words: Sequence[str], where: str | No
         row_ids, likeness = _nearest(table, vector, where)
     other = (row_ids != own_row) & ~np.isnan(likeness)
     row_ids, likeness = row_ids[other], likeness[other]
-    return _Ranked(row_ids, likeness, len(row_ids), len(row_ids), len(row_ids) < _MOST_ON_PAGE)
+    return _Ranked(row_ids, likeness, len(row_ids), len(row_ids), len(row_ids) < MOST_ON_PAGE)
 
 
 def _vector_of(table: Any, clip_id: str) -> tuple[int, np.ndarray]:
@@ -345,7 +250,7 @@ def _nearest(table: Any, vector: np.ndarray, where: str | None) -> tuple[np.ndar
     that a narrow filter leaves, so what is left is compared one by one where it is not too much.
     """
     by_index = where is None or table.count_rows(where) > _COMPARED_ONE_BY_ONE
-    nearest = {"column": "vector", "q": vector, "k": _MOST_ON_PAGE, "metric": "cosine", "use_index": by_index}
+    nearest = {"column": "vector", "q": vector, "k": MOST_ON_PAGE, "metric": "cosine", "use_index": by_index}
     found = table.to_table(nearest=nearest, filter=where, prefilter=True, columns=["_distance"], with_row_id=True)
     return found["_rowid"].to_numpy(), 1 - found["_distance"].to_numpy()
 
