@@ -17,7 +17,8 @@ from malan.core.errors import MediaError, UsageError
 from malan.media.index import PacketIndex, build_index
 from malan.media.payload import DirectPackets, open_packets
 from malan.media.picture import Painter, Shape
-from malan.media.reader import ClipReader, ReaderPool, plan_runs
+from malan.media.reader import ClipReader, ReaderPool
+from malan.media.runs import plan_runs
 
 SHOTS = (20, 17, 23)
 B_FRAMES = {"preset": "veryfast", "g": "12", "bf": "3", "sc_threshold": "0"}

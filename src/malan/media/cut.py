@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,9 @@ import numpy as np
 from malan.core import Span
 from malan.core.errors import MediaError, StoreError, UsageError
 from malan.media.cut_check import wanting
-from malan.media.cut_write import MATCHED, Source, write_cut
-from malan.media.decode import FrameDecoder
+from malan.media.cut_write import MATCHED, Source, open_source, write_cut
 from malan.media.index import PacketIndex
 from malan.media.nal import H264_IDR, HEVC_CRA, HEVC_IDR
-from malan.media.open import has_decoder, open_container, video_stream
-from malan.media.payload import open_packets
 from malan.media.plan_cut import Layout, Piece, plan_span
 from malan.media.sniff import shown
 
@@ -72,12 +70,8 @@ class Cutter:
     """An open source to cut several files from. Not safe between threads."""
 
     def __init__(self, path: str | Path, index: PacketIndex, *, track: int | None = None) -> None:
-        self._container = open_container(path)
-        stream = video_stream(self._container, track, path)
-        if not has_decoder(stream):
-            raise MediaError("reading.no_decoder", path=shown(path))
-        packets = open_packets(self._container, stream, path, index)
-        self._source = Source(Path(path), index, stream, packets, FrameDecoder(path, index, track=track))
+        self._open = ExitStack()
+        self._source = self._open.enter_context(open_source(path, index, track))
 
     def cut(self, spans: Sequence[Span], out: str | Path) -> Cut:
         """Write some spans to one file; see the function `cut`."""
@@ -100,9 +94,7 @@ class Cutter:
         return replace(done, path=out)
 
     def close(self) -> None:
-        self._source.frames.close()
-        self._source.packets.close()
-        self._container.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 
-from malan.media.cut_write import Source, Written, digest
-from malan.media.decode import FrameDecoder
+from malan.media.cut_write import SEAM_FRAMES, Source, Written, digest, open_source, plane_digest
 from malan.media.index import PacketIndex, build_index
-from malan.media.nal import framing_of
-from malan.media.open import open_container, video_stream
-from malan.media.payload import open_packets
 from malan.media.plan_cut import Layout, Piece
-
-_SEAM_FRAMES = 4  # compared on the copied side of each seam
 
 
 def wanting(part: Path, source: Source, layout: Layout, written: Written) -> dict[int, str]:
@@ -30,7 +23,8 @@ def wanting(part: Path, source: Source, layout: Layout, written: Written) -> dic
         return dict.fromkeys(range(len(layout.plans)), reason)
     if layout.encodes_all:
         return {}
-    return _wrong_packets(part, index, written, source.framing is not None) or _wrong_seams(part, index, source, layout)
+    with open_source(part, index) as reread:
+        return _wrong_packets(reread, source, written) or _wrong_seams(reread, source, layout, written)
 
 
 def _wrong_times(index: PacketIndex, layout: Layout) -> str:
@@ -42,52 +36,43 @@ def _wrong_times(index: PacketIndex, layout: Layout) -> str:
     return f"frames are up to {away:.4f} s from their time" if away > max(float(index.timebase), 1e-6) else ""
 
 
-def _wrong_packets(part: Path, index: PacketIndex, written: Written, is_framed: bool) -> dict[int, str]:
+def _wrong_packets(reread: Source, source: Source, written: Written) -> dict[int, str]:
     bad = {}
-    with open_container(part) as container:
-        stream = video_stream(container, None, part)
-        framing = framing_of(stream.codec_context.name, stream.codec_context.extradata or b"") if is_framed else None
-        packets = open_packets(container, stream, part, index)
-        for number, packet in packets.read(range(index.packet_count)):
-            if number in written.digests and digest(bytes(packet), framing) != written.digests[number]:
-                bad[written.span_of[number]] = "a copied packet changed"
-        packets.close()
+    framing = reread.framing if source.has_start_codes else None
+    for number, packet in reread.packets.read(range(reread.index.packet_count)):
+        if number in written.digests and digest(bytes(packet), framing) != written.digests[number]:
+            bad[written.span_of[number]] = "a copied packet changed"
     return bad
 
 
-def _wrong_seams(part: Path, index: PacketIndex, source: Source, layout: Layout) -> dict[int, str]:
+def _wrong_seams(reread: Source, source: Source, layout: Layout, written: Written) -> dict[int, str]:
     bad, first = {}, 0
-    with FrameDecoder(part, index) as decoder:
-        for span, plan in enumerate(layout.plans):
-            for piece in plan:
-                if piece.packets is not None and not _same(decoder, source, piece, first):
-                    bad[span] = "pictures at a seam differ"
-                first += piece.frame_count
+    for span, plan in enumerate(layout.plans):
+        for piece in plan:
+            if piece.packets is not None and not _same(reread, source, piece, first, written.planes):
+                bad[span] = "pictures at a seam differ"
+            first += piece.frame_count
     return bad
 
 
-def _same(decoder: FrameDecoder, source: Source, piece: Piece, first: int) -> bool:
+def _same(reread: Source, source: Source, piece: Piece, first: int, known: dict[int, bytes]) -> bool:
     """Whether a copied piece, which starts at frame `first` of the output, begins and ends with the same pixels.
 
-    Each end is played across its seam, with the frame beyond it.
+    Each end is played across its seam, with the frame beyond it. `known` holds pictures of the source seen before.
     """
-    count, end = min(_SEAM_FRAMES, piece.frame_count), first + piece.frame_count
-    begins = _planes(decoder, max(first - 1, 0), first + count)[-count:]
-    ends = _planes(decoder, end - count, min(end + 1, decoder.index.frame_count))[:count]
-    if len(begins) != count or len(ends) != count:  # damaged packets, copied faithfully
-        return False
-    return begins == _planes(source.frames, piece.first, piece.first + count) and ends == _planes(
-        source.frames, piece.end - count, piece.end
-    )
+    count, end = min(SEAM_FRAMES, piece.frame_count), first + piece.frame_count
+    begins = _planes(reread, max(first - 1, 0), first + count)
+    ends = _planes(reread, end - count, min(end + 1, reread.index.frame_count))
+    shift = piece.first - first
+    for seen, start in ((begins, first), (ends, end - count)):
+        wanted = range(start + shift, start + shift + count)
+        if not all(number in known for number in wanted):
+            known |= _planes(source, wanted.start, wanted.stop)
+        if any(n not in known or known[n] != seen.get(n - shift) for n in wanted):
+            return False
+    return True
 
 
-def _planes(decoder: FrameDecoder, first: int, end: int) -> list[bytes]:
-    """A digest of the first plane of each frame."""
-    return [_plane(frame) for _, frame in decoder.frames(first, end)]
-
-
-def _plane(frame: av.VideoFrame) -> bytes:
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height]
-    used = frame.width * -(-frame.format.components[0].bits // 8)
-    return digest(np.ascontiguousarray(rows[:, :used]).tobytes())
+def _planes(source: Source, first: int, end: int) -> dict[int, bytes]:
+    """A digest of the first plane of each frame that decodes."""
+    return {number: plane_digest(frame) for number, frame in source.frames.between(first, end)}

@@ -43,6 +43,9 @@ class _Track:
     def __init__(self, source: Stream, target: Stream) -> None:
         self.source, self._target = source, target
         self._timebase = source.time_base or Fraction(1)
+        self._seconds = float(self._timebase)
+        self._stretch: Stretch | None = None
+        self._edges = (0, 0, 0)
 
     def take(self, packet: av.Packet[Stream], stretch: Stretch) -> Iterator[Timed]:
         """What a packet of the source becomes."""
@@ -105,8 +108,9 @@ class OtherTracks:
     def _read(self, stretch: Stretch) -> Iterator[av.Packet[Stream]]:
         """Packets around a stretch, from about a second before it to its end."""
         ended: set[int] = set()
+        ends = {n: stretch.end_s / (track.source.time_base or 1) for n, track in self._tracks.items()}
         for packet in self._from_before(stretch):
-            if _start_s(packet) < stretch.end_s:
+            if (packet.pts or 0) < ends[packet.stream_index]:
                 yield packet
                 continue
             ended.add(packet.stream_index)
@@ -140,28 +144,40 @@ class OtherTracks:
 
 
 class _Copied(_Track):
-    """Sound packets, copied."""
+    """Sound packets, copied. Times in ticks of the track."""
 
     def __init__(self, source: Stream, target: Stream, may_lead: bool) -> None:
         super().__init__(source, target)
         self._may_lead = may_lead
-        self._written_s: Fraction | None = None
+        self._written: int | None = None  # end of what was written, in the output
 
     def take(self, packet: av.Packet[Stream], stretch: Stretch) -> Iterator[Timed]:
-        length = (packet.duration or 0) * self._timebase
-        middle = _start_s(packet) + length / 2
-        earliest = stretch.start_s - (length if self._may_lead and self._written_s is None else 0)
-        if not earliest <= middle < stretch.end_s:
+        start, end, out = self._ticks(stretch)
+        length, pts = packet.duration or 0, packet.pts or 0
+        middle = pts + length // 2
+        if not start - (length if self._may_lead and self._written is None else 0) <= middle < end:
             return
-        out_s = middle - length / 2 - stretch.start_s + stretch.out_s
-        if self._written_s is not None and out_s + length / 2 < self._written_s:
+        at = pts - start + out
+        if self._written is None:
+            at = at if self._may_lead else max(at, 0)
+        elif at + length // 2 < self._written:
             return
-        if not self._may_lead or self._written_s is not None:
-            out_s = max(out_s, self._written_s or Fraction(0))
-        self._written_s = out_s + length
+        else:
+            at = max(at, self._written)
+        self._written = at + length
         packet.stream = self._target
-        packet.pts = packet.dts = round(out_s / self._timebase)
-        yield float(out_s), packet
+        packet.pts = packet.dts = at
+        yield at * self._seconds, packet
+
+    def _ticks(self, stretch: Stretch) -> tuple[int, int, int]:
+        if stretch is not self._stretch:
+            self._stretch = stretch
+            self._edges = (
+                round(stretch.start_s / self._timebase),
+                round(stretch.end_s / self._timebase),
+                round(stretch.out_s / self._timebase),
+            )
+        return self._edges
 
 
 class _Subtitles(_Track):

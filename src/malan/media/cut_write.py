@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import av
+import numpy as np
 from av.container import OutputContainer
 from av.rational import AVRational
 from av.stream import Stream
@@ -26,19 +29,20 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
+from malan.core.errors import MediaError
 from malan.media.cut_tracks import OtherTracks, Stretch, Timed
-from malan.media.decode import FrameDecoder
 from malan.media.index import KEY, PacketIndex
-from malan.media.matching import adopt_picture, encode, encoder_sets, free_set_id, matching_encoder
+from malan.media.matching import B_FRAMES, adopt_picture, encode, encoder_sets, free_set_id, matching_encoder
 from malan.media.nal import Framing, as_bla, framing_of, parameter_sets, with_sets
-from malan.media.open import open_container
-from malan.media.payload import PacketReader, packet_of, reorder_depth
+from malan.media.open import has_decoder, open_container, open_media, video_stream
+from malan.media.payload import PacketReader, open_packets, packet_of, reorder_depth
 from malan.media.plan_cut import Layout, Piece
+from malan.media.runs import RunDecoder
+from malan.media.sniff import shown
 
 MATCHED = ("h264", "hevc")  # codecs whose edges can be encoded to fit
-_B_FRAMES = 2
-_ENCODER_DEPTH = 2  # frames that encoders reorder at most with so many B-frames
-_PLAIN_H264 = {"preset": "fast", "crf": "18", "bf": str(_B_FRAMES)}
+SEAM_FRAMES = 4  # of a copied piece, compared on each side
+_PLAIN_H264 = {"preset": "fast", "crf": "18", "bf": str(B_FRAMES)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Source:
     index: PacketIndex
     stream: VideoStream
     packets: PacketReader
-    frames: FrameDecoder
+    frames: RunDecoder
 
     @property
     def codec(self) -> VideoCodecContext:
@@ -64,13 +68,38 @@ class Source:
     def sets(self) -> list[bytes]:
         return parameter_sets(self.codec.name, self.codec.extradata or b"")
 
+    @property
+    def has_start_codes(self) -> bool:
+        return self.framing is not None and self.framing.length_bytes == 0
+
+
+@contextmanager
+def open_source(path: str | Path, index: PacketIndex, track: int | None = None) -> Iterator[Source]:
+    """A film opened for cutting.
+
+    Raises:
+        MediaError: It cannot be opened, or its picture not decoded.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, track, path)
+        if not has_decoder(stream):
+            raise MediaError("reading.no_decoder", path=shown(path))
+        packets = open_packets(container, stream, path, index)
+        frames = RunDecoder(index, packets, stream, threads=len(os.sched_getaffinity(0)))
+        try:
+            yield Source(Path(path), index, stream, packets, frames)
+        finally:
+            frames.close()
+            packets.close()
+
 
 @dataclass
 class Written:
-    """What a check needs to know: the digest of each copied packet, by its number in the output, and its span."""
+    """What a check needs to know of a file that was written."""
 
-    digests: dict[int, bytes] = field(default_factory=dict)
-    span_of: list[int] = field(default_factory=list)
+    digests: dict[int, bytes] = field(default_factory=dict)  # of copied packets, by their number in the output
+    span_of: list[int] = field(default_factory=list)  # span of each packet of the output
+    planes: dict[int, bytes] = field(default_factory=dict)  # of frames of the source next to a seam, by their number
     notes: list[str] = field(default_factory=list)
 
 
@@ -98,6 +127,14 @@ def digest(payload: bytes, framing: Framing | None = None) -> bytes:
     if framing is not None:
         payload = Framing(framing.codec, 4).packet(framing.units(payload))
     return hashlib.blake2b(payload, digest_size=16).digest()
+
+
+def plane_digest(frame: av.VideoFrame) -> bytes:
+    """A digest of the first plane of a picture: luma, mostly."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height]
+    used = frame.width * -(-frame.format.components[0].bits // 8)
+    return digest(np.ascontiguousarray(rows[:, :used]).tobytes())
 
 
 class _Picture:
@@ -128,7 +165,7 @@ class _Picture:
     def _encoded_track(self, target: OutputContainer) -> VideoStream:
         source, clock, rate = self._source, self._layout.index.timebase, self._layout.mean_rate
         if source.codec.name in MATCHED:
-            model = matching_encoder(source.codec, clock, rate, b_frames=_B_FRAMES)
+            model = matching_encoder(source.codec, clock, rate, is_edge=False)
             track = cast(VideoStream, target.add_stream(model.codec.name, options=dict(model.options)))
             adopt_picture(track.codec_context, source.codec, clock, rate)
         else:
@@ -136,7 +173,7 @@ class _Picture:
             track = target.add_stream("libx264", options=_PLAIN_H264)
             adopt_picture(track.codec_context, source.codec, clock, rate, "yuv420p")
         first = self._layout.pieces[0].first
-        for _, frame in source.frames.frames(first, first + 1):
+        for _, frame in source.frames.between(first, first + 1):
             if frame.rotation:
                 track.set_display_rotation(frame.rotation)
         return track
@@ -157,20 +194,31 @@ class _Picture:
 
     def _payloads(self) -> Iterator[tuple[int, int, bool, bytes]]:
         """Span, time in the output, key flag and payload of every packet, in decode order."""
-        count = 0
+        count, framing = 0, self._source.framing if self._source.has_start_codes else None
         for span, plan in enumerate(self._layout.plans):
             shift = self._layout.starts[span] - self._layout.spans[span].start
-            for piece in plan:
-                for pts, is_key, payload in self._encoded(piece) if piece.packets is None else self._copied(piece):
+            for before, piece, after in zip((None, *plan), plan, (*plan[1:], None), strict=False):
+                made = self._copied(piece) if piece.packets is not None else self._encoded(before, piece, after)
+                for pts, is_key, payload in made:
                     if piece.packets is not None:
-                        self._done.digests[count] = digest(payload, self._source.framing)
+                        self._done.digests[count] = digest(payload, framing)
                     count += 1
                     yield span, pts + shift, is_key, payload
 
-    def _encoded(self, piece: Piece) -> Iterator[tuple[int, bool, bytes]]:
-        frames = (frame for _, frame in self._source.frames.frames(piece.first, piece.end))
+    def _encoded(self, before: Piece | None, piece: Piece, after: Piece | None) -> Iterator[tuple[int, bool, bytes]]:
+        first = piece.first - (min(SEAM_FRAMES, before.frame_count) if before else 0)
+        end = piece.end + (min(SEAM_FRAMES, after.frame_count) if after else 0)
+        frames = self._seen(piece, first, end)
         for made in encode(self._encoder(), frames, self._source.framing or Framing("h264", 0)):
             yield made.pts, made.is_key, made.payload
+
+    def _seen(self, piece: Piece, first: int, end: int) -> Iterator[av.VideoFrame]:
+        """The frames of an edge; of those beyond it, which were decoded on the way, digests are kept for the check."""
+        for number, frame in self._source.frames.between(first, end):
+            if piece.first <= number < piece.end:
+                yield frame
+            else:
+                self._done.planes[number] = plane_digest(frame)
 
     def _copied(self, piece: Piece) -> Iterator[tuple[int, bool, bytes]]:
         framing, index = self._source.framing, self._layout.index
@@ -185,9 +233,9 @@ class _Picture:
 
     def _encoded_whole(self) -> Iterator[Timed]:
         layout = self._layout
-        decode_ticks = iter(layout.decode_ticks(_ENCODER_DEPTH).tolist())
+        decode_ticks = iter(layout.decode_ticks(B_FRAMES).tolist())
         for plan, span, start in zip(layout.plans, layout.spans, layout.starts, strict=False):
-            for i, frame in self._source.frames.frames(plan[0].first, plan[-1].end):
+            for i, frame in self._source.frames.between(plan[0].first, plan[-1].end):
                 frame.pts = int(layout.index.frame_pts[i]) - span.start + start
                 frame.time_base = layout.index.timebase
                 frame.pict_type = PictureType.I if i == plan[0].first else PictureType.NONE

@@ -17,7 +17,9 @@ from av.video.frame import PictureType
 
 from malan.media.nal import Framing, h264_set_ids, parameter_sets
 
-_CRF = {"h264": "17", "hevc": "19"}  # an edge must not look worse than what it joins
+_CRF = {"h264": "20", "hevc": "22"}  # an edge must not look worse than what it joins
+B_FRAMES = 2  # of a clip that is encoded as a whole; no encoder reorders more frames than that
+_EDGE_GROUP = "24"  # frames; short, so that what follows an edge can be checked and sought to quickly
 _PROFILES = {
     "Constrained Baseline": "baseline",
     "Baseline": "baseline",
@@ -41,17 +43,18 @@ class EncodedFrame:
 
 
 def matching_encoder(
-    like: VideoCodecContext, timebase: Fraction, rate: Fraction, *, set_id: int = 0, b_frames: int = 0
+    like: VideoCodecContext, timebase: Fraction, rate: Fraction, *, set_id: int = 0, is_edge: bool = True
 ) -> VideoCodecContext:
     """An encoder whose pictures may stand next to those that `like` decodes (H.264 or HEVC).
 
     Args:
         set_id: Id of its parameter sets (H.264 alone), so that both streams' sets can stand in one configuration.
-        b_frames: 0 keeps coding order and showing order the same.
+        is_edge: A stretch of some frames: quick, larger, without B-frames, so that coding and showing order are the
+            same. Else a whole clip: smaller, with `B_FRAMES`.
     """
     new = cast(VideoCodecContext, av.CodecContext.create(_ENCODERS[like.name], "w"))
     adopt_picture(new, like, timebase, rate)
-    new.options = _h264_options(like, set_id, b_frames) if like.name == "h264" else _hevc_options(b_frames)
+    new.options = _h264_options(like, set_id, is_edge) if like.name == "h264" else _hevc_options(is_edge)
     if like.name == "h264" and like.level > 0:
         new.level = like.level
     return new
@@ -101,11 +104,12 @@ def _plain(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def _h264_options(like: VideoCodecContext, set_id: int, b_frames: int) -> dict[str, str]:
+def _h264_options(like: VideoCodecContext, set_id: int, is_edge: bool) -> dict[str, str]:
     options = {
-        "preset": "fast",
+        "preset": "superfast" if is_edge else "veryfast",
         "crf": _CRF["h264"],
-        "bf": str(b_frames),
+        "bf": "0" if is_edge else str(B_FRAMES),
+        "g": _EDGE_GROUP if is_edge else "250",
         "flags": "+global_header",
         "x264-params": f"sps-id={set_id}:b-pyramid=1",
     }
@@ -117,6 +121,7 @@ def _h264_options(like: VideoCodecContext, set_id: int, b_frames: int) -> dict[s
     return options
 
 
-def _hevc_options(b_frames: int) -> dict[str, str]:
-    parameters = f"log-level=none:bframes={b_frames}:repeat-headers=0:open-gop=0"
-    return {"preset": "veryfast", "crf": _CRF["hevc"], "x265-params": parameters, "flags": "+global_header"}
+def _hevc_options(is_edge: bool) -> dict[str, str]:
+    parameters = f"log-level=none:bframes={0 if is_edge else B_FRAMES}:repeat-headers=0:open-gop=0"
+    preset = "ultrafast" if is_edge else "veryfast"
+    return {"preset": preset, "crf": _CRF["hevc"], "x265-params": parameters, "flags": "+global_header"}
