@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from malan.core import Clip, Span
@@ -39,6 +39,7 @@ def test_one_clip_can_be_proved_without_the_others() -> None:
 
 
 @given(st.integers(0), st.integers(1, 255))
+@example(2, 1)
 def test_one_changed_byte_is_found(position: int, change: int) -> None:
     manifest = Manifest.of(entries(5))
     data = bytearray(b"".join(manifest.lines()))

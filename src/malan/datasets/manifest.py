@@ -62,8 +62,8 @@ class Entry:
             entry = cls(clip, said["split"], said["owner"], said["terms"], tuple(said["findings"]))
         except (ValueError, KeyError, TypeError, ZeroDivisionError, UsageError) as error:
             raise ProofError("dataset.bad_line", detail=str(error)) from error
-        if said["clip"] != clip.id or entry.line() != line:
-            raise ProofError("dataset.bad_line", detail=str(said.get("clip")))
+        if entry.line() != line:
+            raise ProofError("dataset.bad_line", detail=clip.id)
         return entry
 
 
