@@ -60,9 +60,10 @@ class Entry:
             span = Span(said["start"], said["end"], Fraction(*said["timebase"]))
             clip = Clip(said["asset"], said["track"], span)
             entry = cls(clip, said["split"], said["owner"], said["terms"], tuple(said["findings"]))
+            is_as_frozen = entry.line() == line
         except (ValueError, KeyError, TypeError, ZeroDivisionError, UsageError) as error:
             raise ProofError("dataset.bad_line", detail=str(error)) from error
-        if entry.line() != line:
+        if not is_as_frozen:
             raise ProofError("dataset.bad_line", detail=clip.id)
         return entry
 
