@@ -34,6 +34,7 @@ export class Timeline extends HTMLElement {
   private strips!: Strips;
   private curve: LoudnessCurve | null = null;
   private drawAsked = 0;
+  private width = 1; // of the lanes, as last laid out
 
   load(asset: AssetPage, frames: FrameTimes | null): void {
     this.asset = asset;
@@ -88,9 +89,6 @@ export class Timeline extends HTMLElement {
     return this.asset.start_s + Math.max(this.asset.duration_s, 0.04);
   }
 
-  private get width(): number {
-    return Math.max(1, this.body.clientWidth);
-  }
 
   private get hasSpeech(): boolean {
     return this.asset.stretches.length > 0;
@@ -136,6 +134,7 @@ export class Timeline extends HTMLElement {
   // Drawing
 
   private draw(): void {
+    this.width = Math.max(1, this.body.clientWidth);
     const scale = devicePixelRatio || 1;
     const [width, height] = [this.width, this.height];
     this.canvas.width = Math.round(width * scale);
@@ -195,6 +194,11 @@ export class Timeline extends HTMLElement {
   private drawShot(pen: CanvasRenderingContext2D, shot: ShotRow, left: number, top: number, width: number): void {
     const isCurrent = this.now >= shot.start_s && this.now < shot.end_s;
     const colour = themeColour(kindColour(shot.transition.type));
+    if (width < 4) {
+      pen.fillStyle = shot.colour ?? colour;
+      pen.fillRect(left, top, Math.max(1, width - (width > 2 ? 0.5 : 0)), SHOTS);
+      return;
+    }
     pen.save();
     pen.beginPath();
     pen.roundRect(left + 0.5, top, Math.max(1, width - 1.5), SHOTS, Math.min(4, width / 3));
@@ -241,8 +245,12 @@ export class Timeline extends HTMLElement {
 
   private drawCaptions(pen: CanvasRenderingContext2D, top: number): number {
     const ink = themeColour("text");
+    const whole = this.width;
+    let drawnTo = -10;
     for (const caption of this.visible(this.asset.captions)) {
-      const [left, right] = [Math.max(-4, this.x(caption.start_s)), Math.min(this.width + 4, this.x(caption.end_s))];
+      const [left, right] = [Math.max(-4, this.x(caption.start_s)), Math.min(whole + 4, this.x(caption.end_s))];
+      if (right - drawnTo < 1) continue; // thinner than a pixel: the neighbour already stands for it
+      drawnTo = right;
       const width = Math.max(1.5, right - left - 1);
       pen.save();
       pen.beginPath();
@@ -261,8 +269,11 @@ export class Timeline extends HTMLElement {
   }
 
   private drawSpeech(pen: CanvasRenderingContext2D, top: number): void {
+    let drawnTo = -10;
     for (const stretch of this.visible(this.asset.stretches)) {
       const [left, right] = [this.x(stretch.start_s), this.x(stretch.end_s)];
+      if (right - drawnTo < 1) continue;
+      drawnTo = right;
       pen.fillStyle = themeColour(stretch.kind === "speech" ? "speech" : "silence");
       pen.globalAlpha = stretch.kind === "speech" ? 0.85 : 0.5;
       pen.beginPath();
@@ -302,7 +313,10 @@ export class Timeline extends HTMLElement {
     this.overview.addEventListener("pointerdown", (event) => this.overview.setPointerCapture(event.pointerId));
     this.overview.addEventListener("pointermove", (event) => this.dragOverview(event));
     this.overview.addEventListener("pointerdown", (event) => this.dragOverview(event));
-    new ResizeObserver(() => this.refresh()).observe(this.body);
+    new ResizeObserver(() => {
+      this.width = Math.max(1, this.body.clientWidth);
+      this.refresh();
+    }).observe(this.body);
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => (this.curve?.paint(), this.refresh()));
     this.body.setAttribute("aria-valuemin", "0");
     this.body.setAttribute("aria-valuemax", (this.end - this.start).toFixed(2));

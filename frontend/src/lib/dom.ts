@@ -53,9 +53,17 @@ export function isTyping(event: KeyboardEvent): boolean {
   );
 }
 
-/** A value of the theme, so that canvases follow light and dark. */
+const colours = new Map<string, string>();
+matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => colours.clear());
+
+/** A value of the theme, so that canvases follow light and dark; kept, because asking the style costs as much as drawing. */
 export function themeColour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  let colour = colours.get(name);
+  if (!colour) {
+    colour = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    colours.set(name, colour);
+  }
+  return colour;
 }
 
 export const wantsLessMotion = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;

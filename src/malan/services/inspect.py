@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malan.core import Finding, Span, Terms, Track
+from malan.core import Clip, Finding, Span, Terms, Track
 from malan.core.errors import NotFound
 from malan.media.index import PacketIndex
 from malan.services.browse import Rights, aspect_of, file_name, first_second, shown
@@ -159,24 +159,31 @@ def _by_kind(findings: Iterable[Finding]) -> Mapping[str, list[Finding]]:
 def _shots(
     clips: Sequence[ClipRow], by_kind: Mapping[str, list[Finding]], frames: Frames, lang: str
 ) -> Iterator[ShotRow]:
-    transitions = {f.clip.id: f for f in by_kind.get("shot.transition", ())}
-    motions = {f.clip.id: f for f in by_kind.get("motion.class", ())}
-    colours = {f.clip.id: f for f in by_kind.get("colour.dominant", ())}
+    transitions, motions, colours = (
+        {_stretch_of(f.clip): f for f in by_kind.get(kind, ())}
+        for kind in ("shot.transition", "motion.class", "colour.dominant")
+    )
     for row in clips:
-        if row.id not in transitions:
+        key = _stretch_of(row.clip)
+        if key not in transitions:
             continue  # a clip somebody marked, not a shot
         first, end = frames.of(row.span)
-        motion = motions.get(row.id)
+        motion = motions.get(key)
         yield ShotRow(
             clip_id=row.id,
             first_frame=first,
             end_frame=end,
             start_s=row.span.start_s,
             end_s=row.span.end_s,
-            transition=_transition(transitions[row.id], first),
+            transition=_transition(transitions[key], first),
             tags=(summary_of(motion, lang),) if motion else (),
-            colour=_colour(colours.get(row.id)),
+            colour=_colour(colours.get(key)),
         )
+
+
+def _stretch_of(clip: Clip) -> tuple[int, int, int]:
+    """What tells clips of one asset apart; cheaper than their ids."""
+    return clip.track, clip.span.start, clip.span.end
 
 
 def _transition(finding: Finding, first: int) -> TransitionView:

@@ -57,8 +57,9 @@ def locations_of(view: View, asset_ids: Sequence[str]) -> list[Location]:
 
 def findings_where(view: View, where: str | None) -> list[Finding]:
     """Findings in the order of time."""
-    found = [tables.finding_from_arrow(row) for row in view.rows("findings", where).to_pylist()]
-    return sorted(found, key=lambda f: (f.clip.span.start_s, f.clip.span.end_s, f.kind, f.id))
+    found = [(row["id"], tables.finding_from_arrow(row)) for row in view.rows("findings", where).to_pylist()]
+    found.sort(key=lambda pair: (pair[1].clip.span.start_s, pair[1].clip.span.end_s, pair[1].kind, pair[0]))
+    return [finding for _, finding in found]
 
 
 def groups_of(view: View, clip_ids: Sequence[str]) -> dict[str, str]:

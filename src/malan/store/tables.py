@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -353,8 +354,14 @@ def _span_to_arrow(clip: Clip) -> dict[str, Any]:
     }
 
 
+@cache
+def _timebase(numerator: int, denominator: int) -> Fraction:
+    """The same few come again and again; making one costs more than the rest of a row."""
+    return Fraction(numerator, denominator)
+
+
 def span_from_arrow(row: Mapping[str, Any]) -> Clip:
-    timebase = Fraction(row["timebase_num"], row["timebase_den"])
+    timebase = _timebase(row["timebase_num"], row["timebase_den"])
     return Clip(row["asset_id"], row["track"], Span(row["start_ticks"], row["end_ticks"], timebase))
 
 

@@ -36,6 +36,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._env.filters["block"] = _data_block
+        self._env.filters["short"] = _short_count
         self._built = built
 
     def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -79,6 +80,11 @@ def _translator(lang: str) -> Any:
 def _browser_words(lang: str) -> Mapping[str, str]:
     """The words scripts show, sent with each page."""
     return {code: said.words[lang] for code, said in catalogue().items() if code.startswith("web.js.")}
+
+
+def _short_count(number: int) -> str:
+    """`987`, `12k`: for where there is little room."""
+    return str(number) if number < 1000 else f"{number / 1000:.1f}".removesuffix(".0") + "k"
 
 
 def _data_block(value: Any) -> Markup:
