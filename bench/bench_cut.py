@@ -186,7 +186,8 @@ def bench_clips(
         files = sorted((folder / "peer").glob("*.mp4"))
         off = sum(wrong_frames(path, index, file, [span]) for file, span in zip(files, spans, strict=True))
         ratio = theirs.wall_s / ours.wall_s
-        peer = f"split_video_ffmpeg (x264 veryfast): {_told(theirs)} ({ratio:.0f} ×; CPU {theirs.cpu_s / ours.cpu_s:.0f} ×), {off} wrong"
+        times = f"{ratio:.0f} ×; CPU {theirs.cpu_s / ours.cpu_s:.0f} ×"
+        peer = f"split_video_ffmpeg (x264 veryfast): {_told(theirs)} ({times}), {off} wrong"
         met = wrong == 0 and ratio > 1
     encoded = f"{sum(d.frames_encoded for d in done)} of {sum(d.frames for d in done)} frames encoded"
     report.add(
