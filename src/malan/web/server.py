@@ -46,11 +46,12 @@ def serve_console(ws: Workspace, *, port: int = 8600, host: str = "127.0.0.1", a
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that the address printed is the one that answers."""
+    """A socket that listens, so that the address printed is the one that answers."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # whoever follows the address at once waits a moment instead of being refused
     except OSError as error:
         listening.close()
         raise UsageError("up.port_taken", host=host, port=port, detail=error.strerror) from error
