@@ -63,9 +63,7 @@ class Tally:
         return 2 * self.hits / (2 * self.hits + wrong) if self.hits or wrong else 1.0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.hits + other.hits, self.false_alarms + other.false_alarms, self.misses + other.misses
-        )
+        return Tally(self.hits + other.hits, self.false_alarms + other.false_alarms, self.misses + other.misses)
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ def score(found: Sequence[Boundary], truth: Truth) -> Score:
     )
 
 
-def _match_cuts(
-    found: Sequence[Boundary], truth: Truth, tolerance: int
-) -> tuple[int, list[Boundary], list[Row]]:
+def _match_cuts(found: Sequence[Boundary], truth: Truth, tolerance: int) -> tuple[int, list[Boundary], list[Row]]:
     left, missed = list(found), []
     for row in truth.cuts:
         near = [b for b in left if abs(b.frame - row.end) <= tolerance]

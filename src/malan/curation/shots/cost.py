@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from malan.curation.shots.packets import PacketView
 
 PIXEL_S = 1.2e-9  # CPU seconds a pixel, H.264, decoded in full on one thread
 BYTE_S = 7e-8  # … and a byte of its packet
-CODEC = {"hevc": 1.5, "vp9": 0.8, "libdav1d": 1.2, "av1": 1.2, "mpeg2video": 0.4, "mpeg4": 0.5, "mjpeg": 0.8, "prores": 2.0}
+CODEC = {
+    "hevc": 1.5,
+    "vp9": 0.8,
+    "libdav1d": 1.2,
+    "av1": 1.2,
+    "mpeg2video": 0.4,
+    "mpeg4": 0.5,
+    "mjpeg": 0.8,
+    "prores": 2.0,
+}
 PLAIN = 0.68  # of it, without the deblocking filter
 FRAME_S = 6e-5  # sampling and judging a frame
 
@@ -36,6 +46,6 @@ class Cost:
         """Decoding and judging every frame."""
         return PLAIN * float(self._whole[-1]) + FRAME_S * len(self._keys)
 
-    def keys(self, frames: np.ndarray) -> float:  # type: ignore[type-arg]
+    def keys(self, frames: NDArray[np.int64]) -> float:
         """Decoding these key frames alone."""
         return float(self._keys[frames].sum())

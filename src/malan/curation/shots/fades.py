@@ -62,14 +62,16 @@ def find_fades(blocks: Blocks, cuts: Collection[int]) -> list[Fade]:
 
 
 def picture_area(blocks: Blocks) -> NDArray[np.bool_]:
-    """Blocks inside the letterbox: rows and columns that are not black throughout; the whole picture if all is black."""
+    """Blocks inside the letterbox: rows and columns that are not black throughout; all if everything is black."""
     brightest = blocks[:, 0].max(axis=0)
     rows, columns = brightest.max(axis=1) > 30, brightest.max(axis=0) > 30
     area = np.zeros(brightest.shape, bool)
     if rows.any() and columns.any():
         top, left = np.argmax(rows), np.argmax(columns)
         bottom, right = len(rows) - np.argmax(rows[::-1]), len(columns) - np.argmax(columns[::-1])
-        area[top + (top > 0) * 1 : bottom - (bottom < len(rows)), left + (left > 0) : right - (right < len(columns))] = True
+        area[
+            top + (top > 0) * 1 : bottom - (bottom < len(rows)), left + (left > 0) : right - (right < len(columns))
+        ] = True
     return area if area.sum() > 40 else np.ones_like(area)
 
 

@@ -1,13 +1,14 @@
 """Feeds chosen packets to a decoder and samples what comes out.
 
-The decoder runs on one thread, without the in-loop deblocking filter: block samples do not need it, and it is a third of
-the work. Frames that nothing else needs can be left out packet by packet. Start at `Feeder`.
+The decoder runs on one thread, without the in-loop deblocking filter: block samples do not need it, and it is a
+third of the work. Frames that nothing else needs can be left out packet by packet. Start at `Feeder`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import av
 
@@ -16,6 +17,7 @@ from malan.curation.shots.packets import PacketView
 from malan.curation.shots.sampling import Sampler
 from malan.media.decode import PacketSource
 
+Skip = Literal["DEFAULT", "NONREF"]
 Observe = Callable[[av.VideoFrame, int, bool], None]
 
 
@@ -72,7 +74,7 @@ class Feeder:
     def close(self) -> None:
         self._source.close()
 
-    def _feed(self, number: int, packet: av.Packet, skip_frame: str) -> None:  # type: ignore[type-arg]
+    def _feed(self, number: int, packet: av.Packet, skip_frame: Skip) -> None:  # type: ignore[type-arg]
         packet.pts = packet.dts = int(self._view.ranks[number])
         self._context.skip_frame = skip_frame
         self._take(packet)

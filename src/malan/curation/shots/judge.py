@@ -21,6 +21,7 @@ NEAR = 6  # frames on each side that tell what motion is normal here
 AWAY = (2, 3, 5)  # frames after which a flash or a strobe shows the old picture again
 TWIN = 3  # frames within which only the strongest of several cuts stands
 FAINTEST = 8.0  # amount of the faintest cut; key frames of coarse encodes stand out by up to 7
+LOCAL = 0.25  # part of the picture up to which a change is a title, or something that pops up
 REST = 4.5  # what a step must exceed where nothing else moves
 SURE = 1.0  # cut score from which it is a cut
 SAME = 0.5  # a picture that comes back this close was never gone
@@ -50,7 +51,7 @@ class Stretch:
 
 
 def judge(stretch: Stretch) -> list[Transition]:
-    """The transitions inside a stretch, in order. Fades swallow the cuts inside them; cuts are never inside dissolves."""
+    """The transitions inside a stretch, in order. Fades swallow the cuts inside them; dissolves cross no cuts."""
     if len(stretch) < 2:
         return []
     cuts = find_cuts(stretch)
@@ -81,11 +82,11 @@ def find_cuts(stretch: Stretch) -> dict[int, float]:
 
 
 def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
-    """Peaks that rise over the motion around them, their amounts and scores. Looks further around only where it pays."""
+    """Peaks that rise over the motion around them, their amounts and scores. Looks around only where it pays."""
     peaks = _peaks(stretch)
     at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks])
     enough = at.amount * (0.5 + at.share)
-    kept = (at.amount >= FAINTEST) & (enough >= SURE * REST)
+    kept = (at.amount >= FAINTEST) & (at.share >= LOCAL) & (enough >= SURE * REST)
     peaks, amounts, enough = peaks[kept], at.amount[kept], enough[kept]
     known: dict[int, float] = {int(t): float(a) for t, a in zip(peaks, amounts, strict=True)}
     scores = enough / (REST + 1.8 * _largest(stretch, peaks, (-1, 1), known, rank=1))
@@ -105,7 +106,9 @@ def _largest(
     steps = stretch.steps
     around = [[t + i for i in away if 1 <= t + i < len(stretch)] for t in peaks.tolist()]
     wanted = np.array(sorted({t for ts in around for t in ts if t not in known and steps[t - 1] > 4}), np.int64)
-    known.update(zip(wanted.tolist(), moving_amount(stretch.blocks[wanted - 1], stretch.blocks[wanted]).tolist(), strict=True))
+    known.update(
+        zip(wanted.tolist(), moving_amount(stretch.blocks[wanted - 1], stretch.blocks[wanted]).tolist(), strict=True)
+    )
     return np.array([sorted([known.get(t, 0.0) for t in ts] + [0.0] * rank)[-rank] for ts in around], np.float32)
 
 
@@ -120,10 +123,13 @@ def _peaks(stretch: Stretch) -> NDArray[np.int64]:
 def open_steps(stretch: Stretch) -> list[tuple[int, int]]:
     """Film frames between which a cut must lie that was not decoded closely enough: (last old, first new) each."""
     known = np.flatnonzero(stretch.known)
-    early, late = known[:-1][np.diff(known) > 1], known[1:][np.diff(known) > 1]
-    apart = difference(stretch.blocks[early], stretch.blocks[late])
-    doubtful = (apart.amount > FAINTEST + 4) & (apart.share > 0.35)
-    return [(stretch.first + int(a), stretch.first + int(b)) for a, b in zip(early[doubtful], late[doubtful], strict=True)]
+    blocks = stretch.blocks[known]
+    steps = np.pad(plain_steps(blocks), 1)
+    beside = np.maximum(steps[:-2], steps[2:])
+    at = np.flatnonzero((np.diff(known) > 1) & (steps[1:-1] > 12) & (steps[1:-1] > 1.8 * beside))
+    apart = difference(blocks[at], blocks[at + 1])
+    at = at[(apart.amount > FAINTEST + 4) & (apart.share > 0.35)]
+    return [(stretch.first + int(known[i]), stretch.first + int(known[i + 1])) for i in at]
 
 
 def _come_back(blocks: Blocks, cuts: list[int], amounts: list[float]) -> NDArray[np.bool_]:

@@ -72,7 +72,8 @@ def unlikeness(early_TCHW: Blocks, late_TCHW: Blocks) -> Curve:
 def _rough(blocks: Blocks) -> NDArray[np.int16]:
     """Blocks of twice the size."""
     halves = blocks.reshape(len(blocks), 3, ROWS // 2, 2, COLUMNS // 2, 2)
-    return (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16)
+    rough: NDArray[np.int16] = (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16)
+    return rough
 
 
 def _colours(blocks: Blocks) -> NDArray[np.float32]:
@@ -85,7 +86,7 @@ def _colours(blocks: Blocks) -> NDArray[np.float32]:
             row = result[frame, 16 * channel : 16 * channel + 16]
             row += np.bincount(low, 1 - share, 16)
             row += np.bincount(np.minimum(low + 1, 15), share, 16)
-    return result / (ROWS * COLUMNS)
+    return result / np.float32(ROWS * COLUMNS)
 
 
 def luma_range(luma_THW: NDArray[np.int16]) -> NDArray[np.int16]:

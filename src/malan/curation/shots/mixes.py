@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def find_dissolves(blocks: Blocks, cuts: Sequence[int]) -> list[Mix]:
     """The dissolves in neighbouring frames; they do not cross the given cuts."""
     found: list[Mix] = []
     edges = [0, *cuts, len(blocks)]
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in pairwise(edges):
         if end - first > 2 * HALVES[0]:
             found += [Mix(m.start + first, m.end + first, m.confidence, m.weight) for m in _within(blocks[first:end])]
     return found
@@ -57,7 +58,8 @@ def _within(blocks: Blocks) -> list[Mix]:
 def _coarse(blocks: Blocks) -> NDArray[np.int16]:
     """Blocks of twice the size, one row a frame."""
     halves = blocks.reshape(len(blocks), 3, ROWS // 2, 2, COLUMNS // 2, 2)
-    return (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16).reshape(len(blocks), -1)
+    rough: NDArray[np.int16] = (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16)
+    return rough.reshape(len(blocks), -1)
 
 
 def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
@@ -87,7 +89,9 @@ def _confirm(blocks: Blocks, coarse: NDArray[np.int16], middle: int, half: int) 
         return None
     if structure_change(blocks[start, 0], blocks[end, 0]) < RELIT:
         return None
-    return Mix(start, end, round(float(np.clip(1.1 - 1.5 * doubt, 0.5, 0.98)), 3), float(ends.amount[0]) * (1 - 2 * doubt))
+    return Mix(
+        start, end, round(float(np.clip(1.1 - 1.5 * doubt, 0.5, 0.98)), 3), float(ends.amount[0]) * (1 - 2 * doubt)
+    )
 
 
 def _dip(luma_THW: NDArray[np.uint8]) -> float:
@@ -97,7 +101,7 @@ def _dip(luma_THW: NDArray[np.uint8]) -> float:
 
 
 def _mixture(coarse: NDArray[np.int16], lo: int, hi: int) -> tuple[Curve, Curve]:
-    """Share of the last picture in each frame of [lo, hi], and what no share explains, relative to the ends' difference."""
+    """Share of the last picture in each frame of [lo, hi], and what no share explains of the ends' difference."""
     x = coarse[lo : hi + 1].astype(np.float32)
     way = x[-1] - x[0]
     share = ((x - x[0]) @ way) / max(float(way @ way), 1.0)

@@ -45,7 +45,8 @@ class PacketView:
         """Of each packet: whether it may be left out."""
         pts = self.index.pts
         following = np.append(pts[1:], np.iinfo(np.int64).max)
-        return self._packet_is_bidirectional & (following > pts)
+        result: NDArray[np.bool_] = self._packet_is_bidirectional & (following > pts)
+        return result
 
     @cached_property
     def _packet_is_bidirectional(self) -> NDArray[np.bool_]:
@@ -114,6 +115,10 @@ class PacketView:
     def strong(self, first: int, end: int) -> NDArray[np.int64]:
         return np.flatnonzero(self.is_strong[first + 1 : end]) + first + 1
 
+    def inner_keys(self, first: int, end: int) -> NDArray[np.int64]:
+        """Key frames the encoder chose between two others, where they come thick."""
+        return np.flatnonzero(self._chosen[first + 1 : end]) + first + 1
+
     def swells(self, first: int, end: int) -> NDArray[np.int64]:
         """Ends of the swells of some length between two frames; what only follows from the key frame before is none."""
         swollen = np.concatenate([[False], self.swell[first + 1 : max(end - SWELL // 2, first + 1)] > SWOLLEN, [False]])
@@ -128,6 +133,10 @@ class PacketView:
         restless = ((self.relative[near] > 1.9) & (self.intra_share[near] > 0.35)).any()
         swollen = self.relative[max(key - 8, 0) : key].mean() > 1.6
         return bool(restless or swollen or self.is_strong[behind].any() or (self.relative[behind] > 5).any())
+
+    def is_restless(self, key: int) -> bool:
+        """Whether the frames before a key frame are in such uproar that it tells nothing."""
+        return bool(self.relative[max(key - 8, 0) : key].mean() > 2.5)
 
     def key_before(self, frame: int) -> int:
         """The last key frame no later than a frame; the first frame where there is none."""
@@ -160,13 +169,13 @@ class PacketView:
         return np.where(self.is_anchor, self.relative, 0)
 
     def is_near_spike(self, frame: int) -> bool:
-        """Whether a frame lies in front of a spike or of a key frame, where a cut may be hidden among the frames left out."""
+        """Whether a frame lies right in front of a spike, where a cut may hide among frames left out."""
         return bool(self._is_near_spike[frame])
 
     @cached_property
     def _is_near_spike(self) -> NDArray[np.bool_]:
-        """Frames between an anchor and the spike or key frame that follows it."""
-        doubtful = (self.is_spike | self.is_key)[self.anchors]
+        """Frames between an anchor and the spike that follows it."""
+        doubtful = (self.is_sharp | self.is_strong)[self.anchors]
         at = np.searchsorted(self.anchors, np.arange(len(self.sizes)))
         return np.append(doubtful, True)[at]
 
@@ -185,6 +194,12 @@ class PacketView:
             forced = gaps == gaps.max() if share < 0.5 else np.abs(gaps - usual) <= 1
             result[keys[1:][~forced]] = True
         return result
+
+    @property
+    def has_chosen_keys(self) -> bool:
+        """Whether a good part of the key frames seem to lie at cuts."""
+        keys = int(self.is_key.sum())
+        return keys > 2 and int(self._chosen.sum()) >= 0.3 * (keys - 1)
 
     def last_packet(self, stop: int) -> int:
         """Number of the last packet, in decode order, among those of the frames before `stop`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Kind = Literal["start", "cut", "dissolve", "fade"]
@@ -57,4 +58,4 @@ def shots_between(transitions: Iterable[Transition], frames: int) -> tuple[Shot,
         if 0 < transition.boundary < frames:
             starts.setdefault(transition.boundary, transition)
     edges = [*sorted(starts), frames]
-    return tuple(Shot(a, b, starts[a]) for a, b in zip(edges, edges[1:], strict=False) if b > a)
+    return tuple(Shot(a, b, starts[a]) for a, b in pairwise(edges) if b > a)

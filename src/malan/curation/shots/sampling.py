@@ -6,6 +6,7 @@ A few thousand pixels are read straight from the planes of the frame; four luma 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -43,8 +44,8 @@ class Sampler:
             self._lay_out(frame)
             self._layout = layout
         kind = np.uint16 if self._shift else np.uint8
-        points = [np.frombuffer(planes[0], kind).take(self._luma_at)]
-        points += [np.frombuffer(planes[i], kind).take(self._chroma_at) for i in (1, 2)]
+        points = [np.frombuffer(memoryview(planes[0]), kind).take(self._luma_at)]
+        points += [np.frombuffer(memoryview(planes[i]), kind).take(self._chroma_at) for i in (1, 2)]
         sample = np.concatenate(points)
         self._raw.append((number, (sample >> self._shift).astype(np.uint8) if self._shift else sample))
         if len(self._raw) >= _BATCH:
@@ -80,7 +81,7 @@ class Sampler:
         known[numbers - first] = True
         for number in numbers:
             blocks[number - first] = self._blocks[int(number)]
-        for before, after in zip(numbers, numbers[1:], strict=False):
+        for before, after in pairwise(numbers):
             for number in range(int(before) + 1, int(after)):
                 late = (number - before) / (after - before)
                 mixed = blocks[before - first] * (1 - late) + blocks[after - first] * late

@@ -1,14 +1,15 @@
 """Looks at a film through its key frames: they and the packet sizes tell where anything can have happened at all.
 
-Between two key frames lies an interval. Alike key frames and calm packets: nothing happened. Unlike ones: something did,
-at a spike of the packet sizes, slowly in a swell of them, or on the second key frame itself. Intervals in doubt are
-decoded from their key frame to behind the last doubt, leaving out what nothing else needs. Start at `scan`.
+Between two key frames lies an interval. Alike key frames and calm packets: nothing happened. Unlike ones: something
+did, at a spike of the packet sizes, slowly in a swell of them, or on the second key frame itself. Intervals in doubt
+are decoded from their key frame to behind the last doubt, leaving out what nothing else needs. Start at `scan`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +17,22 @@ from numpy.typing import NDArray
 from malan.curation.shots.cost import Cost
 from malan.curation.shots.feed import Feeder
 from malan.curation.shots.judge import judge, open_steps
-from malan.curation.shots.measure import unlikeness
+from malan.curation.shots.measure import luma_range, unlikeness
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import Transition
 from malan.curation.shots.sampling import Sampler
 
 CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
-SHARE = 0.17  # of what decoding the film costs, that looks may take before slow transitions are left to chance
+SHARE = 0.09  # of what decoding the film costs, that looks may take before slow transitions are left to chance
 LONG_GOP = 260  # mean frames from key frame to key frame up to which they are worth comparing
 STEP = 8  # key frames closer than this are not compared one by one
 ALIKE = 8.0  # unlikeness of two key frames up to which they show one shot
 UNLIKE = 22.0  # … and from which they hardly can
-CLEAR, GLARING = 35.0, 130.0  # between them a key frame the encoder chose passes for a cut; beyond, it may be a flash
+CLEAR = 35.0  # … and from which a key frame the encoder chose passes for a cut
+FAINT = 3.0  # mean luma range of a picture that shows next to nothing
 SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
-MARGIN = 6  # frames decoded behind a doubt, to see that it stays
+MARGIN = 5  # frames decoded behind a doubt, to see that it stays
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Interval:
     end: int
     unlikeness: float  # of the two key frames
     chosen: bool  # the encoder placed the second key frame itself: most likely at a cut
+    faint: bool  # one of the key frames shows next to nothing: a fade, or a flash
 
 
 class Budget:
@@ -79,13 +82,13 @@ def can_scan(view: PacketView) -> bool:
 
 def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]:
     """The transitions of a film, decoding key frames and doubtful intervals only."""
-    anchors = _anchors(view)
+    compared = anchors(view)
     frames = view.index.frame_count
     found: list[Transition] = []
     settled = 0
     looker = _Looker(feeder, sampler, view)
     budget = Budget(view, feeder.cost)
-    for chapter in _chapters(anchors):
+    for chapter in _chapters(compared):
         feeder.keys([int(a) for a in chapter if a < frames])
         intervals = list(_intervals(chapter, sampler, view, frames))
         chosen = budget.choose(intervals, looker)
@@ -99,7 +102,7 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     return found
 
 
-def _anchors(view: PacketView) -> NDArray[np.int64]:
+def anchors(view: PacketView) -> NDArray[np.int64]:
     """The key frames to compare, thinned, and the end of the film."""
     kept: list[int] = []
     for key in np.flatnonzero(view.is_key):
@@ -121,10 +124,11 @@ def _intervals(chapter: NDArray[np.int64], sampler: Sampler, view: PacketView, f
     keys = [int(a) for a in chapter if a < frames and int(a) in sampler]
     blocks = np.stack([sampler.get(key) for key in keys])
     apart = unlikeness(blocks[:-1], blocks[1:])
-    for first, end, amount in zip(keys, keys[1:], apart, strict=False):
-        yield Interval(first, end, float(amount), view.is_chosen(end))
+    faint = luma_range(blocks[:, 0].astype(np.int16)).mean(axis=(1, 2)) < FAINT
+    for i, (first, end) in enumerate(pairwise(keys)):
+        yield Interval(first, end, float(apart[i]), view.is_chosen(end), bool(faint[i] or faint[i + 1]))
     if chapter[-1] >= frames:
-        yield Interval(keys[-1], frames, UNLIKE - 1, False)
+        yield Interval(keys[-1], frames, UNLIKE - 1, False, False)
 
 
 class _Looker:
@@ -152,19 +156,20 @@ class _Looker:
     def needed(self, interval: Interval) -> list[int]:
         """The frames up to which to decode, one after the other, so that no cut is missed and none made up."""
         view, first, end = self._view, interval.first, interval.end
-        strong = _behind(view.strong(first, end))
+        strong = _behind([*view.strong(first, end), *view.inner_keys(first, end)])
         if interval.unlikeness < UNLIKE:
             return strong
         if interval.chosen:
-            plain = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
+            clear = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
+            plain = clear and not interval.faint and not view.is_restless(end)
             return strong if plain else [end]
         return [*(strong or _behind(view.sharp(first, end)) or _behind(view.spikes(first, end))), end]
 
     def _is_odd(self, interval: Interval) -> bool:
-        return interval.unlikeness > GLARING or self._view.is_uneasy(interval.end)
+        return self._view.is_uneasy(interval.end)
 
     def _comes_back(self, interval: Interval) -> bool:
-        """Whether soon after its end an interval's first picture is there again, as after a flash: a few cheap frames."""
+        """Whether soon after its end an interval's first picture is there again, as after a flash; a few frames."""
         self._feeder.start(interval.end)
         self._feeder.advance(min(interval.end + 6, self._view.index.frame_count), lambda _: True)
         self._feeder.finish()
@@ -180,7 +185,7 @@ class _Looker:
         return _behind(self._view.swells(interval.first, interval.end))
 
     def _decode(self, interval: Interval, stops: list[int]) -> bool:
-        """Decode up to one stop after the other until the next key frame is no surprise; whether its end is still one."""
+        """Decode from stop to stop until the next key frame is no surprise; whether it still is one."""
         end, feeder = interval.end, self._feeder
         feeder.start(interval.first)
         for stop, following in zip(stops, [*stops[1:], 0], strict=True):
