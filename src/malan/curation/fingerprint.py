@@ -20,6 +20,7 @@ SIDE = 16  # of a thumb
 DISTANCE = 44  # of 128 signs that may differ in a candidate; of unlike pictures 64 do
 ALIKE = 0.86  # least correlation of two thumbs, their worst sixth left out
 SAME_TIME_S = 1.25  # how far two sightings of one offset may lie apart
+ROUGHLY = 0.55  # least correlation of whole thumbs, logo and all
 CROPS = ((1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (1.0, 0.86), (0.86, 1.0))  # width, height kept, about the middle
 
 ALIKE_CHANGE = 0.7  # least correlation of what changes between frames
@@ -31,7 +32,7 @@ STILL_ALIKE = 0.985  # least correlation of pictures in which nothing changes
 
 _CHANGE = 1.5  # standard deviation of a change below which nothing changes
 _EDGE_S = 0.06  # edges of clips this near to each other are one cut
-_SIGNS = 16  # of each region, one bucket number
+_SIGNS, _KEY_BITS = 16, 20  # signs of each region, and what a bucket is named by
 # Top, bottom, left, right of the parts of a thumb that are looked at on their own: a logo spoils only those it lies in.
 _REGIONS = (
     (0, 16, 0, 16),
@@ -45,6 +46,7 @@ _REGIONS = (
 )
 _CROWD = 48  # a bucket with more frames says nothing: skies, title cards
 _PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
+_PAIRS = 16_384  # compared at once
 _BLOCK = 8192  # frames asked about at once; bounds memory
 _HEAD = struct.Struct("<2sHdd")  # mark, frames, start and end in seconds
 _MARK = b"F1"
@@ -171,13 +173,17 @@ class _Pairs:
 def _true_pairs(frames: _Frames) -> _Pairs:
     """Pairs of frames that share the signs of a region, differ in few others, and whose pictures agree."""
     base = _signs(frames.thumbs)
-    buckets = [_Buckets.of(base[:, number]) for number in range(len(_REGIONS))]
+    buckets = [_Buckets.of(_bucket_keys(base, number)) for number in range(len(_REGIONS))]
+    known = _normal(frames.thumbs)
     found = []
     for number, crop in enumerate(CROPS):
         cut = _cropped(frames.thumbs, crop)
         for is_mirrored in (False, True):
             asked = cut[:, :, ::-1] if is_mirrored else cut
+            upright = _normal(asked)
             for a, b in _candidates(asked, base, buckets, frames.clip):
+                near = _roughly_alike(upright, known, a, b)
+                a, b = a[near], b[near]  # noqa: PLW2901
                 likeness = _likeness(asked[a], frames.thumbs[b])
                 good = likeness >= ALIKE
                 signed = np.where(a < b, number, -number)[good]
@@ -205,7 +211,7 @@ def _candidates(
         part = np.arange(start, min(start + _BLOCK, len(asked)))
         near = []
         for number, bucket in enumerate(buckets):
-            a, b = _within(bucket, signs[part, number])
+            a, b = _within(bucket, _bucket_keys(signs[part], number))
             a = part[a]
             differ = np.bitwise_count(wide_asked[a] ^ wide_known[b]).sum(axis=1, dtype=np.int64)
             keep = (differ <= DISTANCE) & (clip[a] != clip[b])
@@ -215,22 +221,28 @@ def _candidates(
 
 @dataclass(frozen=True)
 class _Buckets:
-    """Frames sorted by the signs of one region."""
+    """Frames sorted by the signs of one region: those of sign pattern k stand from `starts[k]` to `starts[k + 1]`."""
 
     order: _I64
-    keys: NDArray[np.uint16]
+    starts: _I64
 
     @classmethod
-    def of(cls, keys: NDArray[np.uint16]) -> _Buckets:
-        order = np.argsort(keys, kind="stable")
-        return cls(order, keys[order])
+    def of(cls, keys: _I64) -> _Buckets:
+        counts = np.bincount(keys, minlength=1 << _KEY_BITS)
+        return cls(np.argsort(keys, kind="stable"), np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _within(bucket: _Buckets, keys: NDArray[np.uint16]) -> tuple[_I64, _I64]:
+def _bucket_keys(signs: NDArray[np.uint16], number: int) -> _I64:
+    """All signs of a region and the four coarsest of the next one, so that large libraries fill buckets thinly."""
+    beside = signs[:, (number + 1) % len(_REGIONS)].astype(np.int64)
+    return signs[:, number] | (beside & ((1 << (_KEY_BITS - _SIGNS)) - 1)) << _SIGNS
+
+
+def _within(bucket: _Buckets, keys: _I64) -> tuple[_I64, _I64]:
     """Every asked frame with every frame of its bucket; crowded buckets are passed over."""
-    first = np.searchsorted(bucket.keys, keys, side="left")
-    count = np.searchsorted(bucket.keys, keys, side="right") - first
-    count = np.where(count > _CROWD, 0, count)
+    first = bucket.starts[keys]
+    count = bucket.starts[keys + 1] - first
+    count[count > _CROWD] = 0
     a = np.repeat(np.arange(len(keys)), count)
     within = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
     return a, bucket.order[np.repeat(first, count) + within]
@@ -404,6 +416,22 @@ def _stretch(kept: float) -> _F32:
     weights[np.arange(SIDE), low] = 1 - (at - low)
     weights[np.arange(SIDE), low + 1] += at - low
     return weights
+
+
+def _normal(thumbs: _F32) -> _F32:
+    """Thumbs as vectors (N, 256) of mean 0 and length 1."""
+    flat = thumbs.reshape(len(thumbs), SIDE * SIDE)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3)
+
+
+def _roughly_alike(one: _F32, other: _F32, a: _I64, b: _I64) -> NDArray[np.bool_]:
+    """Pairs whose plain correlation leaves hope; cheap, so that few are compared with care."""
+    found = np.empty(len(a), bool)
+    for at in range(0, len(a), _PAIRS):
+        part = slice(at, at + _PAIRS)
+        found[part] = np.einsum("nk,nk->n", one[a[part]], other[b[part]]) >= ROUGHLY
+    return found
 
 
 def _likeness(a: _F32, b: _F32) -> _F32:

@@ -28,7 +28,7 @@ BURST_FRAMES = 4
 KEPT_SAMPLES = 3600  # 86 kB each at 16:9
 SPACING_S = 1.0  # between samples of unchanging pictures in a short file
 BURST_SPACING_S = 2.0
-NEAR_S = 0.2  # a changed picture is still not sampled again within this time
+NEAR_S = 0.2  # in a short file, a picture that keeps changing is not sampled again within this time
 CHANGED = 14.0  # mean difference of luma, of 255, from which a picture counts as another one
 _SIGNATURE = (14, 24)  # rows, columns
 _TILE = 64  # side of the full-size patches in which sharpness is measured
@@ -114,6 +114,7 @@ class Sampler:
         self._scaler = Scaler(self._shape)
         duration_s = float(index.span(0, index.frame_count).duration) if index.frame_count else 0.0
         self._spacing_s = max(SPACING_S, duration_s * 2 / kept)
+        self._near_s = max(NEAR_S, duration_s / kept / 2)
         self._burst_spacing_s = max(BURST_SPACING_S, 2 * self._spacing_s) if bursts else float("inf")
         self._wants_bursts = bursts
         self._numbers: list[int] = []
@@ -181,7 +182,7 @@ class Sampler:
     def _is_wanted(self, number: int, signature: NDArray[np.int16]) -> bool:
         place = bisect_left(self._numbers, number)
         near = [n for n in self._numbers[max(0, place - 1) : place + 1] if self._gap_s(n, number) < self._spacing_s]
-        if any(self._gap_s(n, number) < NEAR_S and not self._differs(n, signature) for n in near):
+        if any(self._gap_s(n, number) < self._near_s and not self._differs(n, signature) for n in near):
             return False
         return all(self._differs(n, signature) for n in near)
 
@@ -228,6 +229,7 @@ class Sampler:
             del self._samples[number], self._signatures[number]
         del self._numbers[1::2]
         self._spacing_s *= 2
+        self._near_s *= 2
 
 
 class Scaler:

@@ -179,7 +179,7 @@ class _Ear:
         key = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._format is None:
             self._format = key
-            self._meter, self._mono = _LoudnessMeter(frame), AudioResampler("flt", "mono", RATE_HZ)
+            self._meter, self._mono = _LoudnessMeter(frame), AudioResampler("s16", "mono", RATE_HZ)
         if key == self._format:
             return [frame]
         adapter = self._adapters.setdefault(key, AudioResampler(*self._format))
@@ -193,7 +193,8 @@ class _Ear:
             self._collect(mono)
 
     def _collect(self, mono: AudioFrame) -> None:
-        self._waiting.append(np.nan_to_num(mono.to_ndarray()[0]))
+        # Sixteen bits, because libav then scales the mix so that it cannot clip; as float it would be 3 dB louder.
+        self._waiting.append(mono.to_ndarray()[0].astype(np.float32) / 32768)
         if sum(map(len, self._waiting)) >= _AHEAD:
             self._flush(last=False)
 
