@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import worker_tasks
 
-from malan.core.errors import MalanError, MediaError, WorkerDied
+from malan.core.errors import MalanError, MediaError, RetryLater, WorkerDied
 from malan.runtime import Limits, Outcome, Task, WorkerPool
 from malan.runtime.limits import MIB, usage
 from malan.runtime.wire import pack, unpack
@@ -72,6 +72,12 @@ def test_any_other_exception_is_reported_with_its_place(pool: WorkerPool) -> Non
     assert error.code == "runtime.task_failed"
     assert "nothing to divide by" in error.message("en")
     assert "worker_tasks.py" in error.message("en")
+
+
+def test_what_the_system_refuses_can_be_tried_again(pool: WorkerPool) -> None:
+    error = error_of(one(pool, "fill_the_disk"))
+    assert isinstance(error, RetryLater)
+    assert "No space left" in error.message("en")
 
 
 @pytest.mark.parametrize(("function", "signal_name"), [("crash", "SIGSEGV"), ("kill_self", "SIGKILL")])

@@ -43,6 +43,11 @@ def break_down() -> None:
     raise ZeroDivisionError("nothing to divide by")
 
 
+def fill_the_disk() -> None:
+    with Path("/dev/full").open("wb") as file:
+        file.write(b"x")
+
+
 def kill_self(name: str) -> None:
     os.kill(os.getpid(), signal.Signals[name])
 

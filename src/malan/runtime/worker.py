@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import PurePath
 from typing import Any
 
-from malan.core.errors import MalanError, WorkerDied
+from malan.core.errors import MalanError, RetryLater, WorkerDied
 from malan.runtime.limits import MIB, confine
 from malan.runtime.wire import pack
 
@@ -53,6 +53,8 @@ def _answer(name: str, arguments: tuple[Any, ...], memory_bytes: int) -> bytes:
         return pack(("error", error))
     except MemoryError:
         return pack(("error", WorkerDied("runtime.out_of_memory", limit_mb=memory_bytes // MIB)))
+    except OSError as error:
+        return pack(("error", RetryLater("runtime.system_error", detail=str(error))))
     except Exception as error:  # the edge of a process: whatever a task raises is its answer, not the worker's end
         detail = f"{type(error).__name__}: {error}"
         return pack(("error", MalanError("runtime.task_failed", task=name, detail=detail, where=_place(error))))

@@ -8,12 +8,14 @@ the next run goes on. An asset that the same operators have seen is passed over.
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import MalanError, MediaError, NotFound
@@ -133,11 +135,11 @@ def _count_groups(ws: Workspace) -> int:
 def _run_scan(
     ws: Workspace, job_id: str, spec: Mapping[str, Any], unchanged: tuple[str, ...], progress: Progress
 ) -> ScanReport:
-    log = _Log(ws)
-    with ws.jobs.running(job_id, not_beside=WRITERS) as run:
+    with ws.jobs.running(job_id, not_beside=WRITERS) as run, _spool(ws) as spool:
+        log = _Log(ws, spool)
         keys = _open_items(ws, run, spec)
         steps = _Steps(run, log, progress, len(keys))
-        tasks = _tasks(ws, log, keys, spec["captions"])
+        tasks = _tasks(ws, log, spool, keys, spec["captions"])
         with (
             WorkerPool(ws.settings.worker_count, limits=_limits(ws)) as pool,
             closing(pool.run(tasks, on_progress=steps.hear, on_wait=run.stop_if_asked)) as outcomes,
@@ -152,6 +154,18 @@ def _run_scan(
                 _group(ws, pool)
     was_cancelled = ws.jobs.get(job_id).state == CANCELLED
     return ScanReport(job_id, *log.results(unchanged), groups=_count_groups(ws), was_cancelled=was_cancelled)
+
+
+@contextmanager
+def _spool(ws: Workspace) -> Iterator[Path]:
+    """A folder where pictures wait for their commit; what a killed run left in it goes first."""
+    folder = ws.root / "spool"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_items(ws: Workspace, run: Run, spec: Mapping[str, Any]) -> list[str]:
@@ -176,7 +190,7 @@ def _limits(ws: Workspace) -> Limits:
     return Limits(ws.settings.worker_memory_mb * MIB, timeout_s, timeout_s)
 
 
-def _tasks(ws: Workspace, log: _Log, keys: Sequence[str], captions: bool) -> Iterator[Task]:
+def _tasks(ws: Workspace, log: _Log, spool: Path, keys: Sequence[str], captions: bool) -> Iterator[Task]:
     """One task an asset whose file is where it was; the others are noted as failed."""
     threads = "one" if len(keys) >= ws.settings.worker_count else "auto"  # one film alone may use all cores
     for key in keys:
@@ -186,7 +200,8 @@ def _tasks(ws: Workspace, log: _Log, keys: Sequence[str], captions: bool) -> Ite
             log.fail(key, str(error.values.get("path", "")), error)
             continue
         index = _stored_index(ws, key)
-        arguments = (place.path, key, place.size_bytes, place.mtime_ns, index, captions, threads)
+        looks = place.size_bytes, place.mtime_ns
+        arguments = (place.path, key, *looks, index, str(spool / key), captions, threads)
         yield Task("malan.services.tasks:scan_asset", arguments, key=(key, place.path))
 
 
@@ -254,8 +269,8 @@ class _Steps:
 class _Log:
     """Results and failures, gathered until they are worth a commit."""
 
-    def __init__(self, ws: Workspace) -> None:
-        self._library = ws.library
+    def __init__(self, ws: Workspace, spool: Path) -> None:
+        self._library, self._spool = ws.library, spool
         self._waiting: list[ScanRows] = []
         self._weight = 0
         self._failures: dict[str, MalanError] = {}
@@ -283,7 +298,7 @@ class _Log:
             self.fail(asset_id, path, outcome.error)
             return
         scanned: Scanned = outcome.value
-        self._waiting.append(_scan_rows(asset_id, scanned))
+        self._waiting.append(_scan_rows(asset_id, scanned, self._spool / asset_id))
         self._weight += scanned.weight_bytes
         counts = len(scanned.clips), len(scanned.findings), scanned.cpu_s
         self._scanned.append(ScannedAsset(asset_id, path, *counts))
@@ -296,6 +311,8 @@ class _Log:
         """Write what was gathered; the assets that are safe now, and the failures."""
         if self._waiting:
             self._library.put_scans(self._waiting)
+            for rows in self._waiting:
+                (self._spool / rows.asset_id).unlink()
         for asset_id, error in self._failures.items():
             if error.code not in _KEEPS_ITS_STATUS:
                 self._library.refuse_scan(asset_id, error.code, _plain(error.values))
@@ -304,14 +321,35 @@ class _Log:
         return told
 
 
-def _scan_rows(asset_id: str, scanned: Scanned) -> ScanRows:
+class _Pictures(Mapping[str, bytes]):
+    """Pictures by clip id, read from the file they wait in when they are asked for."""
+
+    def __init__(self, file: Path, sizes: Mapping[str, int], start: int) -> None:
+        ends = itertools.accumulate(sizes.values(), initial=start)
+        self._file = file
+        self._places = {clip_id: (at, size) for (clip_id, size), at in zip(sizes.items(), ends, strict=False)}
+
+    def __getitem__(self, clip_id: str) -> bytes:
+        at, size = self._places[clip_id]
+        with self._file.open("rb") as file:
+            file.seek(at)
+            return file.read(size)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _scan_rows(asset_id: str, scanned: Scanned, pictures: Path) -> ScanRows:
     return ScanRows(
         asset_id=asset_id,
         producers=scanned.producers,
         clips=scanned.clips,
         findings=scanned.findings,
-        thumbnails=scanned.thumbnails,
-        filmstrips=scanned.filmstrips,
+        thumbnails=_Pictures(pictures, scanned.thumbnail_sizes, 0),
+        filmstrips=_Pictures(pictures, scanned.filmstrip_sizes, sum(scanned.thumbnail_sizes.values())),
         descriptors=scanned.descriptors,
         extras=tuple(Extra(kept.kind, kept.value, kept.data) for kept in scanned.keepsakes),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.core import Clip, Finding
@@ -51,13 +52,13 @@ class Keepsake:
 
 @dataclass(frozen=True)
 class Scanned:
-    """All that is kept of a scan."""
+    """All that is kept of a scan. Pictures wait in a file: first all thumbnails, then all filmstrips, in this order."""
 
     producers: Mapping[str, str]
     clips: tuple[Clip, ...]
     findings: tuple[Finding, ...]
-    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
-    filmstrips: Mapping[str, bytes] = field(default_factory=dict)
+    thumbnail_sizes: Mapping[str, int] = field(default_factory=dict)  # clip id → bytes
+    filmstrip_sizes: Mapping[str, int] = field(default_factory=dict)
     descriptors: Mapping[str, np.ndarray] = field(default_factory=dict)
     keepsakes: tuple[Keepsake, ...] = ()
     cpu_s: float = 0.0
@@ -65,8 +66,8 @@ class Scanned:
     @property
     def weight_bytes(self) -> int:
         """Roughly what it weighs while it waits to be written."""
-        pictures = (*self.thumbnails.values(), *self.filmstrips.values())
-        return sum(map(len, pictures)) + 2000 * len(self.findings) + sum(len(k.data) for k in self.keepsakes)
+        pictures = sum(self.thumbnail_sizes.values()) + sum(self.filmstrip_sizes.values())
+        return pictures + 2000 * len(self.findings) + sum(len(k.data) for k in self.keepsakes)
 
 
 def read_file(path: str) -> FileRead:
@@ -84,16 +85,23 @@ def scan_asset(
     size_bytes: int,
     mtime_ns: int,
     index: bytes | None,
+    pictures: str,
     captions: bool,
     threads: Threads = "one",
 ) -> Scanned:
-    """Scan the file of an asset, which must look as it did when it was registered, before and after."""
+    """Scan the file of an asset, which must look as it did when it was registered, before and after.
+
+    Thousands of pictures would be in memory several times on their way through the line: they are written to the file
+    `pictures` instead.
+    """
     from malan.curation.scan import scan_file
 
     _check_unchanged(path, size_bytes, mtime_ns)
     reader = _captions(threads) if captions else None
     result = scan_file(path, asset_id, probe(path), _index(path, index), captions=reader, progress=_tell)
     _check_unchanged(path, size_bytes, mtime_ns)
+    with Path(pictures).open("wb") as file:
+        file.writelines((*result.thumbnails.values(), *result.filmstrips.values()))
     return _scanned(result, captions)
 
 
@@ -102,8 +110,6 @@ def find_groups(library: str) -> dict[str, str | None]:
 
     A group is named by the first of its clip ids. Reads the library as it stands.
     """
-    from pathlib import Path
-
     from malan.curation.fingerprint import ClipPrint, find_duplicates
     from malan.store import Library
 
@@ -159,8 +165,8 @@ def _scanned(result: ScanResult, captions: bool) -> Scanned:
         producers={**result.producers, **({CAPTIONS: CAPTIONS_VERSION} if captions else {})},
         clips=result.clips,
         findings=result.findings,
-        thumbnails=result.thumbnails,
-        filmstrips=result.filmstrips,
+        thumbnail_sizes={clip_id: len(data) for clip_id, data in result.thumbnails.items()},
+        filmstrip_sizes={clip_id: len(data) for clip_id, data in result.filmstrips.items()},
         descriptors=result.descriptors,
         keepsakes=tuple(_keepsakes(result)),
         cpu_s=round(sum(cost.cpu_s for cost in result.costs.values()), 3),

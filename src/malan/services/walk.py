@@ -27,7 +27,7 @@ _BESIDE = frozenset(
     for name in names.split()
 )
 # What a workspace keeps in its folder; footage may lie there too.
-_WORKSPACE_FILE, _WORKSPACE_PARTS = "malan.toml", frozenset({"library", "blobs", "log", "keys", "exports"})
+_WORKSPACE_FILE, _WORKSPACE_PARTS = "malan.toml", frozenset({"library", "blobs", "log", "keys", "exports", "spool"})
 _STARTS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"fLaC", b"ID3", b"\xff\xd8\xff", b"\x89PNG", b"FLV\1", b"GIF8")
 _STARTS_MORE = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"\x06\x0e+4", b"0&\xb2u")
 _BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"styp"})
