@@ -33,7 +33,9 @@ class Brightness:
 
     def run(self, batch: Batch) -> Sequence[Finding]:
         return [
-            finding(self, v, "guest.brightness", {"mean": v.samples[0].luma_HW.mean()}) for v in batch.views if v.samples
+            finding(self, v, "guest.brightness", {"mean": v.samples[0].luma_HW.mean()})
+            for v in batch.views
+            if v.samples
         ]
 
 
@@ -289,7 +291,9 @@ def test_bars_do_not_count_as_black() -> None:
 def test_lamps_in_the_dark_are_night_and_a_bright_scene_is_day() -> None:
     night = (scenery(2) // 5).astype(np.uint8)
     night[40:48, 60:70] = night[90:96, 200:210] = (250, 230, 180)
-    names = [f.value["class"] for f in SceneLight().run(batch(view([night]), view([scenery(2)]), view([flat((90,) * 3)])))]
+    names = [
+        f.value["class"] for f in SceneLight().run(batch(view([night]), view([scenery(2)]), view([flat((90,) * 3)])))
+    ]
     assert names == ["night", "day", "mixed"]
 
 

@@ -83,7 +83,6 @@ def test_a_hole_in_the_sound_stays_a_hole(tmp_path: Path) -> None:
     assert found.end_s == pytest.approx(6.0, abs=0.05)
 
 
-
 def test_a_file_without_sound_gives_none(footage: Path) -> None:
     assert hear(footage / "video" / "sam2_juggle.mp4") is None
 

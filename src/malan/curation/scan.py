@@ -155,7 +155,7 @@ class _Scan:
             shots=report,
             clips=clips,
             findings=tuple(self._findings),
-            producers={PRODUCER: VERSION} | {o.name: o.version for o in self._operators},
+            producers={PRODUCER: VERSION} | {o.name: o.version for o in self._operators if not self._has_failed(o)},
             thumbnails=self._thumbnails,
             filmstrips=self._filmstrips,
             descriptors={v.clip.id: v.values for v in self._vectors if v.kind.startswith("descriptor.")},
@@ -261,7 +261,7 @@ class _Scan:
 
     def _keep(self, operator: Operator, batch: Batch) -> None:
         """Run one operator; one that fails is named and left out, the others go on."""
-        if any(problem.values.get("name") == operator.name for problem in self._problems):
+        if self._has_failed(operator):
             return
         try:
             learned: Sequence[Learned] = operator.run(batch)
@@ -272,6 +272,9 @@ class _Scan:
             return
         self._vectors += [item for item in learned if isinstance(item, Vector)]
         self._findings += [item for item in learned if isinstance(item, Finding)]
+
+    def _has_failed(self, operator: Operator) -> bool:
+        return any(problem.values.get("name") == operator.name for problem in self._problems)
 
     # Sound
 
