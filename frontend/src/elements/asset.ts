@@ -22,19 +22,30 @@ export class AssetView extends HTMLElement {
   private marked: [number | null, number | null] = [null, null];
   private moment: Moment = { seconds: 0, frame: null, playing: false };
   private stopAt: number | null = null;
+  private isReady = false;
+  private whenReady: (() => void) | null = null;
 
   async connectedCallback(): Promise<void> {
     const asset = pageData<AssetPage>("asset");
     if (!asset) return;
     this.asset = asset;
-    this.frames = asset.frame_count ? await FrameTimes.load(asset.frames_url).catch(() => null) : null;
     this.player = this.querySelector<Player>("malan-player")!;
     this.timeline = this.querySelector<Timeline>("malan-timeline")!;
-    this.player.load(asset, this.frames); // first: the film should not wait behind its small pictures
-    this.fillPanels();
+    const times = asset.frame_count ? FrameTimes.load(asset.frames_url).catch(() => null) : Promise.resolve(null);
     this.listen();
+    this.fillPanels();
+    this.frames = await times;
+    this.player.load(asset, this.frames);
     this.timeline.load(asset, this.frames);
     this.followLink();
+    this.isReady = true;
+    this.whenReady?.();
+  }
+
+  /** Go to a frame or time as soon as there is a player to go there; of several wishes before that, the last counts. */
+  private go(step: (player: Player) => void): void {
+    if (this.isReady) step(this.player);
+    else this.whenReady = () => step(this.player);
   }
 
   // Moments
@@ -108,7 +119,7 @@ export class AssetView extends HTMLElement {
   }
 
   private key(event: KeyboardEvent): void {
-    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (!this.isReady || isTyping(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const onControl = event.target instanceof Element && event.target.closest("button, summary, a, [role=tab]");
     if (onControl && (event.key === " " || event.key === "Enter")) return;
     const act = this.actionOf(event);
@@ -157,7 +168,7 @@ export class AssetView extends HTMLElement {
     kind.style.setProperty("--key", `var(--${kindColour(shot.transition.type)})`);
     const sure = shot.transition.type === "start" ? "" : `${Math.round(shot.transition.confidence * 100)} %`;
     if (shot.colour) thumb.style.background = shot.colour;
-    return h("button", { type: "button", class: "row", "data-shot": n, "data-first-frame": shot.first_frame, onclick: () => this.player.seekFrame(shot.first_frame) },
+    return h("button", { type: "button", class: "row", "data-shot": n, "data-first-frame": shot.first_frame, onclick: () => this.go((player) => player.seekFrame(shot.first_frame)) },
       thumb,
       h("span", { class: "grow" },
         h("span", {}, h("b", { class: "tabular" }, String(n + 1)), " ", kind, shot.tags.length ? ` · ${shot.tags.join(" · ")}` : ""),
@@ -166,7 +177,7 @@ export class AssetView extends HTMLElement {
   }
 
   private captionRow(caption: CaptionRow): HTMLElement {
-    return h("button", { type: "button", class: "row", "data-first-frame": caption.first_frame, onclick: () => this.player.seekFrame(caption.first_frame) },
+    return h("button", { type: "button", class: "row", "data-first-frame": caption.first_frame, onclick: () => this.go((player) => player.seekFrame(caption.first_frame)) },
       h("time", {}, clock(caption.start_s - this.asset.start_s)),
       h("span", { class: "grow" }, h("span", { class: "wrap" }, caption.text)),
       h("span", { class: "sure" }, caption.confidence === null ? "" : `${Math.round(caption.confidence * 100)} %`));
@@ -180,7 +191,7 @@ export class AssetView extends HTMLElement {
   }
 
   private findingRow(row: FindingRow): HTMLElement {
-    const go = (): void => (row.first_frame !== null ? this.player.seekFrame(row.first_frame) : this.player.seek(row.start_s + 1e-6));
+    const go = (): void => this.go((player) => (row.first_frame !== null ? player.seekFrame(row.first_frame) : player.seek(row.start_s + 1e-6)));
     return h("button", { type: "button", class: "row", onclick: go },
       h("time", {}, clock(row.start_s - this.asset.start_s)),
       h("span", { class: "grow" }, h("span", { class: "wrap" }, row.summary), row.reason ? h("span", { class: "two wrap" }, row.reason) : null),
