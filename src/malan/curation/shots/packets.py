@@ -15,6 +15,10 @@ from malan.media.index import KEY, PacketIndex
 
 SWOLLEN = 1.8  # bits relative to the usual from which a dissolve may be going on
 SWELL = 8  # frames whose bits are added up to see a swell
+JITTER = 3  # frames by which echoes of the source's key frames may be off their clock
+MANY, ON_CLOCK = 15, 0.6  # gaps it takes to speak of a clock, and part of the spikes that must keep it
+FASTEST_CLOCK = 24  # frames; key frames closer than that leave no echo worth telling
+ECHOING = 0.4  # part of the gaps between spikes that must be alike for it
 SPIKE_CAP = 3.0  # a single large packet makes no swell
 AROUND = 48  # frames on each side that tell what size is usual
 
@@ -51,7 +55,8 @@ class PacketView:
     @cached_property
     def _packet_is_bidirectional(self) -> NDArray[np.bool_]:
         latest = np.maximum.accumulate(np.concatenate([[np.iinfo(np.int64).min], self.index.pts[:-1]]))
-        return (self.index.pts < latest) & ((self.index.flags & KEY) == 0)
+        result: NDArray[np.bool_] = (self.index.pts < latest) & ((self.index.flags & KEY) == 0)
+        return result
 
     @cached_property
     def is_key(self) -> NDArray[np.bool_]:
@@ -93,8 +98,11 @@ class PacketView:
 
     @cached_property
     def is_strong(self) -> NDArray[np.bool_]:
-        """Spikes that are hardly anything but a cut or a flash: about the size of a key frame."""
-        return (self._lone > 1.3) & (self.rise > 1.6) & (self.intra_share > 0.45)
+        """Spikes that are hardly anything but a cut or a flash: about the size of a key frame, or very much alone."""
+        large = (self._lone > 1.3) & (self.rise > 1.6) & (self.intra_share > 0.45)
+        alone = (self._lone > 2.2) & (self.rise > 1.65) & (self.intra_share > 0.22)
+        strong = large | alone
+        return strong & ~_echoes(strong)
 
     @cached_property
     def _lone(self) -> NDArray[np.float64]:
@@ -208,6 +216,25 @@ class PacketView:
     @cached_property
     def _reach(self) -> NDArray[np.int64]:
         return np.maximum.accumulate(self.index.shown)
+
+
+def _echoes(spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Frames on the clock that spikes keep, if they do: a film encoded again pumps at the key frames of its source."""
+    at = np.flatnonzero(spikes)
+    gaps = np.diff(at)
+    none = np.zeros(len(spikes), bool)
+    if len(gaps) < MANY:
+        return none
+    counts = np.convolve(np.bincount(np.minimum(gaps, 400), minlength=401), np.ones(2 * JITTER + 1), "same")
+    period = FASTEST_CLOCK + int(counts[FASTEST_CLOCK:].argmax())
+    if counts[period] < ECHOING * len(gaps):
+        return none
+    periods = np.arange(period - 1, period + 1, 0.02)
+    waves = np.exp(2j * np.pi * at[None] / periods[:, None]).sum(axis=1)
+    period_exact, angle = float(periods[np.abs(waves).argmax()]), float(np.angle(waves[np.abs(waves).argmax()]))
+    off = (np.arange(len(spikes)) / period_exact - angle / (2 * np.pi) + 0.5) % 1 - 0.5
+    result: NDArray[np.bool_] = np.abs(off) * period_exact <= JITTER
+    return result if result[at].mean() >= ON_CLOCK else none
 
 
 def _running_median(values: NDArray[np.float64], around: int) -> NDArray[np.float64]:

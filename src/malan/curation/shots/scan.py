@@ -26,6 +26,7 @@ CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
 SHARE = 0.09  # of what decoding the film costs, that looks may take before slow transitions are left to chance
 LONG_GOP = 260  # mean frames from key frame to key frame up to which they are worth comparing
+HOPELESS = 0.62  # part of what decoding costs, from which looks no longer pay
 STEP = 8  # key frames closer than this are not compared one by one
 ALIKE = 8.0  # unlikeness of two key frames up to which they show one shot
 UNLIKE = 22.0  # … and from which they hardly can
@@ -51,6 +52,11 @@ class Budget:
 
     def __init__(self, view: PacketView, cost: Cost) -> None:
         self._view, self._cost = view, cost
+
+    def is_hopeless(self, intervals: list[Interval], looker: _Looker) -> bool:
+        """Whether the looks needed in a chapter come near to what decoding all of it costs."""
+        looks = [self._look(interval, looker.needed(interval)) for interval in intervals]
+        return sum(looks) > HOPELESS * self._cost.whole(intervals[0].first, intervals[-1].end)
 
     def choose(self, intervals: list[Interval], looker: _Looker) -> set[Interval]:
         """The intervals of a chapter in which swells are worth a look."""
@@ -91,6 +97,9 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     for chapter in _chapters(compared):
         feeder.keys([int(a) for a in chapter if a < frames])
         intervals = list(_intervals(chapter, sampler, view, frames))
+        if budget.is_hopeless(intervals, looker):
+            looker.look_at_all(intervals)
+            intervals = []
         chosen = budget.choose(intervals, looker)
         for interval in intervals:
             looker.look(interval, interval in chosen)
@@ -141,11 +150,17 @@ class _Looker:
     def look(self, interval: Interval, optional: bool) -> None:
         """Decode as much of an interval as it takes to know what happens in it and at its end."""
         stops = sorted({*self.needed(interval), *(self.swells(interval) if optional else [])})
-        at_end = interval.chosen and interval.unlikeness >= UNLIKE
+        at_end = interval.chosen and interval.unlikeness >= CLEAR
         if stops:
             at_end = self._decode(interval, stops) and at_end
         if at_end and not (self._is_odd(interval) and self._comes_back(interval)):
             self._taken.append(Transition("cut", interval.end - 1, interval.end, 0.85))
+
+    def look_at_all(self, intervals: list[Interval]) -> None:
+        """Decode every frame of neighbouring intervals in one go."""
+        self._feeder.start(intervals[0].first)
+        self._feeder.advance(intervals[-1].end, lambda _: True)
+        self._feeder.finish()
 
     def transitions(self, frames: int) -> list[Transition]:
         """What the decoded stretches hold, and the cuts taken as they are."""
@@ -157,7 +172,7 @@ class _Looker:
         """The frames up to which to decode, one after the other, so that no cut is missed and none made up."""
         view, first, end = self._view, interval.first, interval.end
         strong = _behind([*view.strong(first, end), *view.inner_keys(first, end)])
-        if interval.unlikeness < UNLIKE:
+        if interval.unlikeness < (ALIKE if interval.chosen else UNLIKE):
             return strong
         if interval.chosen:
             clear = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
