@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,18 @@ def test_a_pipe_in_place_of_the_file_is_not_opened(lone: tuple[TestClient, str, 
     path.unlink()
     os.mkfifo(path)
     assert client.get(f"/media/{asset_id}").status_code == 409
+
+
+def test_a_name_no_encoding_knows_is_shown_and_its_file_played(tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "workspace")
+    film = draw_film(tmp_path / "film.mp4", (30, 25, 35, 45), size=(160, 90))
+    odd = film.path.rename(tmp_path / os.fsdecode(b"odd \xff\n<b>.mp4"))
+    shown = register(ws, replace(film, path=odd), owner="Owner", uses=("retrieve",))
+    client = TestClient(create_app(ws), base_url="http://127.0.0.1")
+    assert client.get(f"/media/{shown.asset_id}").content == odd.read_bytes()
+    for path in ("/", "/assets", f"/assets/{shown.asset_id}", "/search.json", f"/assets/{shown.asset_id}.json"):
+        reply = client.get(path, headers={"accept": "text/html"})
+        assert (reply.status_code, "<b>.mp4" in reply.text and "html" in reply.headers["content-type"]) == (200, False)
 
 
 def test_terms_that_do_not_allow_to_look_show_no_picture_and_no_sound(tmp_path: Path) -> None:

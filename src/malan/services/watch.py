@@ -5,9 +5,10 @@ Start reading at `jobs`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from malan.services.beside import go_on_beside
 from malan.services.browse import shown
 from malan.services.spoken import word
 from malan.services.views import Failure, JobsView, JobView, RefusedView
+from malan.store.rows import REFUSED
 
 if TYPE_CHECKING:
+    from malan.store.rows import AssetRow, Location
     from malan.workspace import Workspace
 
 _MOST_JOBS = 100
@@ -30,10 +33,38 @@ _BAR_S = 10.0
 
 def jobs(ws: Workspace, lang: str) -> JobsView:
     """Jobs, the latest first, and every file that was refused."""
-    rows = ws.jobs.list(limit=_MOST_JOBS)
-    views = tuple(job_view(row, lang) for row in rows)
-    refused = [*_refused_files(ws, lang), *_refused_scans(ws, lang)]
-    return JobsView(views, tuple(refused[:_MOST_REFUSED]), len(refused), _running(rows), _throughput(ws, rows))
+    return Watcher(ws, lang).look()
+
+
+class Watcher:
+    """Looks at the jobs again and again; what was refused is read anew only when some job has moved on to it.
+
+    Args:
+        ws: Whose jobs.
+        lang: The language of everything told.
+    """
+
+    def __init__(self, ws: Workspace, lang: str) -> None:
+        self._ws, self._lang = ws, lang
+        self._seen: object = None
+        self._refused: tuple[RefusedView, ...] = ()
+        self._refused_total = 0
+
+    def look(self) -> JobsView:
+        """The jobs as they stand."""
+        rows = self._ws.jobs.list(limit=_MOST_JOBS)
+        seen = [(row.id, row.state, row.failed) for row in rows]
+        if seen != self._seen:
+            self._seen = seen
+            self._read_refused()
+        views = tuple(job_view(row, self._lang) for row in rows)
+        return JobsView(views, self._refused, self._refused_total, _running(rows), _throughput(self._ws, rows))
+
+    def _read_refused(self) -> None:
+        files, scans = self._ws.library.refused(), self._ws.library.assets(status=REFUSED)
+        self._refused_total = len(files) + len(scans)
+        told = itertools.chain(_refused_files(files, self._lang), _refused_scans(scans, self._lang))
+        self._refused = tuple(itertools.islice(told, _MOST_REFUSED))
 
 
 def _throughput(ws: Workspace, rows: Iterable[JobRow]) -> tuple[tuple[str, float], ...]:
@@ -111,16 +142,14 @@ def _detail(row: JobRow, lang: str) -> str:
     return word("watch.failed_items", lang, n=row.failed) if row.failed else ""
 
 
-def _refused_files(ws: Workspace, lang: str) -> Iterable[RefusedView]:
-    for place in ws.library.refused():
+def _refused_files(places: Iterable[Location], lang: str) -> Iterator[RefusedView]:
+    for place in places:
         error = MalanError(place.code or "asset.refused", **dict(place.values))
         yield _refused(place.path, error, place.seen_s, lang)
 
 
-def _refused_scans(ws: Workspace, lang: str) -> Iterable[RefusedView]:
-    from malan.store.rows import REFUSED
-
-    for row in ws.library.assets(status=REFUSED):
+def _refused_scans(rows: Iterable[AssetRow], lang: str) -> Iterator[RefusedView]:
+    for row in rows:
         path = row.locations[0].path if row.locations else row.asset.id
         yield _refused(path, MalanError(row.code or "asset.refused", **dict(row.values)), 0.0, lang)
 

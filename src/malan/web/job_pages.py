@@ -63,11 +63,12 @@ async def events(request: Request) -> Response:
 
 async def _changes(request: Request) -> AsyncIterator[bytes]:
     """The view at once, then each time it differs; a comment now and then keeps the line open."""
-    state, lang, last, quiet_s = request.app.state, language_of(request.scope), b"", 0.0
+    state, last, quiet_s = request.app.state, b"", 0.0
+    watcher = watch.Watcher(state.workspace, language_of(request.scope))
     state.streams = getattr(state, "streams", 0) + 1
     try:
         while not await request.is_disconnected() and not getattr(state, "is_stopping", False):
-            text = to_json(await run_in_threadpool(watch.jobs, state.workspace, lang))
+            text = to_json(await run_in_threadpool(watcher.look))
             if text != last:
                 last, quiet_s = text, 0.0
                 yield b"event: jobs\ndata: " + text + b"\n\n"
