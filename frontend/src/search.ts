@@ -8,6 +8,7 @@ const picked = new Map<string, { fragment: string; seconds: number; asset: strin
 
 export function startSearch(form: HTMLFormElement): void {
   const query = form.querySelector<HTMLInputElement>("input[type=search]")!;
+  waitForWords(query);
   document.addEventListener("keydown", (event) => key(event, query));
   document.addEventListener("change", (event) => pick(event));
   document.addEventListener("htmx:load", () => dress(form));
@@ -19,6 +20,15 @@ export function startSearch(form: HTMLFormElement): void {
   });
   form.querySelector("[data-clear]")?.addEventListener("click", () => clearFilters(form));
   dress(form);
+}
+
+/** While an input method is open, what stands in the field is not yet what is meant: search when the words are chosen. */
+function waitForWords(query: HTMLInputElement): void {
+  const hold = (event: Event): void => {
+    if (event.target === query && (event as InputEvent).isComposing) event.stopImmediatePropagation();
+  };
+  document.addEventListener("input", hold, true);
+  query.addEventListener("compositionend", () => query.dispatchEvent(new Event("input", { bubbles: true })));
 }
 
 const cards = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>(".card")];

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -70,6 +71,21 @@ def test_words_typed_in_chinese_find_the_shot_and_mark_the_words(page: Any, url:
     assert page.locator(".card .words mark").all_inner_texts() == ["云海", "云海"]
     assert "q=%E4%BA%91%E6%B5%B7" in page.url
     assert page.locator(".tally b").inner_text() == "2"
+
+
+def test_an_input_method_searches_only_for_the_words_chosen(page: Any, url: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: "/search/results" in request.url and asked.append(request.url))
+    page.goto(url)
+    page.locator("input[type=search]").focus()
+    keyboard = page.context.new_cdp_session(page)
+    for pinyin in ("y", "yun", "yun hai"):
+        keyboard.send("Input.imeSetComposition", {"text": pinyin, "selectionStart": 0, "selectionEnd": len(pinyin)})
+    page.wait_for_timeout(400)
+    assert asked == []
+    keyboard.send("Input.insertText", {"text": "云海"})
+    page.wait_for_function("() => document.querySelectorAll('.card').length === 2")
+    assert [parse_qs(urlsplit(address).query)["q"] for address in asked] == [["云海"]]
 
 
 def test_a_result_opens_at_the_frame_its_shot_starts_at(page: Any, url: str, stage: Stage) -> None:

@@ -121,6 +121,12 @@ def test_a_failure_on_a_page_is_a_page(client: TestClient) -> None:
     assert "<!doctype html>" in reply.text
 
 
+def test_every_address_is_described(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()["paths"]
+    assert {"/.json", "/assets.json", "/assets/{asset_id}.json", "/jobs.json", "/jobs/events"} <= set(described)
+    assert all(way.get("description") for address in described.values() for way in address.values())
+
+
 def test_a_chosen_list_is_kept_as_edl_and_json(client: TestClient, stage: Stage) -> None:
     chosen = {"clip_ids": [stage.city.clips[1].id, stage.alps.clips[0].id]}
     edl = client.post("/clips/list", json={**chosen, "format": "edl"}).text

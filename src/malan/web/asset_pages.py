@@ -15,7 +15,8 @@ router = APIRouter()
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{6,64}$")]
 WholeId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 PAGE_ASSETS = 60
-_KEPT = {"cache-control": "private, max-age=86400, immutable"}  # named by digests: never anything else
+_KEPT = {"cache-control": "private, max-age=86400, immutable"}  # follows from the bytes: never anything else
+_KEPT_A_WHILE = {"cache-control": "private, max-age=600"}  # another scan, or other terms, may change the answer
 
 
 @router.get("/assets", include_in_schema=False)
@@ -55,19 +56,19 @@ def frame_times(request: Request, asset_id: Id) -> Response:
 def peaks(request: Request, asset_id: Id) -> Response:
     """The waveform: signed bytes, low and high in turn."""
     data = inspect.peaks(request.app.state.workspace, asset_id)
-    return Response(data, media_type="application/octet-stream", headers=_KEPT)
+    return Response(data, media_type="application/octet-stream", headers=_KEPT_A_WHILE)
 
 
 @router.get("/strips/{clip_id}.jpg")
 def strip(request: Request, clip_id: WholeId) -> Response:
     """Several moments of a clip side by side."""
-    return Response(pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
+    return Response(pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE)
 
 
 @router.get("/thumbs/{clip_id}.jpg")
 def thumb(request: Request, clip_id: WholeId) -> Response:
     """One picture of a clip."""
-    return Response(pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT)
+    return Response(pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE)
 
 
 @router.post("/assets/{asset_id}/proxy")
