@@ -62,13 +62,17 @@ def peaks(request: Request, asset_id: Id) -> Response:
 @router.get("/strips/{clip_id}.jpg")
 def strip(request: Request, clip_id: WholeId) -> Response:
     """Several moments of a clip side by side."""
-    return Response(pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE)
+    return Response(
+        pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE
+    )
 
 
 @router.get("/thumbs/{clip_id}.jpg")
 def thumb(request: Request, clip_id: WholeId) -> Response:
     """One picture of a clip."""
-    return Response(pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE)
+    return Response(
+        pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE
+    )
 
 
 @router.post("/assets/{asset_id}/proxy")

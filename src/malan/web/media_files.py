@@ -16,14 +16,16 @@ Id = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 _ASK_AGAIN = {"cache-control": "private, no-cache"}
 
 
-@router.api_route("/media/{asset_id}", methods=["GET", "HEAD"])
+@router.get("/media/{asset_id}")
+@router.head("/media/{asset_id}", include_in_schema=False)
 def media(request: Request, asset_id: Id) -> Response:
     """An asset as it is on disk."""
     file = playback.open_media_file(request.app.state.workspace, asset_id)
     return RangeResponse(file.path, etag=asset_id, media_type=file.mime, headers=_ASK_AGAIN)
 
 
-@router.api_route("/proxies/{asset_id}.mp4", methods=["GET", "HEAD"])
+@router.get("/proxies/{asset_id}.mp4")
+@router.head("/proxies/{asset_id}.mp4", include_in_schema=False)
 def proxy(request: Request, asset_id: Id) -> Response:
     """The preview copy of an asset the browser cannot play."""
     file = playback.open_proxy_file(request.app.state.workspace, asset_id)
