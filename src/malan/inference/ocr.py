@@ -24,8 +24,9 @@ Picture = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB, 0-255
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, ends excluded
 
 LINE_HEIGHT_PX = 48  # what the recognition weights were trained on
-MIN_LINE_WIDTH_PX = 96
+MIN_LINE_WIDTH_PX = 48
 BATCH_WIDTH_PX = 1600  # line pictures of one run, side by side: bounds its memory
+LIKE_WIDTH = 1.05  # lines run together when none is padded by more than this; padding costs as much as text
 DETECT_MULTIPLE_PX = 32
 SPACE = " "
 
@@ -139,8 +140,8 @@ def _gray(picture: Picture) -> NDArray[np.float32]:
     """Luma as float32; the weights see three equal channels."""
     if picture.ndim == 2:
         return picture.astype(np.float32)
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
-    return picture.astype(np.float32) @ weights
+    red, green, blue = (picture[:, :, channel].astype(np.float32) for channel in range(3))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def _line_picture(crop: Picture) -> NDArray[np.float32]:
@@ -151,18 +152,26 @@ def _line_picture(crop: Picture) -> NDArray[np.float32]:
 
 
 def _resize(picture: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Bilinear up, area-like (triangle filter) down: two small matrix products."""
-    return _filter(picture.shape[0], height) @ picture @ _filter(picture.shape[1], width).T
+    """Bilinear up, area-like (triangle filter) down."""
+    return _scale_rows(_scale_rows(picture, height).T, width).T
 
 
-def _filter(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source) weights of a triangle filter, rows summing to one."""
-    scale = source / target
-    reach = max(1.0, scale)
-    centres = (np.arange(target, dtype=np.float32) + 0.5) * scale - 0.5
-    weights = np.maximum(0, 1 - np.abs(np.arange(source, dtype=np.float32) - centres[:, None]) / reach)
-    total = weights.sum(axis=1, keepdims=True)
-    return (weights / np.maximum(total, 1e-6)).astype(np.float32)
+def _scale_rows(picture: NDArray[np.float32], target: int) -> NDArray[np.float32]:
+    """The picture with another number of rows, each a weighted sum of the nearest old ones.
+
+    A few sums of whole rows: a matrix product would wake the threads of the linear algebra library for nothing.
+    """
+    source = picture.shape[0]
+    reach = max(1.0, source / target)
+    centres = (np.arange(target) + 0.5) * (source / target) - 0.5
+    rows = np.floor(centres - reach).astype(np.int64)[:, None] + np.arange(1, 2 * int(np.ceil(reach)) + 1)
+    weights = np.maximum(0, 1 - np.abs(rows - centres[:, None]) / reach).astype(np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    picture, rows = np.ascontiguousarray(picture), rows.clip(0, source - 1)
+    scaled = np.zeros((target, picture.shape[1]), np.float32)
+    for tap in range(rows.shape[1]):
+        scaled += weights[:, tap, None] * picture[rows[:, tap]]
+    return scaled
 
 
 def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
@@ -170,7 +179,7 @@ def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
     batch: list[int] = []
     for number in sorted(range(len(widths)), key=lambda n: widths[n]):
         grown = (len(batch) + 1) * widths[number]
-        if batch and (grown > BATCH_WIDTH_PX or widths[number] > 1.25 * widths[batch[0]] + 16):
+        if batch and (grown > BATCH_WIDTH_PX or widths[number] > LIKE_WIDTH * widths[batch[0]]):
             yield batch
             batch = []
         batch.append(number)
@@ -189,7 +198,8 @@ def _stack(lines: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _decode(scores: NDArray[np.float32], characters: Sequence[str]) -> Iterator[ReadLine]:
     """Greedy CTC: the best class of each step, repeats and blanks dropped."""
-    best, sure = scores.argmax(axis=2), scores.max(axis=2)
+    best = scores.argmax(axis=2)
+    sure = np.take_along_axis(scores, best[:, :, None], axis=2)[:, :, 0]
     for classes, chances in zip(best, sure, strict=True):
         keep = classes != 0
         keep[1:] &= classes[1:] != classes[:-1]

@@ -46,6 +46,7 @@ class FrameDecoder:
         track: Stream index; the first picture track when None.
         threads: `one` burns least CPU, `frame` ends soonest, `auto` lets libav choose.
         loop_filter: False skips the in-loop deblocking filter: faster, a little blocky, errors add up within a GOP.
+            `references` skips it on frames no other frame needs: a tenth faster, and no error lives longer than one.
     """
 
     def __init__(
@@ -55,15 +56,15 @@ class FrameDecoder:
         *,
         track: int | None = None,
         threads: Threads = "auto",
-        loop_filter: bool = True,
+        loop_filter: bool | Literal["references"] = True,
     ) -> None:
         self._index = index
         self._source = PacketSource(path, index, track)
         self._context = self._source.decoder()
         self._context.thread_type = "SLICE" if threads == "one" else threads.upper()
         self._context.thread_count = 1 if threads == "one" else 0
-        if not loop_filter:
-            self._context.options = {"skip_loop_filter": "all"}
+        if loop_filter is not True:
+            self._context.options = {"skip_loop_filter": "noref" if loop_filter else "all"}
         self._ranks = _ranks(index)
         self._by_rank = np.argsort(self._ranks)
         self.frames_decoded = 0

@@ -72,7 +72,7 @@ class _Film:
     ) -> None:
         self._index, self._reader = index, reader
         self._aspect = _sample_aspect(path, track)
-        self._decoder = FrameDecoder(path, index, track=track, threads=threads)
+        self._decoder = FrameDecoder(path, index, track=track, threads=threads, loop_filter=False)
         duration = float(index.span(0, index.frame_count).duration) if index.frame_count else 0.0
         self._rate = index.frame_count / duration if duration else 25.0
         self._shape: Shape | None = None

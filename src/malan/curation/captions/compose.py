@@ -16,7 +16,7 @@ from malan.curation.captions.sighting import Sighting
 from malan.curation.captions.strokes import lines
 
 SIDE_MARGIN = 0.45  # of the line height, left and right of the outermost strokes
-EDGE_MARGIN = 0.14  # of the line height, above and below
+EDGE_MARGIN = 0.2  # of the line height, above and below
 GAP_HEIGHTS = 2.2  # a wider gap in a line separates text from what merely stands beside it
 
 

@@ -1,7 +1,7 @@
 """Looking at the luma of decoded frames in place: no colour conversion, no scaling, only strides.
 
-`View` knows how the frames of one film are turned and thinned out. "Small" coordinates are those of the thinned, upright
-picture; one small pixel stands for `step` by `step` pixels as shown before the sample aspect is applied.
+`View` knows how the frames of one film are turned and thinned out. "Small" coordinates are those of the thinned,
+upright picture; one small pixel stands for `step` by `step` pixels as shown before the sample aspect is applied.
 """
 
 from __future__ import annotations
@@ -57,14 +57,22 @@ def difference(one: Luma, other: Luma) -> Luma:
     return np.maximum(one, other) - np.minimum(one, other)
 
 
+def differs(one: Luma, other: Luma, limit: int) -> Mask:
+    """Whether pixels differ by more than `limit` (below 127). Bytes wrap around, on purpose: one comparison does it."""
+    wrapped = one - other
+    wrapped += np.uint8(limit)
+    return wrapped > np.uint8(2 * limit)
+
+
 def _plane(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The luma plane, upright; a view of the decoder's memory, valid as long as the frame lives."""
     if not _has_luma_plane(frame):
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]
     deep = frame.format.components[0].bits > 8
-    rows = np.frombuffer(plane, "<u2" if deep else np.uint8).reshape(plane.height, -1)
-    return np.rot90(rows[:, : plane.width], -clockwise(frame) // 90)
+    rows = np.frombuffer(memoryview(plane), np.dtype("<u2") if deep else np.dtype(np.uint8)).reshape(plane.height, -1)
+    turn = clockwise(frame) // 90
+    return np.rot90(rows[:, : plane.width], -turn) if turn else rows[:, : plane.width]
 
 
 def _has_luma_plane(frame: av.VideoFrame) -> bool:

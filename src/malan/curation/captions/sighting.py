@@ -7,13 +7,15 @@ looked at one by one. Start at `Sighting`; `Pattern` is the matched filter every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.captions.luma import Box, Luma, Mask, difference
+from malan.curation.captions.luma import Box, Luma, Mask, differs
 from malan.curation.captions.strokes import EDGE, STILL, Marks
 
 PRESENT_STRENGTH = 0.5  # of its full contrast
@@ -28,30 +30,8 @@ INK = 28.0  # luma a light stroke may lose, or a dark one gain
 RAMP = (0.1, 0.9)  # strengths between which a fade is under way
 KEPT_PICTURES = 8
 RESTLESS = 0.12  # of the picture around a text; more is not a still scene
+WATCHED_EDGES = 600  # of a pattern; more tell no more
 BLOCK_PX = 24  # width of the parts a line is watched in
-
-
-@dataclass(frozen=True)
-class Presence:
-    """How much of a pattern a picture holds."""
-
-    strength: float  # 1 as in the pattern, 0 gone; above 1 over a darker picture
-    likeness: float  # cosine of the steps seen and the steps of the pattern
-    ink: float  # share of the strokes whose own luma is unchanged, whatever lies around them
-    lost_parts: int  # parts of the line that show neither the steps nor the ink
-    may_hide: bool = False  # light text without an outline, and all is light where it stood: nobody can tell
-
-    @property
-    def is_there(self) -> bool:
-        return self.is_mostly_there and not self.lost_parts
-
-    @property
-    def is_mostly_there(self) -> bool:
-        if self.may_hide:
-            return True
-        if self.likeness > PRESENT_LIKENESS:
-            return self.strength > PRESENT_STRENGTH or (self.strength > FAINT_STRENGTH and self.ink > KEPT_INK)
-        return self.likeness > FAINT_LIKENESS and self.ink > KEPT_INK
 
 
 class Pattern:
@@ -60,62 +40,78 @@ class Pattern:
     def __init__(self, box: Box, luma: Luma, edges: Mask) -> None:
         """`luma` and `edges` show the box alone."""
         self.box = box
-        rows, columns = np.nonzero(edges[:, 1:])
+        self.edge_count = int(np.count_nonzero(edges[:, 1:]))
+        spread = max(1, self.edge_count // WATCHED_EDGES)
+        rows, columns = (places[::spread] for places in np.nonzero(edges[:, 1:]))
         self._here = rows * luma.shape[1] + columns + 1
-        self._pairs = self._read(luma)
-        self._steps = self._pairs[0] - self._pairs[1]
-        self._energy = float(self._steps @ self._steps)
-        self._part = columns // BLOCK_PX
-        self._parts = int(self._part.max()) + 1 if len(columns) else 0
-        self._part_energy = np.bincount(self._part, self._steps**2, self._parts)
-        self._part_count = np.maximum(1, np.bincount(self._part, minlength=self._parts))
-        lighter, darker = self._pairs.max(axis=0), self._pairs.min(axis=0)
-        self._is_dark = is_dark = bool(len(lighter)) and darker.std() < 0.5 * lighter.std()
-        self._ink_first = (self._steps < 0) if is_dark else (self._steps > 0)
+        self._before = self._here - 1
+        here, before = self._read(luma)
+        self.steps = here - before
+        self.energy = float(self.steps @ self.steps)
+        lighter, darker = np.maximum(here, before), np.minimum(here, before)
+        is_dark = bool(len(lighter)) and bool(darker.std() < 0.5 * lighter.std())
+        self._ink_is_here = (self.steps > 0) != is_dark
+        self._sign = np.float32(-1 if is_dark else 1)
         self._ink = darker if is_dark else lighter
-        self.may_hide = not is_dark and float(np.median(darker)) > OUTLINE if len(darker) else False
+        self.may_hide = bool(len(darker)) and not is_dark and float(np.median(darker)) > OUTLINE
+        self.part = columns // BLOCK_PX
+        self.parts = int(self.part.max()) + 1 if len(columns) else 0
+        self.part_count = np.maximum(1, np.bincount(self.part, minlength=self.parts))
+        self.part_energy = np.bincount(self.part, self.steps * self.steps, self.parts)
 
     @property
     def is_empty(self) -> bool:
-        return self._energy == 0
-
-    @property
-    def edge_count(self) -> int:
-        return len(self._here)
+        return self.energy == 0
 
     def presence(self, luma: Luma) -> Presence:
         """How much of the pattern a picture of the box holds."""
-        pair = self._read(luma)
-        seen = pair[0] - pair[1]
-        shared = seen * self._steps
-        energy = float(seen @ seen)
-        dot = float(shared.sum())
-        likeness = dot / np.sqrt(self._energy * energy) if energy else 0.0
-        kept = self._kept(pair)
-        ink = float(kept.mean())
-        return Presence(
-            dot / self._energy, float(likeness), ink, self._lost(shared, seen, kept), self.may_hide and ink > KEPT_INK
-        )
+        here, before = self._read(luma)
+        ink = np.where(self._ink_is_here, here, before)
+        return Presence(self, here - before, self._sign * (self._ink - ink) < INK)
 
-    def _kept(self, pair: NDArray[np.float32]) -> NDArray[np.float32]:
-        """1 at each edge whose ink is unchanged."""
-        ink = np.where(self._ink_first, pair[0], pair[1])
-        short = ink - self._ink if self._is_dark else self._ink - ink
-        return (short < INK).astype(np.float32)
+    def _read(self, luma: Luma) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Luma at each edge and left of it."""
+        flat = luma.reshape(-1)
+        return flat[self._here].astype(np.float32), flat[self._before].astype(np.float32)
 
-    def _lost(self, shared: NDArray[np.float32], seen: NDArray[np.float32], kept: NDArray[np.float32]) -> int:
-        """Parts of the line that are gone."""
-        dots = np.bincount(self._part, shared, self._parts)
-        energies = np.bincount(self._part, seen**2, self._parts)
-        ink = np.bincount(self._part, kept, self._parts) / self._part_count
-        likeness = dots / np.sqrt(np.maximum(self._part_energy * energies, 1e-9))
-        counted = self._part_energy > 0.35 * self._part_energy.mean()
+
+class Presence:
+    """How much of a pattern a picture holds. What costs time is found out when asked for."""
+
+    def __init__(self, pattern: Pattern, seen: NDArray[np.float32], kept: NDArray[np.bool_]) -> None:
+        """`seen` are the steps of the picture, `kept` tells where the ink is unchanged."""
+        self._pattern, self._seen, self._kept = pattern, seen, kept
+        dot, energy = float(seen @ pattern.steps), float(seen @ seen)
+        self.strength = dot / pattern.energy  # 1 as in the pattern, 0 gone; above 1 over a darker picture
+        self.likeness = dot / math.sqrt(pattern.energy * energy) if energy else 0.0  # cosine of the steps
+
+    @cached_property
+    def ink(self) -> float:
+        """Share of the strokes whose own luma is unchanged, whatever lies around them."""
+        return float(np.count_nonzero(self._kept)) / max(1, len(self._kept))
+
+    @cached_property
+    def lost_parts(self) -> int:
+        """Parts of the line that show neither the steps nor the ink."""
+        pattern = self._pattern
+        dots = np.bincount(pattern.part, self._seen * pattern.steps, pattern.parts)
+        energies = np.bincount(pattern.part, self._seen * self._seen, pattern.parts)
+        ink = np.bincount(pattern.part, self._kept, pattern.parts) / pattern.part_count
+        likeness = dots / np.sqrt(np.maximum(pattern.part_energy * energies, 1e-9))
+        counted = pattern.part_energy > 0.35 * pattern.energy / max(1, pattern.parts)
         return int(np.count_nonzero(counted & (likeness < LOST_LIKENESS) & (ink < LOST_INK)))
 
-    def _read(self, luma: Luma) -> NDArray[np.float32]:
-        """(2, N): luma at each edge and left of it."""
-        flat = luma.reshape(-1)
-        return np.stack((flat[self._here], flat[self._here - 1])).astype(np.float32)
+    @cached_property
+    def is_mostly_there(self) -> bool:
+        if self._pattern.may_hide and self.ink > KEPT_INK:
+            return True  # light text without an outline, and all is light where it stood: nobody can tell
+        if self.likeness > PRESENT_LIKENESS:
+            return self.strength > PRESENT_STRENGTH or (self.strength > FAINT_STRENGTH and self.ink > KEPT_INK)
+        return self.likeness > FAINT_LIKENESS and self.ink > KEPT_INK
+
+    @cached_property
+    def is_there(self) -> bool:
+        return self.is_mostly_there and not self.lost_parts
 
 
 @dataclass
@@ -137,6 +133,7 @@ class Sighting:
     samples: int = 0
     doubts: int = 0  # samples in a row in which a part was missing
     changed_at: int = 0  # frame since which it is
+    was_missed: bool = False  # at a glance between two samples
     stood: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
     moved: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
     pictures: list[Luma] = field(default_factory=list)  # of the band, at full size
@@ -160,6 +157,12 @@ class Sighting:
     def wants_picture(self) -> bool:
         """Whether this sample's picture should be kept: evenly spread over the life, a few in all."""
         return self.samples % self._stride == 0
+
+    def restart(self, first: int) -> None:
+        """Count from here: what was so far was another text that said the same."""
+        self.first, self.started_at_cut, self.unsure_from = first, False, -1
+        self.samples, self.before, self.doubts = 0, None, 0
+        self.pictures, self._stride = [], 1
 
     def keep(self, picture: Luma) -> None:
         self.pictures.append(picture)
@@ -201,9 +204,10 @@ def _unchanged(outside: Luma | None, inside: Luma | None) -> Mask | None:
     """Edges that are the same without the text as with it: they belong to the picture below."""
     if outside is None or inside is None:
         return None
-    edges = np.zeros(outside.shape, np.bool_)
-    np.greater(difference(outside[:, 1:], outside[:, :-1]), EDGE, out=edges[:, 1:])
-    return np.asarray(edges & (difference(outside, inside) < STILL))
+    same = ~differs(outside, inside, STILL)
+    same[:, 0] = False
+    same[:, 1:] &= differs(outside[:, 1:], outside[:, :-1], EDGE)
+    return same
 
 
 def first_frame(strengths: Sequence[float], there: Sequence[bool]) -> int:

@@ -10,7 +10,7 @@ from malan.media.index import PacketIndex
 
 
 def to_srt(captions: Iterable[Caption], index: PacketIndex) -> str:
-    """SubRip of the captions (write it as UTF-8). Times count from the first frame of the film, as players show them."""
+    """SubRip of the captions, to be written as UTF-8. Times count from the first frame, as players show them."""
     start = int(index.frame_pts[0]) if index.frame_count else 0
     blocks = []
     for number, caption in enumerate(captions, 1):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.captions.luma import Box, Luma, Mask, difference
+from malan.curation.captions.luma import Box, Luma, Mask, differs
 
 EDGE = 40  # luma step between neighbours that counts as an edge
 STILL = 18  # luma change between samples a standing pixel may show (compression noise)
@@ -24,6 +24,7 @@ JOIN_CELLS = 3  # unlit cells that may lie between two characters of a line
 MIN_EDGES = 36  # in a block
 CLUTTER = 0.1  # share of lit cells from which nothing can be told apart
 MAX_RUNS = 600
+_ADD_BYTES, _TOP_BYTE = np.uint64(0x0101010101010101), np.uint64(56)  # the product's top byte is the sum of all bytes
 MAX_HEIGHT = 0.3  # of the picture; a higher block is no caption
 
 
@@ -40,11 +41,11 @@ class Marks:
     @classmethod
     def of(cls, number: int, luma: Luma, before: Marks | None) -> Marks:
         edges = np.zeros(luma.shape, np.bool_)
-        np.greater(difference(luma[:, 1:], luma[:, :-1]), EDGE, out=edges[:, 1:])
+        edges[:, 1:] = differs(luma[:, 1:], luma[:, :-1], EDGE)
         if before is None:
             nothing = np.zeros(luma.shape, np.bool_)
             return cls(number, luma, edges, nothing, nothing)
-        still = difference(luma, before.luma) < STILL
+        still = ~differs(luma, before.luma, STILL)
         return cls(number, luma, edges, still, edges & before.edges & still)
 
 
@@ -53,7 +54,9 @@ def blocks(marks: Mask) -> list[Box]:
     if np.count_nonzero(marks) < MIN_EDGES:
         return []
     lit = _lit_cells(marks)
-    if lit.mean() > CLUTTER:
+    if np.count_nonzero(lit) > CLUTTER * lit.size:
+        return []
+    if not (lit[1:] & lit[:-1]).any():
         return []
     found = [_to_pixels(box) for box in _components(_closed(lit))]
     return _stacked([box for box in found if _looks_like_line(box, marks)])
@@ -70,11 +73,11 @@ def lines(marks: Mask, min_height: int = 7) -> list[Box]:
 
 
 def _lit_cells(marks: Mask) -> Mask:
+    """Cells with enough marks. Eight pixels of a row are added at a time, as the bytes of one integer."""
     height, width = marks.shape[0] // CELL_H * CELL_H, marks.shape[1] // CELL_W * CELL_W
-    ones = marks[:height, :width].view(np.uint8)
-    rows = np.add.reduce(ones.reshape(height // CELL_H, CELL_H, width), axis=1, dtype=np.uint8)
-    cells = rows.reshape(height // CELL_H, width // CELL_W, CELL_W).sum(axis=2, dtype=np.uint8)
-    return np.asarray(cells >= CELL_EDGES)
+    words = np.ascontiguousarray(marks[:height, :width]).view(np.uint64)
+    columns = np.add.reduce(words.reshape(height // CELL_H, CELL_H, width // CELL_W), axis=1)
+    return np.asarray((columns * _ADD_BYTES) >> _TOP_BYTE >= CELL_EDGES)
 
 
 def _closed(lit: Mask) -> Mask:
@@ -178,12 +181,16 @@ def union(one: Box, other: Box) -> Box:
 
 def overlap(one: Box, other: Box) -> float:
     """Shared area as a share of the smaller box."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(covered(one, other), covered(other, one))
+
+
+def covered(box: Box, by: Box) -> float:
+    """Share of a box that lies in another one."""
+    width = min(box[2], by[2]) - max(box[0], by[0])
+    height = min(box[3], by[3]) - max(box[1], by[1])
     if width <= 0 or height <= 0:
         return 0.0
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)]
-    return width * height / max(1, min(areas))
+    return width * height / ((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _row_runs(marks: Mask, min_height: int) -> list[tuple[int, int]]:
