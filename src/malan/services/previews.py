@@ -22,6 +22,7 @@ from malan.services.playback import playback_of, proxy_path, source_of
 from malan.services.views import Failure, Playback
 
 if TYPE_CHECKING:
+    from malan.runtime.jobs import Run
     from malan.workspace import Workspace
 
 KIND = "asset.proxy"
@@ -72,28 +73,35 @@ def resume_preview(ws: Workspace, job_id: str, progress: Progress | None = None)
     unfinished = out.with_suffix(".part.mp4")
     with ws.jobs.running(job_id) as run:
         run.expect(_STEPS)
-        told = 0
-
-        def hear(_key: object, share: float) -> None:
-            nonlocal told
-            run.stop_if_asked()
-            done = min(_STEPS - 1, int(share * _STEPS))
-            if done > told:
-                run.advance(done - told)
-                told = done
-                if progress:
-                    progress(told, _STEPS, source.name)
-
+        steps = _Steps(run, progress, source.name)
         task = Task("malan.services.preview_task:make_preview", (os.fspath(source), os.fspath(unfinished)))
         with (
             WorkerPool(1, limits=_limits(ws), threads=os.cpu_count() or 1) as pool,
-            closing(pool.run([task], on_progress=hear)) as outcomes,
+            closing(pool.run([task], on_progress=lambda _task, share: steps.reach(share))) as outcomes,
         ):
             for outcome in outcomes:
                 outcome.result()
         unfinished.replace(out)
-        run.advance(_STEPS - told)
+        steps.reach(1.0)
     return out
+
+
+class _Steps:
+    """Tells the job and the caller how far the copy is, in hundredths, and stops when asked."""
+
+    def __init__(self, run: Run, progress: Progress | None, name: str) -> None:
+        self._run, self._progress, self._name = run, progress, name
+        self._told = 0
+
+    def reach(self, share: float) -> None:
+        self._run.stop_if_asked()
+        done = int(share * _STEPS)
+        if done <= self._told:
+            return
+        self._run.advance(done - self._told)
+        self._told = done
+        if self._progress:
+            self._progress(done, _STEPS, self._name)
 
 
 def _spec(asset_id: str, path: Path) -> dict[str, str]:
