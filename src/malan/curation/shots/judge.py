@@ -22,6 +22,7 @@ AWAY = (2, 3, 5)  # frames after which a flash or a strobe shows the old picture
 TWIN = 3  # frames within which only the strongest of several cuts stands
 FAINTEST = 8.0  # amount of the faintest cut; key frames of coarse encodes stand out by up to 7
 LOCAL = 0.25  # part of the picture up to which a change is a title, or something that pops up
+PLAIN_MORE = 1.5  # factor by which plain steps are sure to exceed what is left when motion is forgiven
 REST = 4.5  # what a step must exceed where nothing else moves
 SURE = 1.0  # cut score from which it is a cut
 SAME = 0.5  # a picture that comes back this close was never gone
@@ -88,15 +89,31 @@ def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
     enough = at.amount * (0.5 + at.share)
     kept = (at.amount >= FAINTEST) & (at.share >= LOCAL) & (enough >= SURE * REST)
     peaks, amounts, enough = peaks[kept], at.amount[kept], enough[kept]
+    scores = enough / _resistance(*_plain_around(stretch, peaks))
+    close = np.flatnonzero(scores < SURE)
     known: dict[int, float] = {int(t): float(a) for t, a in zip(peaks, amounts, strict=True)}
-    scores = enough / (REST + 1.8 * _largest(stretch, peaks, (-1, 1), known, rank=1))
-    kept = scores >= SURE
-    peaks, amounts, enough = peaks[kept], amounts[kept], enough[kept]
-    beside = _largest(stretch, peaks, (-1, 1), known, rank=1)
-    usual = _largest(stretch, peaks, tuple(i for i in range(-NEAR, NEAR + 1) if i), known, rank=3)
-    scores = enough / (REST + 1.8 * beside + 0.4 * usual)
+    beside = _largest(stretch, peaks[close], (-1, 1), known, rank=1)
+    still = enough[close] / _resistance(beside, np.zeros_like(beside)) >= SURE
+    close, beside = close[still], beside[still]
+    around = tuple(i for i in range(-NEAR, NEAR + 1) if i)
+    scores[close] = enough[close] / _resistance(beside, _largest(stretch, peaks[close], around, known, rank=3))
     kept = scores >= SURE
     return peaks[kept], amounts[kept], scores[kept]
+
+
+def _resistance(beside: Curve, usual: Curve) -> Curve:
+    """What a step must exceed: more, the more moves right beside it and around."""
+    return REST + np.float32(1.8) * beside + np.float32(0.4) * usual
+
+
+def _plain_around(stretch: Stretch, peaks: NDArray[np.int64]) -> tuple[Curve, Curve]:
+    """Steps right beside each peak and the third-largest around, motion not forgiven: no less than what is."""
+    steps = np.pad(stretch.steps * PLAIN_MORE, NEAR)
+    windows = steps[(peaks - 1)[:, None] + np.arange(2 * NEAR + 1)[None]]
+    beside = np.maximum(windows[:, NEAR - 1], windows[:, NEAR + 1])
+    windows[:, NEAR] = 0
+    usual = np.sort(windows, axis=1)[:, -3]
+    return beside.astype(np.float32), usual.astype(np.float32)
 
 
 def _largest(

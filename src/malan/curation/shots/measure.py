@@ -44,8 +44,11 @@ def difference(early_TCHW: Blocks, late_TCHW: Blocks) -> Difference:
     early, late = early_TCHW.astype(np.int16), late_TCHW.astype(np.int16)
     textured = (luma_range(early[:, 0]) > TEXTURED) | (luma_range(late[:, 0]) > TEXTURED)
     weight = textured + np.float32(0.02)
-    raw = _weighted(*_unmatched(early, late), weight)
-    there, back = _unmatched(*_same_exposure(early, late))
+    there, back = _unmatched(early, late)
+    raw = _weighted(there, back, weight)
+    lit = np.flatnonzero(_relit(early, late))
+    if len(lit):
+        there[lit], back[lit] = _unmatched(*_same_exposure(early[lit], late[lit]))
     changed = (np.maximum(there, back) > CHANGED) & textured
     share = changed.sum((1, 2)) / np.maximum(textured.sum((1, 2)), 1)
     return Difference(np.minimum(raw, _weighted(there, back, weight)), share.astype(np.float32), raw)
@@ -140,6 +143,13 @@ def _weighted(there: NDArray[np.int16], back: NDArray[np.int16], weight: Curve) 
     total = weight.sum((1, 2))
     result: Curve = np.maximum((there * weight).sum((1, 2)), (back * weight).sum((1, 2))) / total
     return result.astype(np.float32)
+
+
+def _relit(a: NDArray[np.int16], b: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Pairs of which one is lighter by enough for exposure to explain something."""
+    light_a, light_b = (np.maximum(x[:, 0].mean((1, 2)) - 12, 4) for x in (a, b))
+    result: NDArray[np.bool_] = np.abs(np.log(light_a / light_b)) > 0.04
+    return result
 
 
 def _same_exposure(a: NDArray[np.int16], b: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

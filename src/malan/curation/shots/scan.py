@@ -95,14 +95,15 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     looker = _Looker(feeder, sampler, view)
     budget = Budget(view, feeder.cost)
     for chapter in _chapters(compared):
-        feeder.keys([int(a) for a in chapter if a < frames])
+        looked = looker.look_early(chapter)
         intervals = list(_intervals(chapter, sampler, view, frames))
         if budget.is_hopeless(intervals, looker):
             looker.look_at_all(intervals)
             intervals = []
         chosen = budget.choose(intervals, looker)
         for interval in intervals:
-            looker.look(interval, interval in chosen)
+            if interval.first not in looked:
+                looker.look(interval, interval in chosen)
         end = int(chapter[-1])
         until = frames if end >= frames else end - OVERLAP // 2
         found += [t for t in looker.transitions(frames) if settled <= t.boundary < until]
@@ -130,7 +131,7 @@ def _chapters(anchors: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _intervals(chapter: NDArray[np.int64], sampler: Sampler, view: PacketView, frames: int) -> Iterator[Interval]:
-    keys = [int(a) for a in chapter if a < frames and int(a) in sampler]
+    keys = [int(a) for a in chapter if int(a) in sampler]
     blocks = np.stack([sampler.get(key) for key in keys])
     apart = unlikeness(blocks[:-1], blocks[1:])
     faint = luma_range(blocks[:, 0].astype(np.int16)).mean(axis=(1, 2)) < FAINT
@@ -147,12 +148,41 @@ class _Looker:
         self._feeder, self._sampler, self._view = feeder, sampler, view
         self._taken: list[Transition] = []
 
-    def look(self, interval: Interval, optional: bool) -> None:
+    def look_early(self, chapter: NDArray[np.int64]) -> set[int]:
+        """Decode the key frames of a chapter; those of intervals that need a look anyway together with that look.
+
+        Goes backwards, so that the key frame at the end of an interval is known before the interval is looked into.
+        Returns the first frames of the intervals that need no further look.
+        """
+        frames, looked = self._view.index.frame_count, set()
+        for first, end in reversed([(int(a), int(b)) for a, b in pairwise(chapter)]):
+            if end < frames and end not in self._sampler:
+                self._feeder.keys([end])
+            if end < frames and end in self._sampler and self._look_at_spikes(first, end):
+                looked.add(first)
+        if int(chapter[0]) not in self._sampler:
+            self._feeder.keys([int(chapter[0])])
+        return looked
+
+    def _look_at_spikes(self, first: int, end: int) -> bool:
+        """Look into an interval because of its packets alone, if they call for it."""
+        stops = _behind([*self._view.strong(first, end), *self._view.inner_keys(first, end)])
+        if not stops or len(self._view.swells(first, end)):
+            return False
+        self._feeder.start(first)
+        self._feeder.advance(min(stops[0], end), self._view.is_near_spike)
+        if first not in self._sampler:
+            self._feeder.finish()
+            return False
+        self.look(next(_intervals(np.array([first, end]), self._sampler, self._view, -1)), False, started=True)
+        return True
+
+    def look(self, interval: Interval, optional: bool, started: bool = False) -> None:
         """Decode as much of an interval as it takes to know what happens in it and at its end."""
         stops = sorted({*self.needed(interval), *(self.swells(interval) if optional else [])})
         at_end = interval.chosen and interval.unlikeness >= CLEAR
         if stops:
-            at_end = self._decode(interval, stops) and at_end
+            at_end = self._decode(interval, stops, started) and at_end
         if at_end and not (self._is_odd(interval) and self._comes_back(interval)):
             self._taken.append(Transition("cut", interval.end - 1, interval.end, 0.85))
 
@@ -199,10 +229,11 @@ class _Looker:
             return []
         return _behind(self._view.swells(interval.first, interval.end))
 
-    def _decode(self, interval: Interval, stops: list[int]) -> bool:
+    def _decode(self, interval: Interval, stops: list[int], started: bool) -> bool:
         """Decode from stop to stop until the next key frame is no surprise; whether it still is one."""
         end, feeder = interval.end, self._feeder
-        feeder.start(interval.first)
+        if not started:
+            feeder.start(interval.first)
         for stop, following in zip(stops, [*stops[1:], 0], strict=True):
             feeder.advance(min(stop, end), self._view.is_near_spike)
             if not interval.chosen and following >= end and not self._surprising(min(stop, end), interval):
