@@ -98,7 +98,7 @@ def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
     around = tuple(i for i in range(-NEAR, NEAR + 1) if i)
     scores[close] = enough[close] / _resistance(beside, _largest(stretch, peaks[close], around, known, rank=3))
     kept = scores >= SURE
-    return peaks[kept], amounts[kept], scores[kept]
+    return peaks[kept], amounts[kept], scores[kept].astype(np.float32)
 
 
 def _resistance(beside: Curve, usual: Curve) -> Curve:
