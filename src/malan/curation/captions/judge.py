@@ -6,9 +6,10 @@ persistent. What stands in the middle of the picture, where no caption of this f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from statistics import median
 
 from malan.curation.captions.luma import Box
 from malan.curation.captions.read import Line, Reading
@@ -84,6 +85,7 @@ class Rows:
     def __init__(self, texts: Sequence[Text], scene: Scene) -> None:
         self._scene = scene
         self._lines = [(line, text.text) for text in texts for line in text.lines]
+        self._axis = _axis([line.box for line, _ in self._lines])
 
     def support(self, box: Box) -> int:
         """How many different texts have a line at the height of a box, about as high, and on the same axis."""
@@ -94,8 +96,18 @@ class Rows:
         middle = abs((one[1] + one[3]) - (other[1] + other[3])) / 2
         if middle > 0.5 * max(heights) or max(heights) > 1.8 * min(heights):
             return False
-        axis = abs((one[0] + one[2]) - (other[0] + other[2])) / 2
-        return min(axis, abs(one[0] - other[0]), abs(one[2] - other[2])) < 0.06 * self._scene.width_px
+        return abs(self._axis(one) - self._axis(other)) < 0.06 * self._scene.width_px
+
+
+def _axis(boxes: Sequence[Box]) -> Callable[[Box], float]:
+    """What the lines of a film have in common: their middle, or else their left or right end."""
+    ways: list[Callable[[Box], float]] = [lambda b: (b[0] + b[2]) / 2, lambda b: b[0], lambda b: b[2]]
+
+    def spread(way: Callable[[Box], float]) -> float:
+        places = [way(box) for box in boxes]
+        return sum(abs(place - median(places)) for place in places)
+
+    return min(ways, key=spread) if boxes else ways[0]
 
 
 def judge(readings: Sequence[Reading], scene: Scene) -> Judged:

@@ -29,6 +29,9 @@ OUTLINE = 75.0  # darker than this around the strokes may be an outline
 INK = 28.0  # luma a light stroke may lose, or a dark one gain
 RAMP = (0.1, 0.9)  # strengths between which a fade is under way
 KEPT_PICTURES = 8
+SETTING = (
+    0.6  # share of the picture around a text that must be as it was without it, to tell strokes from what is below
+)
 RESTLESS = 0.12  # of the picture around a text; more is not a still scene
 WATCHED_EDGES = 600  # of a pattern; more tell no more
 BLOCK_PX = 24  # width of the parts a line is watched in
@@ -172,15 +175,13 @@ class Sighting:
 
     @property
     def strokes(self) -> Mask:
-        """The edges of the text in the band: those that stood nearly all its life and not also before and after."""
+        """The edges of the text in the band: those that stood nearly all its life, and not also without it."""
         stood: Mask = self.stood >= max(1.0, 0.7 * self.samples)
-        sides = []
-        if not self.started_at_cut:
-            sides.append(_unchanged(self.before, self._earliest))
-        if not self.ended_at_cut:
-            sides.append(_unchanged(self.after, self._latest))
-        known = [side for side in sides if side is not None]
-        return stood & ~np.logical_and.reduce(known) if known else stood
+        below = [_below(*pair, stood) for pair in ((self.before, self._earliest), (self.after, self._latest))]
+        for edges in below:
+            if edges is not None:
+                stood &= ~edges
+        return stood
 
     @property
     def density(self) -> float:
@@ -200,11 +201,16 @@ class Sighting:
         return float(self.moved[beside].mean()) / max(1, self.samples) if beside.any() else 0.0
 
 
-def _unchanged(outside: Luma | None, inside: Luma | None) -> Mask | None:
-    """Edges that are the same without the text as with it: they belong to the picture below."""
+def _below(outside: Luma | None, inside: Luma | None, stood: Mask) -> Mask | None:
+    """Edges that are the same without the text as with it: they belong to the picture below.
+
+    None where the picture below moved on meanwhile, so that nothing can be said.
+    """
     if outside is None or inside is None:
         return None
     same = ~differs(outside, inside, STILL)
+    if np.count_nonzero(same & ~stood) < SETTING * np.count_nonzero(~stood):
+        return None
     same[:, 0] = False
     same[:, 1:] &= differs(outside[:, 1:], outside[:, :-1], EDGE)
     return same

@@ -33,6 +33,9 @@ RESTLESS = 0.5  # share of unchanged pixels below which the picture as a whole h
 OUTLIVED = 2  # samples strokes must have stood before the picture changed around them
 YOUNG = 2  # samples in which the rest of a text may still appear
 DOUBTS = 4  # samples a part of a text may be hidden before it counts as gone
+STAYING_INK = 0.6  # share of the ink that is kept where only the picture behind a text has changed
+MERGED = 1.5  # height of a block, in heights of the line that left it, from which it held more than that line
+STILL_REST = 0.97  # share of unchanged pixels in the rest
 FADING = (0.08, 0.6)  # strength, and likeness from which a text that is mostly gone is still fading
 OLDEST = 100  # samples; older is not told apart
 
@@ -192,11 +195,21 @@ class Watcher:
         gone = before.standing > marks.edges
         for box in blocks(gone):
             age = _median_age(self._age, gone, box)
-            if age >= OUTLIVED and not self._was_watched(box, marks.number):
-                sighting = self._unwatched(box, cut_out(gone, box), before, age)
-                if sighting is not None:
-                    self._ended.append((marks.number, box))
-                    yield self._end(sighting)
+            if age < OUTLIVED or self._has_just_ended(box, marks.number):
+                continue
+            sighting = self._unwatched(box, cut_out(gone, box), before, age)
+            if sighting is None or self._ring.presence(sighting.pattern).ink > STAYING_INK:
+                continue
+            whole = next((s for s in self._open if covered(box, s.box) > 0.5), None)
+            if whole is not None:
+                if not _is_rest_still(whole, box, marks):
+                    continue
+                self._open.remove(whole)
+                self._ended.append((marks.number, whole.box))
+                yield self._end(whole, self._ring.first_without(sighting.pattern, whole.first))
+            else:
+                self._ended.append((marks.number, box))
+                yield self._end(sighting)
 
     def _outlived(self, marks: Marks) -> None:
         """Strokes that stood before the whole picture changed, and still do."""
@@ -204,7 +217,9 @@ class Watcher:
             return
         kept = marks.standing & (self._age >= OUTLIVED)
         for box in blocks(kept):
-            if not self._is_watched(box) and not self._was_watched(box, marks.number):
+            if any(overlap(box, s.box) > 0.3 for s in self._open) or self._has_just_ended(box, marks.number):
+                continue
+            if not self._is_watched(box):
                 sighting = self._unwatched(box, cut_out(kept, box), marks, _median_age(self._age, kept, box))
                 if sighting is not None:
                     self._open.append(sighting)
@@ -229,10 +244,9 @@ class Watcher:
         watched = (s for s in self._open if s.density >= LINE_DENSITY and covered(box, s.box) > 0.5)
         return len(self._open) >= WATCHED or next(watched, None) is not None
 
-    def _was_watched(self, box: Box, now: int) -> bool:
+    def _has_just_ended(self, box: Box, now: int) -> bool:
         """Whether the box was, until this sample or the one before, part of a sighting."""
-        places = [s.box for s in self._open] + [b for n, b in self._ended if n >= now - self._every]
-        return any(overlap(box, place) > 0.3 for place in places)
+        return any(overlap(box, place) > 0.3 for n, place in self._ended if n >= now - self._every)
 
     def _was_there_with_another(self, box: Box, first: int) -> bool:
         """Whether a text that ended lately stood in the box after `first`."""
@@ -258,6 +272,16 @@ def _band(box: Box, luma: Luma) -> Box:
 def _median_age(age: NDArray[np.uint8], marks: Mask, box: Box) -> int:
     ages = cut_out(age, box)[cut_out(marks, box)]
     return int(np.median(ages)) if ages.size else 0
+
+
+def _is_rest_still(whole: Sighting, box: Box, marks: Marks) -> bool:
+    """Whether all of a block but a line of it stands still: text and texture were taken for one, and the text went."""
+    if whole.box[3] - whole.box[1] < MERGED * (box[3] - box[1]):
+        return False
+    x0, y0, x1, y1 = whole.box
+    still = marks.still[y0:y1, x0:x1].copy()
+    still[max(0, box[1] - y0) : box[3] - y0, max(0, box[0] - x0) : box[2] - x0] = True
+    return bool(np.count_nonzero(still) > STILL_REST * still.size)
 
 
 def _touch(one: Box, other: Box) -> bool:
