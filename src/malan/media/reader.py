@@ -32,7 +32,7 @@ from malan.media.picture import Painter, Shape, Size, clockwise
 from malan.media.runs import Run, RunDecoder, plan_runs
 from malan.media.sniff import shown
 
-_BATCH_BYTES = 256 << 20
+_BATCH_BYTES = 512 << 20
 
 
 class FrameBatch(NamedTuple):
