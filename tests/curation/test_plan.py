@@ -8,7 +8,7 @@ import pytest
 from media_factory import Film, draw_film
 from view_factory import track
 
-from malan.curation.plan import carry_out, plan_decode, strip_step_s, stretches
+from malan.curation.plan import carry_out, plan_decode, stretches, strip_step_s
 from malan.curation.samples import Sampler
 from malan.curation.shots.report import Shot, Transition, shots_between
 from malan.media.decode import FrameDecoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -48,7 +49,7 @@ def test_every_shot_is_sampled_although_nobody_knows_the_shots(tmp_path: Path) -
     film = draw_film(tmp_path / "f.mp4", (40, 8, 30, 6, 45))
     sampler, _ = show_all(film)
     edges = [0, *film.cuts, film.frame_count]
-    assert all(sampler.samples(a, b) for a, b in zip(edges, edges[1:], strict=False))
+    assert all(sampler.samples(a, b) for a, b in pairwise(edges))
 
 
 def test_an_unchanging_picture_is_sampled_about_once_a_second(tmp_path: Path) -> None:

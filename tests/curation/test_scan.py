@@ -168,17 +168,26 @@ def test_damage_in_the_middle_is_told_with_its_place(tmp_path: Path) -> None:
     assert found.clips[-1].span.end_s == 4.0
 
 
-def test_a_picture_track_of_which_nothing_decodes_still_gives_clips(tmp_path: Path) -> None:
-    film = draw_film(tmp_path / "f.mp4", (20,), options={"preset": "ultrafast"})
+def without_pictures(path: Path, *, audio: bool) -> ScanResult:
+    """Scan a film whose every picture was overwritten after it was registered."""
+    film = draw_film(path, (20,), options={"preset": "ultrafast"}, audio=audio)
     index, known = build_index(film.path), probe(film.path)
     data = bytearray(film.path.read_bytes())
     for at, size in zip(index.position.tolist(), index.size_bytes.tolist(), strict=True):
         data[at : at + size] = bytes(size)
     film.path.write_bytes(data)
-    found = scan_file(film.path, ASSET_ID, known, index)
-    assert found.clips
-    assert not found.thumbnails
-    assert "quality.damage" in kinds(found)
+    return scan_file(film.path, ASSET_ID, known, index)
+
+
+def test_where_no_picture_decodes_the_sound_is_still_heard(tmp_path: Path) -> None:
+    found = without_pictures(tmp_path / "f.mp4", audio=True)
+    assert "audio.loudness" in kinds(found)
+    assert [problem.code.split(".")[0] for problem in found.problems] == ["shots"]
+
+
+def test_where_nothing_decodes_the_reason_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="can be decoded"):
+        without_pictures(tmp_path / "f.mp4", audio=False)
 
 
 def test_neither_picture_nor_sound_is_refused(tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ class _Pairs:
     likeness: _F32
 
     def at(self, places: _I64) -> _Pairs:
-        return _Pairs(*(column[places] for column in (self.a, self.b, self.is_mirrored, self.crop, self.likeness)))
+        return _Pairs(
+            self.a[places], self.b[places], self.is_mirrored[places], self.crop[places], self.likeness[places]
+        )
 
 
 def _true_pairs(frames: _Frames) -> _Pairs:
@@ -404,7 +406,7 @@ def _cropped(thumbs: _F32, crop: tuple[float, float]) -> _F32:
     if crop == (1.0, 1.0):
         return thumbs
     across, down = (_stretch(kept) for kept in crop)
-    return np.einsum("kh,nhw,lw->nkl", down, thumbs, across, optimize=True).astype(np.float32)
+    return np.asarray(np.einsum("kh,nhw,lw->nkl", down, thumbs, across, optimize=True), np.float32)
 
 
 def _stretch(kept: float) -> _F32:
@@ -422,7 +424,7 @@ def _normal(thumbs: _F32) -> _F32:
     """Thumbs as vectors (N, 256) of mean 0 and length 1."""
     flat = thumbs.reshape(len(thumbs), SIDE * SIDE)
     flat = flat - flat.mean(axis=1, keepdims=True)
-    return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3)
+    return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3), np.float32)
 
 
 def _roughly_alike(one: _F32, other: _F32, a: _I64, b: _I64) -> NDArray[np.bool_]:
@@ -453,7 +455,7 @@ def _area_weights(length: int) -> _F32:
     cells = np.arange(length)
     overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     weights = np.clip(overlap, 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def _waves() -> _F32:

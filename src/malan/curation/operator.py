@@ -95,10 +95,17 @@ class Operator(Protocol):
     subset of `READS`, `emits` are the kinds of findings and vectors. `run` is a pure function of the batch.
     """
 
-    name: str
-    version: str
-    reads: frozenset[str]
-    emits: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def reads(self) -> frozenset[str]: ...
+
+    @property
+    def emits(self) -> tuple[str, ...]: ...
 
     def run(self, batch: Batch) -> Sequence[Learned]:
         """What is learned about the clips of the batch; a clip about which nothing can be said is left out."""

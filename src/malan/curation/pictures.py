@@ -73,4 +73,4 @@ def _halved(sample: Sample) -> _U8:
     rgb = sample.rgb_HWC
     height, width = rgb.shape[0] // 2, rgb.shape[1] // 2
     blocks = rgb[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).astype(np.uint16)
-    return ((blocks.sum(axis=(1, 3)) + 2) // 4).astype(np.uint8)
+    return np.asarray((blocks.sum(axis=(1, 3)) + 2) // 4, np.uint8)

@@ -2,8 +2,8 @@
 
 A `Sample` is one frame scaled to 320 pixels on its long side, upright, with what only the full size tells (sharpness,
 lit rows and columns) measured at once. A `Burst` is a few frames in quick succession, smaller and grey, for motion.
-A frame is copied when it is far in time from all others or looks different from its neighbours, so a short shot gets its
-own sample although nobody knows the shots yet. Start at `Sampler.observe`.
+A frame is copied when it is far in time from all others or looks different from its neighbours, so a short shot gets
+its own sample although nobody knows the shots yet. Start at `Sampler.observe`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _TILE = 64  # side of the full-size patches in which sharpness is measured
 _DARK = 34  # luma code (8 bit, studio range) below which a pixel counts as unlit
 
 _U8 = NDArray[np.uint8]
+_U16 = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,8 @@ class Scaler:
 def plane(frame: av.VideoFrame, number: int) -> _U8:
     """A plane of a frame of one byte a value as an array (H, W); reads in place, copies nothing."""
     part = frame.planes[number]
-    return np.frombuffer(part, np.uint8).reshape(-1, part.line_size)[: part.height, : part.width]
+    values: _U8 = np.frombuffer(memoryview(part), np.uint8)
+    return values.reshape(-1, part.line_size)[: part.height, : part.width]
 
 
 def glance(frame: av.VideoFrame) -> NDArray[np.int16]:
@@ -294,7 +296,7 @@ def glance(frame: av.VideoFrame) -> NDArray[np.int16]:
         np.linspace(0, length - 1, n).astype(int) for length, n in zip(full.shape, _SIGNATURE, strict=True)
     )
     picked = full[rows[:, None], columns]
-    return (picked >> (8 * (picked.itemsize - 1))).astype(np.int16)
+    return np.asarray(picked >> (8 * (picked.itemsize - 1)), np.int16)
 
 
 def yuv_to_rgb(luma_HW: _U8, u_HW: _U8, v_HW: _U8) -> _U8:
@@ -327,8 +329,9 @@ def _luma_in_place(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint1
     if not name.endswith("le"):
         return None
     part = frame.planes[0]
-    wide = np.frombuffer(part, np.uint16).reshape(-1, part.line_size // 2)[: part.height, : part.width]
-    return wide << (16 - bits) if not name.startswith("p0") else wide
+    values: _U16 = np.frombuffer(memoryview(part), np.uint16)
+    wide = values.reshape(-1, part.line_size // 2)[: part.height, : part.width]
+    return wide if name.startswith("p0") else np.left_shift(wide, np.uint16(16 - bits))
 
 
 def _dark_code(frame: av.VideoFrame, full: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
@@ -379,7 +382,7 @@ def _tiles(full: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
     tops = np.linspace(height * 0.15, height * 0.85 - side, 3).clip(0, height - side).astype(int)
     lefts = np.linspace(width * 0.1, width * 0.9 - side, 4).clip(0, width - side).astype(int)
     tiles = np.stack([full[top : top + side, left : left + side] for top in tops for left in lefts])
-    return (tiles >> (8 * (full.itemsize - 1))).astype(np.float32)
+    return np.asarray(tiles // 256 ** (full.itemsize - 1), np.float32)
 
 
 def _box(tiles: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
@@ -388,7 +391,7 @@ def _box(tiles: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     ahead, behind = (np.take(total, r, axis=axis) for r in (range(8, tiles.shape[axis]), range(tiles.shape[axis] - 9)))
     first = np.take(ahead, [0], axis=axis)
     rest = np.take(ahead, range(1, ahead.shape[axis]), axis=axis) - behind
-    return np.concatenate([first, rest], axis=axis) / 9
+    return np.asarray(np.concatenate([first, rest], axis=axis) / 9, np.float32)
 
 
 def _cut_short(burst: Burst, index: PacketIndex, end: int) -> Burst:

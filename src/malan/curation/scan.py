@@ -114,6 +114,19 @@ def _silent(_part: str, _done: float) -> None:
     """No progress is wanted."""
 
 
+@dataclass(frozen=True)
+class _Pictures:
+    """The picture track of a file and its packets."""
+
+    track: Track
+    index: PacketIndex
+
+    @classmethod
+    def of(cls, tracks: Sequence[Track], index: PacketIndex | None) -> _Pictures | None:
+        track = next((t for t in tracks if t.kind in ("video", "image")), None)
+        return cls(track, index) if track is not None and index is not None and index.frame_count else None
+
+
 class _Scan:
     """One scan under way."""
 
@@ -130,8 +143,7 @@ class _Scan:
     ) -> None:
         self._path, self._asset_id, self._operators = path, asset_id, operators
         self._tracks, self._captions, self._detect, self._progress = probe.tracks, captions, detect, progress
-        self._picture = next((t for t in probe.tracks if t.kind in ("video", "image")), None)
-        self._index = index if self._picture is not None and index is not None and index.frame_count else None
+        self._pictures = _Pictures.of(probe.tracks, index)
         self._audio = next((t for t in probe.tracks if t.kind == "audio"), None)
         self._reads = frozenset[str]().union(*(operator.reads for operator in operators))
         self._findings: list[Finding] = []
@@ -147,8 +159,10 @@ class _Scan:
         report, sampler = self._shots()
         sound = self._hear()
         if report is None and sound is None:
-            raise MediaError("scan.nothing", path=str(self._path))
-        clips = self._look(report, sampler, sound) if report is not None and sampler is not None else ()
+            raise self._problems[0] if self._problems else MediaError("scan.nothing", path=str(self._path))
+        clips: tuple[Clip, ...] = ()
+        if self._pictures is not None and report is not None and sampler is not None:
+            clips = self._look(self._pictures, report, sampler, sound)
         clips = self._listen(sound, clips)
         lines = self._read_captions(clips)
         return ScanResult(
@@ -171,46 +185,48 @@ class _Scan:
 
     def _shots(self) -> tuple[ShotReport | None, Sampler | None]:
         """Shots, and the samples taken on the way; None for a file in which no picture can be decoded."""
-        if self._index is None or self._picture is None:
+        if self._pictures is None:
             return None, None
-        sampler = Sampler(self._index, self._picture, bursts="motion" in self._reads)
-        with self._charged("shots"):
-            report = self._detected(sampler.observe)
+        sampler = Sampler(self._pictures.index, self._pictures.track, bursts="motion" in self._reads)
+        try:
+            with self._charged("shots"):
+                report = self._detected(self._pictures.index, sampler.observe)
+        except MediaError as error:
+            self._problems.append(error)
+            return None, None
         self._count("shots", report.frames_decoded)
         return (report, sampler) if report.shots else (None, None)
 
-    def _detected(self, observe: Observe) -> ShotReport:
-        assert self._index is not None
-        count = self._index.frame_count
-        if count == 1:
+    def _detected(self, index: PacketIndex, observe: Observe) -> ShotReport:
+        if index.frame_count == 1:
             return ShotReport("single", 1, 0, 0.0, 0.0, (Shot(0, 1, Transition("start", 0, 0, 1.0)),))
         if self._detect is None:
             from malan.curation.shots import detect_shots
 
             self._detect = detect_shots
         self._progress("shots", 0.0)
-        return self._detect(self._path, self._index, observe=observe)
+        return self._detect(self._path, index, observe=observe)
 
-    def _look(self, report: ShotReport, sampler: Sampler, sound: Sound | None) -> tuple[Clip, ...]:
+    def _look(self, pictures: _Pictures, report: ShotReport, sampler: Sampler, sound: Sound | None) -> tuple[Clip, ...]:
         """Fill in what the samples lack, then run the operators, some clips at a time."""
-        index = self._index
-        assert index is not None and self._picture is not None
-        clips = [Clip(self._asset_id, self._picture.index, index.span(s.first, s.end)) for s in report.shots]
+        index, track = pictures.index, pictures.track.index
+        clips = [Clip(self._asset_id, track, index.span(s.first, s.end)) for s in report.shots]
         self._findings += [_transition(clip, shot) for clip, shot in zip(clips, report.shots, strict=True)]
         parts = stretches(report.shots)
         self._damaged_frames += [int(n) for n in np.flatnonzero(index.flags[index.shown] & CORRUPT)]
-        with FrameDecoder(self._path, index, track=self._picture.index, threads="one") as decoder:
+        with FrameDecoder(self._path, index, track=track, threads="one") as decoder:
             for at in range(0, len(parts), BATCH_CLIPS):
                 chunk = slice(at, at + BATCH_CLIPS)
                 self._fill(parts[chunk], sampler, decoder)
-                self._run(self._views(clips[chunk], parts[chunk], sampler, sound), sampler)
+                pairs = zip(clips[chunk], parts[chunk], strict=True)
+                views = tuple(self._view(clip, part, index, sampler, sound) for clip, part in pairs)
+                self._run(views, with_pictures=True)
                 sampler.forget(parts[chunk][-1].end)
                 self._progress("clips", min(1.0, (at + BATCH_CLIPS) / len(parts)))
         return tuple(clips)
 
     def _fill(self, parts: Sequence[Stretch], sampler: Sampler, decoder: FrameDecoder) -> None:
-        index = self._index
-        assert index is not None
+        index = decoder.index
         if not self._reads & {"pictures", "motion"}:
             return
         with self._charged("decode"):
@@ -222,14 +238,7 @@ class _Scan:
         sampler.damaged.clear()
         self._count("decode", filled.frames_decoded)
 
-    def _views(
-        self, clips: Sequence[Clip], parts: Sequence[Stretch], sampler: Sampler, sound: Sound | None
-    ) -> tuple[ClipView, ...]:
-        return tuple(self._view(clip, part, sampler, sound) for clip, part in zip(clips, parts, strict=True))
-
-    def _view(self, clip: Clip, part: Stretch, sampler: Sampler, sound: Sound | None) -> ClipView:
-        index = self._index
-        assert index is not None
+    def _view(self, clip: Clip, part: Stretch, index: PacketIndex, sampler: Sampler, sound: Sound | None) -> ClipView:
         samples = sampler.samples(part.clean_first, part.clean_end) or sampler.samples(part.first, part.end)
         packets = index.shown[part.first : part.end]
         is_key = np.zeros(part.end - part.first, bool)
@@ -247,12 +256,12 @@ class _Scan:
             damage=tuple(_damage(self._damaged_frames, part, index)) + tuple(_sound_damage(sound, start_s, end_s)),
         )
 
-    def _run(self, views: tuple[ClipView, ...], sampler: Sampler | None) -> None:
+    def _run(self, views: tuple[ClipView, ...], *, with_pictures: bool = False) -> None:
         batch = Batch(views)
         for operator in self._operators:
             with self._charged(operator.name):
                 self._keep(operator, batch)
-        if sampler is not None:
+        if with_pictures:
             with self._charged("pictures"):
                 for view in views:
                     if view.samples:
@@ -298,21 +307,20 @@ class _Scan:
         whole = Clip(self._asset_id, self._audio.index, Span(start, max(start, end), base))
         damage = () if clips else tuple(_sound_damage(sound, sound.start_s, sound.end_s))
         view = ClipView(whole, sound.start_s, sound.end_s, sound=sound, damage=damage, is_whole=True)
-        self._run((view,), None)
+        self._run((view,))
         return clips or (whole,)
 
     # Text
 
     def _read_captions(self, clips: Sequence[Clip]) -> Any:
-        index = self._index
-        if self._captions is None or index is None or index.frame_count < 2 or not clips:
+        pictures = self._pictures
+        if self._captions is None or pictures is None or pictures.index.frame_count < 2 or not clips:
             return None
         self._progress("captions", 0.0)
         with self._charged("captions"):
-            report = self._captions(self._path, index)
-        assert self._picture is not None
+            report = self._captions(self._path, pictures.index)
         for kind, lines in (("text.caption", report.captions), ("text.persistent", report.persistent)):
-            self._findings += [_caption(self._asset_id, self._picture, index, kind, line) for line in lines]
+            self._findings += [_caption(self._asset_id, pictures, kind, line) for line in lines]
         self._count("captions", report.frames_decoded)
         return report
 
@@ -373,8 +381,8 @@ def _sound_damage(sound: Sound | None, start_s: float, end_s: float) -> Iterator
             yield Damage(first_s, last_s, 1, "audio")
 
 
-def _caption(asset_id: str, track: Track, index: PacketIndex, kind: str, line: Any) -> Finding:
-    clip = Clip(asset_id, track.index, index.span(line.first_frame, line.end_frame))
+def _caption(asset_id: str, pictures: _Pictures, kind: str, line: Any) -> Finding:
+    clip = Clip(asset_id, pictures.track.index, pictures.index.span(line.first_frame, line.end_frame))
     value = {
         "text": line.text,
         "first_frame": line.first_frame,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -179,14 +180,14 @@ class _Ear:
         key = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._format is None:
             self._format = key
-            self._meter, self._mono = _LoudnessMeter(frame), AudioResampler("s16", "mono", RATE_HZ)
         if key == self._format:
             return [frame]
         adapter = self._adapters.setdefault(key, AudioResampler(*self._format))
         return adapter.resample(frame)
 
     def _measure(self, frame: AudioFrame) -> None:
-        assert self._meter is not None and self._mono is not None
+        if self._meter is None or self._mono is None:
+            self._meter, self._mono = _LoudnessMeter(frame), AudioResampler("s16", "mono", RATE_HZ)
         self._meter.push(frame)
         frame.pts = None
         for mono in self._mono.resample(frame):
@@ -232,12 +233,12 @@ class _Ear:
             damaged_s=tuple(self.damaged),
         )
 
-    def _clock(self, heard_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clock(self, heard_s: NDArray[Any]) -> NDArray[np.float64]:
         """Times on the file's clock of places in the sound."""
         starts = np.array([a.heard_s for a in self._anchors])
         clocks = np.array([a.clock_s for a in self._anchors])
         which = np.clip(np.searchsorted(starts, heard_s, side="right") - 1, 0, None)
-        return clocks[which] + heard_s - starts[which]
+        return np.asarray(clocks[which] + heard_s - starts[which], np.float64)
 
 
 @dataclass

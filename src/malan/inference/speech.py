@@ -82,7 +82,8 @@ class SpeechDetector:
             states[number] = hidden
         self._hidden, self._cell = hidden, cell
         scores = np.maximum(states, 0) @ weights["_model.decoder.decoder.2.weight"].ravel()
-        return (0.5 + 0.5 * np.tanh(0.5 * (scores + weights["_model.decoder.decoder.2.bias"]))).astype(np.float32)
+        scores = scores + weights["_model.decoder.decoder.2.bias"]
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores), np.float32)
 
 
 def _convolve(x: _Float, kernel: _Float, bias: _Float, stride: int) -> _Float:
@@ -92,7 +93,7 @@ def _convolve(x: _Float, kernel: _Float, bias: _Float, stride: int) -> _Float:
     windows = np.stack([padded[:, at : at + 3] for at in places], axis=1)  # (N, T', 3, C)
     flat = windows.reshape(len(x) * len(places), -1)
     result = flat @ kernel.transpose(2, 1, 0).reshape(flat.shape[1], -1) + bias
-    return np.maximum(result, 0, out=result).reshape(len(x), len(places), -1)
+    return np.asarray(np.maximum(result, 0).reshape(len(x), len(places), -1), np.float32)
 
 
 @cache

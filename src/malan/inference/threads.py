@@ -1,7 +1,7 @@
 """Keep NumPy's linear algebra on one thread while many small products are made.
 
-OpenBLAS splits even a 128 × 512 product between threads, which then wait for each other: four times the CPU for the same
-answer. Where NumPy stands on another library nothing happens. Start at `one_thread`.
+OpenBLAS splits even a 128 × 512 product between threads, which then wait for each other: four times the CPU for the
+same answer. Where NumPy stands on another library nothing happens. Start at `one_thread`.
 """
 
 from __future__ import annotations

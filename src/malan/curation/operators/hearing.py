@@ -59,7 +59,7 @@ class Loudness:
 
     def _measure(self, view: ClipView, sound: Sound) -> Finding:
         loudest = float(sound.momentary_lufs.max()) if len(sound.momentary_lufs) else None
-        value = {
+        value: dict[str, object] = {
             "integrated_lufs": sound.integrated_lufs,
             "loudest_lufs": loudest,
             "sample_peak_dbfs": _peak_db(sound),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class MotionClass:
         return finding(self, view, "motion.class", value, confidence=sure)
 
 
-def classify(mean: Movement, wobble: float) -> tuple[str, float]:
+def classify(mean: Movement, wobble: float) -> tuple[str, float]:  # noqa: PLR0911 (a table of cases)
     """The name of a movement and how far it lies from another one (0.5 to 1)."""
     zoom_speed = 0.25 * abs(mean.growth)  # at half way from the middle to the edge
     camera = max(mean.speed, zoom_speed, wobble)
@@ -98,9 +99,7 @@ def movements(burst: Burst) -> list[Movement]:
     """The movement between each picture of a burst and the next."""
     small = [_halved(picture) for picture in burst.luma_THW]
     found = []
-    for (a, b), (start_s, end_s) in zip(
-        zip(small, small[1:], strict=False), zip(burst.times_s, burst.times_s[1:], strict=False), strict=True
-    ):
+    for (a, b), (start_s, end_s) in zip(pairwise(small), pairwise(burst.times_s), strict=True):
         if end_s > start_s and min(a.shape) >= 8 and not _is_flash(a, b):
             found.append(_movement(a, b - (b.mean() - a.mean()), end_s - start_s))
     return found
@@ -179,7 +178,7 @@ def _coarse_shift(a: _F32, b: _F32) -> tuple[float, float]:
 def _halved(picture_HW: NDArray[np.uint8]) -> _F32:
     height, width = picture_HW.shape[0] // 2 * 2, picture_HW.shape[1] // 2 * 2
     blocks = picture_HW[:height, :width].reshape(height // 2, 2, width // 2, 2)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
 
 
 def _inner(bursts: Sequence[Burst]) -> Sequence[Burst]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +174,10 @@ def _still_runs(packets: PacketView, least: int) -> Iterator[tuple[int, int]]:
 def _look_the_same(view: ClipView, start_s: float, end_s: float) -> bool | None:
     """Whether the pictures of a stretch are one and the same; None when there are fewer than two."""
     pictures = [s.luma_HW for s in view.samples if start_s <= s.time_s < end_s]
-    pairs = list(zip(pictures, pictures[1:], strict=False))
+    pairs = list(pairwise(pictures))
     for burst in view.bursts:
         inside = [p for p, t in zip(burst.luma_THW, burst.times_s, strict=True) if start_s <= t < end_s]
-        pairs += list(zip(inside, inside[1:], strict=False))
+        pairs += pairwise(inside)
     if not pairs:
         return None
     return all(float(np.abs(a.astype(np.int16) - b).mean()) < _STILL for a, b in pairs)

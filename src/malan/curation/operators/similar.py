@@ -6,6 +6,7 @@ Cosine similarity of two vectors says how alike two clips look. It compares look
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +52,14 @@ def describe(view: ClipView) -> _F32:
     means = [_unit(np.mean(block, axis=0)) for block in blocks]
     parts = [*means, _unit(_movement(view))]
     vector = np.concatenate([w * p for w, p in zip(_WEIGHTS.values(), parts, strict=True)])
-    return _unit(vector).astype(np.float32)
+    return np.asarray(_unit(vector), np.float32)
 
 
 def _layout(lab_HWC: _F32) -> _F32:
     """Mean colour of each cell of a grid, about mid grey: 72 numbers."""
     cells = _cells(lab_HWC, _LAYOUT)
-    return (np.array([cell.mean(axis=(0, 1)) for cell in cells]) - [0.45, 0, 0]).ravel() * np.tile(
-        [1, 3, 3], len(cells)
-    )
+    means = np.array([cell.mean(axis=(0, 1)) for cell in cells]) - [0.45, 0, 0]
+    return np.asarray((means * [1, 3, 3]).ravel(), np.float32)
 
 
 def _colours(lab_HWC: _F32) -> _F32:
@@ -69,7 +69,7 @@ def _colours(lab_HWC: _F32) -> _F32:
     hue_bin = ((hue + np.pi) / (2 * np.pi) * 12).astype(int) % 12
     strength = np.digitize(chroma, (0.08, 0.16))
     bins = np.where(chroma < 0.03, 36 + np.clip(lab[:, 0] * 6, 0, 5).astype(int), hue_bin * 3 + strength)
-    return np.sqrt(np.bincount(bins, minlength=42) / len(bins))
+    return np.asarray(np.sqrt(np.bincount(bins, minlength=42) / len(bins)), np.float32)
 
 
 def _edges(luma_HW: _F32) -> _F32:
@@ -78,14 +78,15 @@ def _edges(luma_HW: _F32) -> _F32:
     strength = np.hypot(down, right)
     angle = ((np.arctan2(down, right) % np.pi) / np.pi * _ANGLES).astype(int) % _ANGLES
     planes = np.stack([np.where(angle == k, strength, 0) for k in range(_ANGLES)], -1)
-    return np.sqrt(np.array([cell.mean(axis=(0, 1)) for cell in _cells(planes, _EDGE_GRID)])).ravel()
+    means = np.array([cell.mean(axis=(0, 1)) for cell in _cells(planes, _EDGE_GRID)])
+    return np.asarray(np.sqrt(means).ravel(), np.float32)
 
 
 def _movement(view: ClipView) -> _F32:
     """How much changes within a tenth of a second and over the clip, as a soft one-of-six place: 6 numbers."""
     quick = [np.abs(np.diff(b.luma_THW[:, ::2, ::2].astype(np.int16), axis=0)).mean() for b in view.bursts]
     lumas = [s.luma_HW[::8, ::8].astype(np.int16) for s in view.samples]
-    slow = [np.abs(a - b).mean() for a, b in zip(lumas, lumas[1:], strict=False)]
+    slow = [np.abs(a - b).mean() for a, b in pairwise(lumas)]
     found = []
     for amount in (np.mean(quick or [0.0]), np.mean(slow or [0.0])):
         place = min(2.0, np.log1p(float(amount)) / 1.6)
@@ -98,11 +99,11 @@ def _cells(picture: _F32, grid: tuple[int, int]) -> list[_F32]:
     columns = np.linspace(0, picture.shape[1], grid[1] + 1).astype(int)
     return [
         picture[top : max(bottom, top + 1), left : max(right, left + 1)]
-        for top, bottom in zip(rows, rows[1:], strict=False)
-        for left, right in zip(columns, columns[1:], strict=False)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
     ]
 
 
 def _unit(vector: _F32) -> _F32:
     length = float(np.linalg.norm(vector))
-    return vector / length if length > 0 else vector
+    return np.asarray(vector / length, np.float32) if length > 0 else vector
