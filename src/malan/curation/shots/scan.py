@@ -54,16 +54,16 @@ class Budget:
         self._view, self._cost = view, cost
 
     def is_hopeless(self, intervals: list[Interval], looker: _Looker) -> bool:
-        """Whether the looks needed in a chapter come near to what decoding all of it costs."""
+        """Whether the looks still needed in a chapter come near to what decoding all of it costs."""
         looks = [self._look(interval, looker.needed(interval)) for interval in intervals]
-        return sum(looks) > HOPELESS * self._cost.whole(intervals[0].first, intervals[-1].end)
+        return bool(looks) and sum(looks) > HOPELESS * self._cost.whole(intervals[0].first, intervals[-1].end)
 
-    def choose(self, intervals: list[Interval], looker: _Looker) -> set[Interval]:
-        """The intervals of a chapter in which swells are worth a look."""
+    def choose(self, intervals: list[Interval], looker: _Looker, spent: float) -> set[Interval]:
+        """The intervals of a chapter in which swells are worth a look; `spent` is what looks took already."""
         if not intervals:
             return set()
         whole = self._cost.whole(intervals[0].first, intervals[-1].end)
-        left = SHARE * whole - sum(self._look(i, looker.needed(i)) for i in intervals)
+        left = SHARE * whole - spent - sum(self._look(i, looker.needed(i)) for i in intervals)
         offers = []
         for interval in intervals:
             stops = looker.swells(interval)
@@ -97,13 +97,13 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     for chapter in _chapters(compared):
         looked = looker.look_early(chapter)
         intervals = list(_intervals(chapter, sampler, view, frames))
+        intervals = [interval for interval in intervals if interval.first not in looked]
         if budget.is_hopeless(intervals, looker):
             looker.look_at_all(intervals)
             intervals = []
-        chosen = budget.choose(intervals, looker)
+        chosen = budget.choose(intervals, looker, sum(looked.values()))
         for interval in intervals:
-            if interval.first not in looked:
-                looker.look(interval, interval in chosen)
+            looker.look(interval, interval in chosen)
         end = int(chapter[-1])
         until = frames if end >= frames else end - OVERLAP // 2
         found += [t for t in looker.transitions(frames) if settled <= t.boundary < until]
@@ -148,18 +148,18 @@ class _Looker:
         self._feeder, self._sampler, self._view = feeder, sampler, view
         self._taken: list[Transition] = []
 
-    def look_early(self, chapter: NDArray[np.int64]) -> set[int]:
+    def look_early(self, chapter: NDArray[np.int64]) -> dict[int, float]:
         """Decode the key frames of a chapter; those of intervals that need a look anyway together with that look.
 
         Goes backwards, so that the key frame at the end of an interval is known before the interval is looked into.
-        Returns the first frames of the intervals that need no further look.
+        Returns the intervals that need no further look, by first frame, with what they cost.
         """
-        frames, looked = self._view.index.frame_count, set()
+        frames, looked = self._view.index.frame_count, dict[int, float]()
         for first, end in reversed([(int(a), int(b)) for a, b in pairwise(chapter)]):
             if end < frames and end not in self._sampler:
                 self._feeder.keys([end])
             if end < frames and end in self._sampler and self._look_at_spikes(first, end):
-                looked.add(first)
+                looked[first] = self._feeder.cost.look(first, end)
         if int(chapter[0]) not in self._sampler:
             self._feeder.keys([int(chapter[0])])
         return looked
