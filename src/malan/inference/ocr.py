@@ -141,7 +141,7 @@ def _gray(picture: Picture) -> NDArray[np.float32]:
     if picture.ndim == 2:
         return picture.astype(np.float32)
     red, green, blue = (picture[:, :, channel].astype(np.float32) for channel in range(3))
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    return np.asarray(0.299 * red + 0.587 * green + 0.114 * blue, np.float32)
 
 
 def _line_picture(crop: Picture) -> NDArray[np.float32]:

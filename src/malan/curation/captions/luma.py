@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Any
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +66,8 @@ def differs(one: Luma, other: Luma, limit: int) -> Mask:
     return wrapped > np.uint8(2 * limit)
 
 
-def _plane(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The luma plane, upright; a view of the decoder's memory, valid as long as the frame lives."""
+def _plane(frame: av.VideoFrame) -> NDArray[Any]:
+    """The luma plane, upright, 8 or 16 bits; a view of the decoder's memory, valid as long as the frame lives."""
     if not _has_luma_plane(frame):
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]
