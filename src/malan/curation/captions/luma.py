@@ -7,7 +7,6 @@ upright picture; one small pixel stands for `step` by `step` pixels as shown bef
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import av
