@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from console_client import TestClient
-from console_factory import Shown, make_workspace
+from console_factory import Stage, make_workspace
 
 from malan.web.app import create_app
-from malan.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A workspace with two films: `city` may be trained on and exported, `alps` may only be looked at."""
-
-    ws: Workspace
-    city: Shown
-    alps: Shown
 
 
 @pytest.fixture(scope="session")

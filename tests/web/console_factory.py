@@ -101,6 +101,15 @@ def _findings(asset_id: str, index: PacketIndex, clips: tuple[Clip, ...]) -> Ite
     yield Finding(spoken, "speech.segment", "speech.segment", "1", {"probability": 0.94}, 0.94)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A workspace with two films: `city` may be trained on and exported, `alps` may only be looked at."""
+
+    ws: Workspace
+    city: Shown
+    alps: Shown
+
+
 def make_workspace(folder: Path) -> tuple[Workspace, Shown, Shown]:
     """Two owners' films: one that may be trained on, one that may only be found."""
     ws = Workspace.create(folder / "workspace")

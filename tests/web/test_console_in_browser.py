@@ -12,8 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from browser import chromium, picture_number, told_frame
-from conftest import Stage
-from console_factory import LENGTHS, make_workspace, register, serving
+from console_factory import LENGTHS, Stage, make_workspace, register, serving
 from media_factory import draw_film
 
 from malan.core.errors import MediaError

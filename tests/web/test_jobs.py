@@ -9,9 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Stage
 from console_client import TestClient
-from console_factory import register, serving
+from console_factory import Stage, register, serving
 from media_factory import draw_film
 
 from malan.core.errors import MediaError

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Stage
 from console_client import TestClient
-from console_factory import register
+from console_factory import Stage, register
 from media_factory import draw_film
 
 from malan.web.app import create_app

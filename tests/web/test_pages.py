@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from conftest import Stage
 from console_client import TestClient
+from console_factory import Stage
 
 HTML = {"accept": "text/html"}
 
