@@ -8,18 +8,19 @@ looked at. Start at `read_captions`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 
-from malan.curation.captions.judge import ROWS_KNOWN, Scene, Text, caption_rows, judge
-from malan.curation.captions.luma import View
-from malan.curation.captions.read import LineReader, language
+from malan.curation.captions.judge import ROWS_KNOWN, Rows, Scene, Text, caption_rows, judge
+from malan.curation.captions.luma import Box, View
+from malan.curation.captions.read import LineReader, Reading, language
 from malan.curation.captions.records import Caption, CaptionReport
 from malan.curation.captions.sighting import Sighting
 from malan.curation.captions.srt import to_srt
+from malan.curation.captions.strokes import covered
 from malan.curation.captions.watch import SAMPLES_PER_S, Watcher
 from malan.inference.ocr import TextReader
 from malan.media.decode import FrameDecoder, Threads
@@ -59,9 +60,9 @@ def read_captions(
     """
     started = time.process_time()
     film = _Film(path, index, reader, track, threads)
-    captions, persistent, titles = film.read(progress)
+    captions, persistent = film.read(progress)
     cpu_s = time.process_time() - started
-    return CaptionReport(captions, persistent, titles, index.frame_count, film.frames_decoded, film.ocr_calls, cpu_s)
+    return CaptionReport(captions, persistent, index.frame_count, film.frames_decoded, film.ocr_calls, cpu_s)
 
 
 class _Film:
@@ -78,27 +79,23 @@ class _Film:
         self._shape: Shape | None = None
         self.frames_decoded = self.ocr_calls = 0
 
-    def read(
-        self, progress: Callable[[int, int], None] | None
-    ) -> tuple[tuple[Caption, ...], tuple[Caption, ...], tuple[Caption, ...]]:
-        """Captions, persistent texts and titles."""
+    def read(self, progress: Callable[[int, int], None] | None) -> tuple[tuple[Caption, ...], tuple[Caption, ...]]:
+        """Captions and persistent texts."""
         with self._decoder, LineReader(self._reader) as lines:
             self._watch(lines, progress)
             readings = lines.readings()
+            self.frames_decoded, self.ocr_calls = self._decoder.frames_decoded, lines.calls
             if self._shape is None or not readings:
-                return (), (), ()
+                return (), ()
             scene = Scene(self._shape.width_px, self._shape.height_px, self._rate)
             rows = caption_rows(readings, scene)
-            readings += lines.read_put_off(lambda box: rows.support(box) >= ROWS_KNOWN)
+            readings = lines.read_again(readings, _Gaps(rows, readings).want)
             for reading in readings:
                 self._make_sure(reading.sighting)
             self.ocr_calls = lines.calls
             judged = judge(readings, scene)
         self.frames_decoded = self._decoder.frames_decoded
-        captions, persistent, titles = (
-            tuple(map(self._caption, texts)) for texts in (judged.captions, judged.persistent, judged.titles)
-        )
-        return captions, persistent, titles
+        return tuple(map(self._caption, judged.captions)), tuple(map(self._caption, judged.persistent))
 
     def _watch(self, lines: LineReader, progress: Callable[[int, int], None] | None) -> None:
         watcher: Watcher | None = None
@@ -131,6 +128,21 @@ class _Film:
         across, down = self._shape.stretch
         box = (round(x0 * across), round(y0 * down), round(x1 * across), round(y1 * down))
         return Caption(text.text, text.first, text.end, box, round(text.confidence, 4), language(text.text))
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """Where captions stand, and what is known of them already."""
+
+    rows: Rows
+    readings: Sequence[Reading]
+
+    def want(self, sighting: Sighting, box: Box) -> bool:
+        """Whether a line at the height of captions would tell something new."""
+        if self.rows.support(box) < ROWS_KNOWN:
+            return False
+        others = [r for r in self.readings if r.sighting is not sighting and r.sighting.outlasts(sighting)]
+        return not any(covered(box, line.box) > 0.5 for other in others for line in other.lines)
 
 
 @dataclass(frozen=True)

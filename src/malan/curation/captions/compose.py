@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from malan.curation.captions.luma import Box, Luma, Mask
-from malan.curation.captions.sighting import Sighting
+from malan.curation.captions.sighting import STOOD, Sighting
 from malan.curation.captions.strokes import lines
+
+Compose = Callable[[list[Luma]], Luma]
 
 SIDE_MARGIN = 0.45  # of the line height, left and right of the outermost strokes
 EDGE_MARGIN = 0.2  # of the line height, above and below
@@ -29,20 +31,21 @@ class LinePicture:
     density: float  # share of the box that is strokes
 
 
-def line_pictures(sighting: Sighting, compose: Callable[[list[Luma]], Luma] | None = None) -> list[LinePicture]:
+def line_pictures(sighting: Sighting, compose: Compose) -> list[LinePicture]:
     """The lines of a sighting, top to bottom."""
-    still = (compose or darkest)(sighting.pictures)
-    strokes, step = sighting.strokes, sighting.step
-    found = []
-    for box in lines(_near(strokes, sighting)):
-        x0, y0, x1, y1 = _trimmed(box, strokes)
-        if x1 <= x0:
-            continue
-        line = (x0, y0, x1, y1)
-        found.append(
-            LinePicture(_shown(line, sighting.band, step), _cut(still, line, step), float(strokes[y0:y1, x0:x1].mean()))
-        )
-    return found
+    for share in STOOD:
+        strokes = _near(sighting.strokes(share), sighting)
+        boxes = [box for box in (_trimmed(box, strokes) for box in lines(strokes)) if box[2] > box[0]]
+        if boxes:
+            still = compose(sighting.pictures)
+            return [_line_picture(box, strokes, still, sighting) for box in boxes]
+    return []
+
+
+def _line_picture(box: Box, strokes: Mask, still: Luma, sighting: Sighting) -> LinePicture:
+    x0, y0, x1, y1 = box
+    density = float(strokes[y0:y1, x0:x1].mean())
+    return LinePicture(_shown(box, sighting.band, sighting.step), _cut(still, box, sighting.step), density)
 
 
 def darkest(pictures: list[Luma]) -> Luma:

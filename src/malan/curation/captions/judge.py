@@ -1,7 +1,8 @@
-"""Which readings are captions, which stay on, which are cards.
+"""Which readings are captions, and which stay on.
 
 Captions share a place: their lines stand at the same heights again and again. What stays while captions change is
-persistent. What stands in the middle of the picture, where no caption of this film does, is a card. Start at `judge`.
+persistent. What stands in the middle of the picture, where no caption of this film does, is a card or a sign and is
+left out. Start at `judge`.
 """
 
 from __future__ import annotations
@@ -76,7 +77,6 @@ class Judged:
 
     captions: tuple[Text, ...]
     persistent: tuple[Text, ...]
-    titles: tuple[Text, ...]
 
 
 class Rows:
@@ -117,10 +117,9 @@ def judge(readings: Sequence[Reading], scene: Scene) -> Judged:
     passing = [text for text in texts if text not in staying]
     rows = Rows(passing, scene)
     captions = [text for text in passing if _is_caption(text, rows, scene)]
-    aside = [text for text in passing if text not in captions and text.is_overlay and text.is_sure]
-    titles = [text for text in aside if _in_middle(text, scene)]
-    staying += [t for t in aside if t not in titles and t.frames >= PERSISTENT_ASIDE_S * scene.rate]
-    return Judged(_in_order(captions), _in_order([t for t in staying if t.is_sure]), _in_order(titles))
+    aside = [t for t in passing if t not in captions and t.is_overlay and not _in_middle(t, scene)]
+    staying += [text for text in aside if text.frames >= PERSISTENT_ASIDE_S * scene.rate]
+    return Judged(_in_order(captions), _in_order([text for text in staying if text.is_sure]))
 
 
 def _believed(readings: Sequence[Reading], scene: Scene) -> list[Text]:

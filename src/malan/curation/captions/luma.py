@@ -7,7 +7,6 @@ upright picture; one small pixel stands for `step` by `step` pixels as shown bef
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +16,7 @@ from malan.media.picture import clockwise
 
 Luma = NDArray[np.uint8]  # (H, W), 0-255
 Mask = NDArray[np.bool_]  # (H, W)
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, ends excluded
 
 SMALL_SIDE_PX = 340  # the short side of a small picture has at least so many pixels, where the film has them
@@ -65,15 +65,17 @@ def differs(one: Luma, other: Luma, limit: int) -> Mask:
     return wrapped > np.uint8(2 * limit)
 
 
-def _plane(frame: av.VideoFrame) -> NDArray[Any]:
-    """The luma plane, upright, 8 or 16 bits; a view of the decoder's memory, valid as long as the frame lives."""
+def _plane(frame: av.VideoFrame) -> Plane:
+    """The luma plane, upright; a view of the decoder's memory, valid as long as the frame lives."""
     if not _has_luma_plane(frame):
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]
     deep = frame.format.components[0].bits > 8
-    rows = np.frombuffer(memoryview(plane), np.dtype("<u2") if deep else np.dtype(np.uint8)).reshape(plane.height, -1)
+    memory = memoryview(plane)
+    rows: Plane = np.frombuffer(memory, "<u2") if deep else np.frombuffer(memory, np.uint8)
+    upright = rows.reshape(plane.height, -1)[:, : plane.width]
     turn = clockwise(frame) // 90
-    return np.rot90(rows[:, : plane.width], -turn) if turn else rows[:, : plane.width]
+    return np.rot90(upright, -turn) if turn else upright
 
 
 def _has_luma_plane(frame: av.VideoFrame) -> bool:
@@ -81,7 +83,7 @@ def _has_luma_plane(frame: av.VideoFrame) -> bool:
     return shape.name.startswith(("yuv4", "yuvj4", "gray", "nv", "p0")) and not shape.name.endswith("be")
 
 
-def _eight_bits(part: NDArray[np.uint8] | NDArray[np.uint16], frame: av.VideoFrame) -> Luma:
+def _eight_bits(part: Plane, frame: av.VideoFrame) -> Luma:
     """A contiguous copy of a part, scaled to 8 bits."""
     if part.dtype == np.uint8:
         return np.ascontiguousarray(part, np.uint8)

@@ -6,6 +6,7 @@ known where the captions of this film stand, and then read only if it stands the
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from malan.curation.captions.compose import LinePicture, darkest, lightest, line_pictures, middle
+from malan.curation.captions.compose import Compose, LinePicture, darkest, lightest, line_pictures, middle
 from malan.curation.captions.luma import Box
 from malan.curation.captions.sighting import Sighting
 from malan.inference.ocr import ReadLine, TextReader
@@ -28,6 +29,7 @@ HOPEFUL = 0.4  # and from which it is worth that
 BELIEVED = 0.7
 BELIEVED_ALONE = 0.9  # for a text of one or two characters
 DOUBTFUL = 0.5  # enough only where captions are known to stand
+DOUBTFUL_ALONE = 0.75
 FIT = (0.35, 2.1)  # width the text should take over the width it takes
 
 
@@ -51,6 +53,7 @@ class Reading:
 
     sighting: Sighting
     lines: tuple[Line, ...]
+    confidence: float  # mean over the lines, also those not believed
 
 
 class LineReader:
@@ -63,15 +66,15 @@ class LineReader:
         self._reader = reader
         self._pool = ThreadPoolExecutor(1, "malan-captions")
         self._pending: list[Future[Reading | None]] = []
-        self.put_off: list[Sighting] = []
+        self._put_off: list[Sighting] = []
         self.calls = 0
 
     def read(self, sighting: Sighting) -> None:
         """Read a sighting, or put it off."""
-        if _is_likely(sighting, self._lines(sighting)):
-            self._pending.append(self._pool.submit(self._read, sighting))
+        if _is_likely(sighting, _lines(sighting)):
+            self._pending.append(self._pool.submit(self._read, sighting, (darkest,)))
         else:
-            self.put_off.append(sighting)
+            self._put_off.append(sighting)
 
     def readings(self) -> list[Reading]:
         """What was read so far, and believed."""
@@ -79,37 +82,43 @@ class LineReader:
         self._pending = []
         return [reading for reading in found if reading is not None]
 
-    def read_put_off(self, stands_well: Callable[[Box], bool]) -> list[Reading]:
-        """Read those put off that have a line in a good place."""
-        chosen = [s for s in self.put_off if any(stands_well(line.box) for line in self._lines(s))]
-        self._pending = [self._pool.submit(self._read, sighting) for sighting in chosen]
-        self.put_off = []
-        return [r for r in self.readings() if any(stands_well(line.box) for line in r.lines)]
+    def read_again(self, known: Sequence[Reading], stands_well: Callable[[Sighting, Box], bool]) -> list[Reading]:
+        """`known`, with those put off or doubtful read now, and better, if they have a line in a good place."""
+        doubtful = [reading.sighting for reading in known if reading.confidence < SURE]
+        chosen = [
+            sighting
+            for sighting in [*self._put_off, *doubtful]
+            if any(stands_well(sighting, line.box) for line in _lines(sighting))
+        ]
+        self._pending = [self._pool.submit(self._read, s, (darkest, middle, lightest)) for s in chosen]
+        again = self.readings()
+        better = {id(reading.sighting) for reading in again}
+        return [reading for reading in known if id(reading.sighting) not in better] + again
 
-    def _lines(self, sighting: Sighting) -> list[LinePicture]:
-        return [line for line in line_pictures(sighting) if _is_line(line)]
-
-    def _read(self, sighting: Sighting) -> Reading | None:
-        best: tuple[Line, ...] = ()
-        score = -1.0
-        for compose in (darkest, middle, lightest):
-            pictures = [p for p in line_pictures(sighting, compose) if _is_line(p)]
+    def _read(self, sighting: Sighting, ways: Sequence[Compose]) -> Reading | None:
+        best: Reading | None = None
+        for way in ways:
+            pictures = _lines(sighting, way)
             if not pictures:
                 return None
             self.calls += 1
             said = self._reader.recognise([p.picture for p in pictures])
-            mean = float(np.mean([r.confidence for r in said]))
-            if mean > score:
-                score, best = mean, _believed(pictures, said)
-            if mean >= SURE or mean < HOPEFUL or len(sighting.pictures) < 2:
+            reading = Reading(sighting, _believed(pictures, said), float(np.mean([r.confidence for r in said])))
+            if reading.lines and (best is None or reading.confidence > best.confidence):
+                best = reading
+            if reading.confidence >= SURE or reading.confidence < HOPEFUL or len(sighting.pictures) < 2:
                 break
-        return Reading(sighting, best) if best else None
+        return best
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _lines(sighting: Sighting, way: Compose = darkest) -> list[LinePicture]:
+    return [line for line in line_pictures(sighting, way) if _is_line(line)]
 
 
 def _is_likely(sighting: Sighting, lines: Sequence[LinePicture]) -> bool:
@@ -138,7 +147,8 @@ def is_believable(line: Line) -> bool:
         return False
     width, height = line.box[2] - line.box[0], line.box[3] - line.box[1]
     fit = text_width(line.text) * height / max(1, width)
-    return line.confidence >= DOUBTFUL and FIT[0] <= fit <= FIT[1]
+    needed = DOUBTFUL_ALONE if text_width(line.text) <= 2 else DOUBTFUL
+    return line.confidence >= needed and FIT[0] <= fit <= FIT[1]
 
 
 def text_width(text: str) -> float:
@@ -160,7 +170,12 @@ def tidy(text: str) -> str:
         after = next((c for c in text[place + 1 :] if c != " "), "")
         chinese = _is_wide(before) or (_is_wide(after) and not before.isascii())
         out.append(char.translate(_WIDE) if chinese else char)
-    return _without_odd_spaces("".join(out)).replace("--", "——").replace("—-", "——")
+    return _double_marks(_without_odd_spaces("".join(out)))
+
+
+def _double_marks(text: str) -> str:
+    """Dash and ellipsis take two characters in Chinese (GB/T 15834-2011, 4.10 and 4.11), however many are read."""
+    return re.sub(r"…+|\.{3,}|。{3,}", "……", re.sub(r"—+-?|--+", "——", text))
 
 
 def _without_odd_spaces(text: str) -> str:

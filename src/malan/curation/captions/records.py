@@ -21,15 +21,14 @@ class Caption:
 
 @dataclass(frozen=True)
 class CaptionReport:
-    """The texts of a film, told apart, each in order of its first frame.
+    """The texts laid over a film, told apart, each in order of its first frame.
 
     `captions` come and go with what is said. `persistent` stays while captions change: a station logo, a watermark, a
-    licence number. `titles` are cards: text in the middle of the picture, where captions never stand in this film.
+    licence number. Signs in the scene and title cards in the middle of the picture are neither.
     """
 
     captions: tuple[Caption, ...]
     persistent: tuple[Caption, ...]
-    titles: tuple[Caption, ...]
     frames: int
     frames_decoded: int
     ocr_calls: int  # pictures of texts that were given to the reader

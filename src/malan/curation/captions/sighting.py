@@ -28,6 +28,7 @@ LOST_INK = 0.6  # this, that part is gone
 OUTLINE = 75.0  # darker than this around the strokes may be an outline
 INK = 28.0  # luma a light stroke may lose, or a dark one gain
 RAMP = (0.1, 0.9)  # strengths between which a fade is under way
+STOOD = (0.7, 0.35)  # share of its life an edge of a text stands; less where the picture behind hides it at times
 KEPT_PICTURES = 8
 SETTING = (
     0.6  # share of the picture around a text that must be as it was without it, to tell strokes from what is below
@@ -173,15 +174,19 @@ class Sighting:
             self.pictures = self.pictures[::2]
             self._stride *= 2
 
-    @property
-    def strokes(self) -> Mask:
-        """The edges of the text in the band: those that stood nearly all its life, and not also without it."""
-        stood: Mask = self.stood >= max(1.0, 0.7 * self.samples)
+    def strokes(self, share: float = STOOD[0]) -> Mask:
+        """The edges of the text in the band: those that stood so much of its life, and not also without it."""
+        stood: Mask = self.stood >= max(1.0, share * self.samples)
         below = [_below(*pair, stood) for pair in ((self.before, self._earliest), (self.after, self._latest))]
         for edges in below:
             if edges is not None:
                 stood &= ~edges
         return stood
+
+    def outlasts(self, other: Sighting) -> bool:
+        """Whether it is there nearly all the time of another one, and no shorter."""
+        shared = min(self.end, other.end) - max(self.first, other.first)
+        return shared >= 0.7 * (other.end - other.first) and self.end - self.first >= other.end - other.first
 
     @property
     def density(self) -> float:
@@ -197,7 +202,7 @@ class Sighting:
     @property
     def restless(self) -> float:
         """Mean share of the band, strokes left out, that changed between samples."""
-        beside = ~self.strokes
+        beside = ~self.strokes()
         return float(self.moved[beside].mean()) / max(1, self.samples) if beside.any() else 0.0
 
 
@@ -235,10 +240,10 @@ def end_frame(strengths: Sequence[float], there: Sequence[bool]) -> int:
 def _ramp_before(strengths: Sequence[float], place: int) -> int:
     """How many frames before `place` already belong to a fade in."""
     values = np.asarray(strengths, np.float64)
-    ground = float(np.median(values[: max(1, min(place, 4))])) if place else 0.0
+    ground = float(np.clip(values[: min(place, 3)].min(), 0, 0.4)) if place else 0.0
     low = max(RAMP[0], ground + RAMP[0])
     start = place
-    while start > 0 and low < values[start - 1] < values[min(start, len(values) - 1)] - 0.02:
+    while start > 0 and low < values[start - 1] <= values[min(start, len(values) - 1)] + 0.02:
         start -= 1
     top = place
     while top < len(values) and values[top] < RAMP[1]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from malan.curation.captions.luma import Box, Luma, Mask, View
 from malan.curation.captions.ring import Ring
-from malan.curation.captions.sighting import Pattern, Sighting
+from malan.curation.captions.sighting import STOOD, Pattern, Sighting
 from malan.curation.captions.strokes import Marks, blocks, covered, overlap, union
 
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
@@ -153,7 +153,7 @@ class Watcher:
         """What is left of a sighting that lost a part goes on as a sighting of its own."""
         x0, y0, x1, y1 = sighting.band
         left = np.zeros(marks.luma.shape, np.bool_)
-        left[y0:y1, x0:x1] = marks.standing[y0:y1, x0:x1] & (sighting.stood >= 0.7 * sighting.samples)
+        left[y0:y1, x0:x1] = marks.standing[y0:y1, x0:x1] & (sighting.stood >= STOOD[0] * sighting.samples)
         for box in blocks(left):
             pattern = Pattern(box, cut_out(marks.luma, box), cut_out(left, box))
             at_cut = self._ring.is_cut_at(sighting.end)
@@ -198,16 +198,14 @@ class Watcher:
             if age < OUTLIVED or self._has_just_ended(box, marks.number):
                 continue
             sighting = self._unwatched(box, cut_out(gone, box), before, age)
-            if sighting is None or self._ring.presence(sighting.pattern).ink > STAYING_INK:
+            if sighting is None:
                 continue
             whole = next((s for s in self._open if covered(box, s.box) > 0.5), None)
-            if whole is not None:
-                if not _is_rest_still(whole, box, marks):
-                    continue
+            if whole is not None and _is_rest_still(whole, box, marks):
                 self._open.remove(whole)
                 self._ended.append((marks.number, whole.box))
                 yield self._end(whole, self._ring.first_without(sighting.pattern, whole.first))
-            else:
+            elif whole is None and self._ring.presence(sighting.pattern).ink < STAYING_INK:
                 self._ended.append((marks.number, box))
                 yield self._end(sighting)
 
