@@ -19,7 +19,7 @@ from malan.media.decode import FrameDecoder
 from malan.media.index import PacketIndex
 
 KEY_COST = 3.0  # decoding a key frame, in units of an ordinary frame
-WISHED_SHARE = 0.06  # of the file's frames may be decoded for filmstrips; what every shot needs is not counted
+WISHED_SHARE = 0.03  # of the file's frames may be decoded for filmstrips; what every shot needs is not counted
 WISHED_FRAMES = 120  # on top, so that a short file gets all its pictures
 MOST_PICTURES = 5  # of a shot
 _NEAR_KEY = 12  # a key frame at most so many frames after the wanted place is taken in its stead
