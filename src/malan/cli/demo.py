@@ -5,7 +5,6 @@ Each step is the same service the commands and the console call; this file only 
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,6 @@ import typer
 from malan.cli.show import open_workspace, print_line, progress_bar, speak
 
 if TYPE_CHECKING:
-    from malan.core.errors import MalanError
     from malan.workspace import Workspace
 
 app = typer.Typer(add_completion=False)
@@ -69,13 +67,9 @@ def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
         counts = {"added": len(report.added), "known": len(report.known), "refused": len(report.refused)}
         print_line(speak("cli.demo.added", owner=owner, **counts))
         for file in report.refused[:5]:
-            _tell_refused(file.path, file.error)
+            print_line(f"  ✗ {file.error.message()} {file.error.hint()}")
         if len(report.refused) > 5:
             print_line(speak("cli.demo.more_refused", count=len(report.refused) - 5))
-
-
-def _tell_refused(path: str, error: MalanError) -> None:
-    print_line(f"  ✗ {os.path.basename(path)}  {error.message()} {error.hint()}")  # noqa: PTH119  (odd bytes stay)
 
 
 def _scan(ws: Workspace) -> None:
