@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -112,3 +113,16 @@ def two_tracks(path: Path) -> Path:
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     return path
+
+
+def test_two_equal_channels_are_as_loud_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    tone = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000) * 0.9
+    samples = np.repeat((tone * 32_767).astype("<i2"), 2)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(samples.tobytes())
+    heard = np.concatenate([block.samples for block in audio_blocks(path, rate=None)])
+    assert np.allclose(heard, tone, atol=1e-3)

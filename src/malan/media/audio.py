@@ -48,7 +48,7 @@ def audio_blocks(
 
     Starts are exact: a hole in the sound is a hole between two blocks, never a shift of what follows. Packets that do
     not decode are such a hole. Where the file's clock falls back, time runs on, as in the packet index. Memory holds
-    one block. `rate` None keeps the rate of the file.
+    one block. `rate` None keeps the rate of the file; `mono` is the mean of all channels, so it never clips.
 
     Raises:
         MediaError: The file cannot be opened, has no sound, or nobody can decode it.
@@ -89,7 +89,7 @@ class _Run:
     def __init__(self, frame: av.AudioFrame, start: Fraction, rate: int | None, mono: bool) -> None:
         self.start, self.format = start, _format(frame)
         self.rate_hz = rate or frame.sample_rate
-        self._resampler = AudioResampler("flt", "mono" if mono else frame.layout.name, self.rate_hz)
+        self._resampler = AudioResampler("flt", frame.layout.name, self.rate_hz)
         self._mono, self._taken, self._given = mono, 0, 0
 
     @property
@@ -112,7 +112,7 @@ class _Run:
             start = self.start + Fraction(self._given, self.rate_hz)
             self._given += len(samples)
             finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-            yield AudioBlock(start, self.rate_hz, finite[:, 0] if self._mono else finite)
+            yield AudioBlock(start, self.rate_hz, finite.mean(axis=1) if self._mono else finite)
 
 
 def _resampled(frames: Iterator[av.AudioFrame], rate: int | None, mono: bool) -> Iterator[AudioBlock]:
