@@ -33,9 +33,9 @@ lint: .venv/.dev  ## style and types only
 format: .venv/.dev  ## put the code in order
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: .venv/.dev .venv/.bench  ## every figure with its peer and its physical limit
+bench: .venv/.dev .venv/.bench .venv-peers/.ready  ## every figure with its peer and its physical limit (BENCH="shots scan")
 	@tools/system.sh bench
-	@$(BIN)/python bench/run.py $(BENCH)
+	@MALAN_BENCH_PYTHON=.venv-peers/bin/python $(BIN)/python bench/run.py $(BENCH)
 
 frontend: $(BUILT)  ## the console's scripts and styles
 
@@ -64,6 +64,12 @@ clean:  ## what was built and the demo; not .venv
 
 .venv/.bench: requirements/bench.lock .venv/.dev
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/bench.lock
+	@touch $@
+
+# Peers that bring torch live apart: they never reach what malan runs on.
+.venv-peers/.ready: requirements/peers.lock
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet -r requirements/peers.lock
 	@touch $@
 
 $(BUILT): .venv/.base $(shell find frontend -type f -not -path '*/node_modules/*' 2>/dev/null)

@@ -21,7 +21,10 @@ case "$1" in
   test | bench)
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws Chinese captions in test films"
     need espeak-ng "command -v espeak-ng" "speaks in test films"
-    need chromium "command -v chromium" "the browser tests drive the console in it" ;;
+    need chromium "command -v chromium" "the browser tests drive the console in it"
+    if [ "$1" = bench ]; then
+      need libavdevice59 "ls /usr/lib/*/libavdevice.so.*" "torchcodec, a peer of the benchmarks, decodes with the system's FFmpeg"
+    fi ;;
 esac
 
 [ -z "$missing" ] && exit 0
