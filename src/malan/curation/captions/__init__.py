@@ -102,7 +102,8 @@ class _Film:
         for number, frame in self._decoder.frames():
             if watcher is None:
                 self._shape = Shape.of(frame, self._aspect)
-                watcher = Watcher(View.of(*self._shape.size), max(1, round(self._rate / SAMPLES_PER_S)))
+                every = max(1, round(self._rate / SAMPLES_PER_S))
+                watcher = Watcher(View.of(*self._shape.size), every, sum(plane.buffer_size for plane in frame.planes))
             for sighting in watcher.look(number, frame):
                 lines.read(sighting)
             if progress is not None and number % PROGRESS_FRAMES == 0:

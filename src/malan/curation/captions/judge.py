@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 from statistics import median
 
 from malan.curation.captions.luma import Box
@@ -212,8 +213,16 @@ def _one_line_a_row(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 def _row(pieces: Sequence[Line]) -> Line:
     x0, y0, x1, y1 = zip(*(piece.box for piece in pieces), strict=True)
-    text = " ".join(piece.text for piece in pieces)
+    text = pieces[0].text
+    for before, piece in pairwise(pieces):
+        text = _spliced(text, piece.text) if piece.box[0] < before.box[2] else f"{text} {piece.text}"
     return Line(text, min(p.confidence for p in pieces), (min(x0), min(y0), max(x1), max(y1)))
+
+
+def _spliced(left: str, right: str) -> str:
+    """Two pieces of a line that overlap: what both say is said once."""
+    shared = next((n for n in range(min(len(left), len(right)), 0, -1) if left.endswith(right[:n])), 0)
+    return left + right[shared:] if shared else f"{left} {right}"
 
 
 def _mended(texts: list[Text], scene: Scene) -> list[Text]:
@@ -252,10 +261,10 @@ def _alike(one: str, other: str) -> bool:
 
 def _stays(text: Text, texts: Sequence[Text], scene: Scene) -> bool:
     """Whether a text stays while others pass: long, or there while two others came and went."""
+    if not text.is_overlay or text.frames < PERSISTENT_ASIDE_S * scene.rate:
+        return False
     if text.frames >= PERSISTENT_S * scene.rate:
         return True
-    if text.frames < PERSISTENT_ASIDE_S * scene.rate:
-        return False
     passed = {t.text for t in texts if t is not text and text.first <= t.first and t.end <= text.end}
     return len(passed) >= 2
 

@@ -255,4 +255,4 @@ def _ramp_before(strengths: Sequence[float], place: int) -> int:
     if slope <= 0.02:
         return 0
     zero = (max(0.0, min(ground, 0.3)) - offset) / slope
-    return max(0, place - int(np.clip(np.floor(zero) + 1, 0, place)))
+    return max(0, place - int(np.clip(np.floor(zero + 0.25) + 1, 0, place)))

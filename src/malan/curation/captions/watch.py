@@ -27,6 +27,8 @@ Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
 SAMPLES_PER_S = 6.25
 KEPT_SAMPLES = 5  # frames of so many samples are kept: long enough for a fade of 0.4 s
+NEEDED_SAMPLES = 2.25  # the least: text is noticed so long after it came
+RING_BYTES = 200_000_000
 WATCHED = 24  # sightings followed at a time; more is texture, not text
 LINE_DENSITY = 0.12  # share of edges in a box below which a sighting is texture, and hides no text that comes inside it
 RESTLESS = 0.5  # share of unchanged pixels below which the picture as a whole has changed
@@ -46,11 +48,13 @@ class Watcher:
     Args:
         view: How to look at its frames.
         every: Frames from sample to sample.
+        frame_bytes: Memory a decoded frame takes; so many are kept that about a second or `RING_BYTES` is full.
     """
 
-    def __init__(self, view: View, every: int) -> None:
+    def __init__(self, view: View, every: int, frame_bytes: int = 0) -> None:
         self._view, self._every = view, every
-        self._ring = Ring(view, every * KEPT_SAMPLES + 1)
+        fitting = RING_BYTES // max(1, frame_bytes)
+        self._ring = Ring(view, min(every * KEPT_SAMPLES, max(int(every * NEEDED_SAMPLES), fitting)) + 1)
         self._marks: deque[Marks] = deque(maxlen=KEPT_SAMPLES)
         self._age: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)  # samples each edge has stood
         self._open: list[Sighting] = []
@@ -70,7 +74,7 @@ class Watcher:
         self._marks.append(marks)
         yield from self._faded()
         yield from self._follow(marks)
-        if len(self._marks) >= 3:
+        if len(self._marks) >= 2:
             yield from self._appeared(marks)
             yield from self._vanished(marks)
             self._outlived(marks)
@@ -186,7 +190,7 @@ class Watcher:
                 break
         band = _band(box, marks.luma)
         at_cut = first == 0 or self._ring.is_cut_at(first)
-        old = cut_out(self._marks[-3].luma, band)
+        old = cut_out(self._marks[-3].luma, band) if first > 0 and len(self._marks) >= 3 else None
         self._open.append(Sighting(self._view.step, box, pattern, band, first, at_cut, old))
 
     def _vanished(self, marks: Marks) -> Iterator[Sighting]:
