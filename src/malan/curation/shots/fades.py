@@ -50,7 +50,7 @@ def find_fades(blocks: Blocks, cuts: Collection[int]) -> list[Fade]:
     """
     area = picture_area(blocks)
     texture, blank = _curves(blocks[:, 0], area)
-    found = []
+    found: list[Fade] = []
     for bottom, rise in _runs(blank):
         opening, ending = bottom == 0, rise == len(blank)
         if opening or ending:
@@ -79,7 +79,7 @@ def _curves(luma: NDArray[np.uint8], area: NDArray[np.bool_]) -> tuple[Curve, ND
     """Mean texture of each frame, and which frames are blank."""
     texture, blank = np.empty(len(luma), np.float32), np.empty(len(luma), bool)
     for start in range(0, len(luma), 256):
-        spans = luma_range(luma[start : start + 256].astype(np.int16))[:, area]
+        spans = luma_range(luma[start : start + 256])[:, area]
         texture[start : start + 256] = spans.mean(axis=1)
         blank[start : start + 256] = ((spans > FAINT).mean(axis=1) < BLANK) & (spans.max(axis=1) < LETTERS)
     return texture, blank

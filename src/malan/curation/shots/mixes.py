@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.shots.measure import COLUMNS, ROWS, Blocks, Curve, difference, luma_range, structure_change
+from malan.curation.shots.measure import Blocks, Curve, difference, luma_range, rough, structure_change
 
 HALVES = (4, 7, 12, 20, 32)  # frames from the middle to each end at which mixtures are sought
 APART = 7.0  # half the difference of the ends, Y + U + V, from which it is worth a look; also added to that in the end
@@ -57,9 +57,7 @@ def _within(blocks: Blocks) -> list[Mix]:
 
 def _coarse(blocks: Blocks) -> NDArray[np.int16]:
     """Blocks of twice the size, one row a frame."""
-    halves = blocks.reshape(len(blocks), 3, ROWS // 2, 2, COLUMNS // 2, 2)
-    rough: NDArray[np.int16] = (halves.sum(axis=(3, 5), dtype=np.uint16) // 4).astype(np.int16)
-    return rough.reshape(len(blocks), -1)
+    return rough(blocks).reshape(len(blocks), -1)
 
 
 def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
@@ -68,8 +66,10 @@ def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
         return []
     early, middle, late = coarse[: -2 * half], coarse[half:-half], coarse[2 * half :]
     apart = 3 * np.abs(late - early).mean(axis=1) / 2
-    off = 3 * np.abs(2 * middle - early - late).mean(axis=1) / 2
-    gain = np.where((apart > APART) & (off < MIXED * apart), apart - off, 0)
+    far = np.flatnonzero(apart > APART)
+    off = 3 * np.abs(2 * middle[far] - early[far] - late[far]).mean(axis=1) / 2
+    gain = np.zeros(len(apart))
+    gain[far] = np.where(off < MIXED * apart[far], apart[far] - off, 0)
     return [int(t) + half for t in np.flatnonzero(gain) if gain[t] >= gain[max(t - half, 0) : t + half + 1].max()]
 
 
@@ -96,7 +96,7 @@ def _confirm(blocks: Blocks, coarse: NDArray[np.int16], middle: int, half: int) 
 
 def _dip(luma_THW: NDArray[np.uint8]) -> float:
     """Texture in the middle, relative to the ends: two pictures laid over each other have less of it."""
-    texture = luma_range(luma_THW[[0, len(luma_THW) // 2, -1]].astype(np.int16)).mean(axis=(1, 2))
+    texture = luma_range(luma_THW[[0, len(luma_THW) // 2, -1]]).mean(axis=(1, 2))
     return float(2 * texture[1] / max(texture[0] + texture[2], 1))
 
 
