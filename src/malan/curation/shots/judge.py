@@ -45,7 +45,8 @@ class Stretch:
 
     def placed(self, frames: int) -> Stretch:
         """The same stretch, knowing whether it holds the first or the last frame of a film of so many frames."""
-        return replace(self, opens_film=self.first == 0, ends_film=self.first + len(self) >= frames)
+        opens, ends = self.first == 0, self.first + len(self) >= frames
+        return replace(self, opens_film=opens, ends_film=ends) if opens or ends else self
 
     def __len__(self) -> int:
         return len(self.blocks)

@@ -46,8 +46,8 @@ def find_dissolves(blocks: Blocks, cuts: Sequence[int]) -> list[Mix]:
 
 def _within(blocks: Blocks) -> list[Mix]:
     coarse = _coarse(blocks)
-    middles = [(middle, half) for half in HALVES for middle in _middles(coarse, half)]
-    tried = (_confirm(blocks, coarse, middle, half) for middle, half in middles)
+    spans = {_span(coarse, middle, half) for half in HALVES for middle in _middles(coarse, half)}
+    tried = (_confirm(blocks, coarse, *span) for span in sorted(span for span in spans if span))
     found: list[Mix] = []
     for mix in sorted((m for m in tried if m), key=lambda m: -m.weight):
         if not any(m.start < mix.end and mix.start < m.end for m in found):
@@ -73,12 +73,16 @@ def _middles(coarse: NDArray[np.int16], half: int) -> list[int]:
     return [int(t) + half for t in np.flatnonzero(gain) if gain[t] >= gain[max(t - half, 0) : t + half + 1].max()]
 
 
-def _confirm(blocks: Blocks, coarse: NDArray[np.int16], middle: int, half: int) -> Mix | None:
+def _span(coarse: NDArray[np.int16], middle: int, half: int) -> tuple[int, int] | None:
+    """The frames around a middle that show the old picture alone and the new one alone, if there are such."""
     lo, hi = max(middle - 2 * half, 0), min(middle + 2 * half, len(coarse) - 1)
     start, end = _ends(_mixture(coarse, lo, hi)[0], middle - lo)
     if start is None or end is None or not SHORTEST <= end - start <= LONGEST:
         return None
-    start, end = lo + start, lo + end
+    return lo + start, lo + end
+
+
+def _confirm(blocks: Blocks, coarse: NDArray[np.int16], start: int, end: int) -> Mix | None:
     share, off = _mixture(coarse, start, end)
     doubt = float(off[1:-1].mean() + 2 * np.abs(share - np.linspace(0, 1, len(share))).mean())
     if np.diff(share).max() > LEAP or doubt > DOUBTFUL:
