@@ -86,7 +86,7 @@ def find_cuts(stretch: Stretch) -> dict[int, float]:
 def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
     """Peaks that rise over the motion around them, their amounts and scores. Looks around only where it pays."""
     peaks = _peaks(stretch)
-    at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks])
+    at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks], FAINTEST)
     enough = at.amount * (0.5 + at.share)
     kept = (at.amount >= FAINTEST) & (at.share >= LOCAL) & (enough >= SURE * REST)
     peaks, amounts, enough = peaks[kept], at.amount[kept], enough[kept]
@@ -145,7 +145,7 @@ def open_steps(stretch: Stretch) -> list[tuple[int, int]]:
     steps = np.pad(plain_steps(blocks), 1)
     beside = np.maximum(steps[:-2], steps[2:])
     at = np.flatnonzero((np.diff(known) > 1) & (steps[1:-1] > 12) & (steps[1:-1] > 1.8 * beside))
-    apart = difference(blocks[at], blocks[at + 1])
+    apart = difference(blocks[at], blocks[at + 1], FAINTEST)
     at = at[(apart.amount > FAINTEST + 4) & (apart.share > 0.35)]
     return [(stretch.first + int(known[i]), stretch.first + int(known[i + 1])) for i in at]
 

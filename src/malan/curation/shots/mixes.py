@@ -88,7 +88,7 @@ def _confirm(blocks: Blocks, coarse: NDArray[np.int16], start: int, end: int) ->
     if np.diff(share).max() > LEAP or doubt > DOUBTFUL:
         return None
     doubt += max(0.0, _dip(blocks[start : end + 1, 0]) - 0.85) / 2
-    ends = difference(blocks[[start]], blocks[[end]])
+    ends = difference(blocks[[start]], blocks[[end]], APART)
     if doubt > DOUBTFUL or ends.share[0] < 0.45 or ends.amount[0] < APART + 40 * max(doubt, 0.15):
         return None
     if structure_change(blocks[start, 0], blocks[end, 0]) < RELIT:
