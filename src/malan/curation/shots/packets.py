@@ -59,6 +59,10 @@ class PacketView:
         return result
 
     @cached_property
+    def has_bidirectional(self) -> bool:
+        return bool(self._packet_is_bidirectional.any())
+
+    @cached_property
     def is_key(self) -> NDArray[np.bool_]:
         return (self.index.flags[self.index.shown] & KEY) > 0
 

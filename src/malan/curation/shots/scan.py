@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.curation.shots.cost import Cost
-from malan.curation.shots.feed import Feeder
+from malan.curation.shots.feed import Feeder, Near
 from malan.curation.shots.judge import judge, open_steps
 from malan.curation.shots.measure import luma_range, unlikeness
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import Transition
-from malan.curation.shots.sampling import Sampler
+from malan.curation.shots.sampling import GAP, Sampler
 
 CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
@@ -33,6 +33,10 @@ UNLIKE = 22.0  # … and from which they hardly can
 CLEAR = 35.0  # … and from which a key frame the encoder chose passes for a cut
 FAINT = 3.0  # mean luma range of a picture that shows next to nothing
 SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
+LEAD = 6  # frames decoded in front of a doubt
+RENEWED = 30.0  # … and from which a picture behind a leap is no remainder of the one before
+LANDED = 22.0  # … and from which something happened while frames were leapt over
+LEAP = 10  # frames it takes to make a leap worth while
 MARGIN = 5  # frames decoded behind a doubt, to see that it stays
 
 
@@ -170,7 +174,7 @@ class _Looker:
         if not stops or len(self._view.swells(first, end)):
             return False
         self._feeder.start(first)
-        self._feeder.advance(min(stops[0], end), self._view.is_near_spike)
+        self._feeder.advance(min(stops[0], end), self._view.is_near_spike, self._near(first, end))
         if first not in self._sampler:
             self._feeder.finish()
             return False
@@ -232,28 +236,69 @@ class _Looker:
     def _decode(self, interval: Interval, stops: list[int], started: bool) -> bool:
         """Decode from stop to stop until the next key frame is no surprise; whether it still is one."""
         end, feeder = interval.end, self._feeder
+        near: Near | None = self._near(interval.first, end)
         if not started:
             feeder.start(interval.first)
         for stop, following in zip(stops, [*stops[1:], 0], strict=True):
-            feeder.advance(min(stop, end), self._view.is_near_spike)
-            if not interval.chosen and following >= end and not self._surprising(min(stop, end), interval):
+            reached, is_last = min(stop, end), not interval.chosen and following >= end
+            feeder.advance(reached, self._view.is_near_spike, near if stop < end else None)
+            if feeder.is_stale and not self._is_steady(interval, reached):
+                near = None
+                feeder.restart(interval.first)
+                feeder.advance(reached, self._view.is_near_spike)
+            if is_last and not self._surprising(reached, interval):
                 break
+            if is_last and feeder.is_stale and not self._is_new(reached, interval):
+                feeder.restart(interval.first)
         feeder.finish()
         return max(stops) < end and self._surprising(max(stops), interval)
 
+    def _is_steady(self, interval: Interval, stop: int) -> bool:
+        """Whether the picture was still the same wherever a leap ended."""
+        seen = [n for n in range(interval.first, stop) if n in self._sampler]
+        return all(self._unlike(a, b) < LANDED for a, b in pairwise(seen) if b - a > GAP)
+
+    def _near(self, first: int, end: int, more: Iterable[int] = ()) -> Near:
+        """Which frames of an interval lie so near a doubt that they must be seen."""
+        near, reached = set[int](), first
+        for doubt in sorted([*self._doubts(first, end), *more]):
+            start = doubt - LEAD if doubt - LEAD > reached + LEAP else reached
+            near.update(range(start, doubt + MARGIN + 1))
+            reached = doubt + MARGIN
+        return near.__contains__
+
+    def _doubts(self, first: int, end: int) -> list[int]:
+        """The frames of an interval at which there may be a cut."""
+        view = self._view
+        strong = [*view.strong(first, end), *view.inner_keys(first, end)]
+        for doubts in (strong, view.sharp(first, end), view.spikes(first, end)):
+            if len(doubts):
+                return sorted(int(d) for d in doubts)
+        return []
+
     def _surprising(self, stop: int, interval: Interval) -> bool:
         """Whether the next key frame shows something else than the last frame decoded so far."""
-        seen = next((n for n in range(stop - 1, interval.first, -1) if n in self._sampler), interval.first)
-        if interval.end not in self._sampler:
-            return False
-        return bool(unlikeness(self._sampler.get(seen)[None], self._sampler.get(interval.end)[None])[0] >= SURPRISE)
+        return interval.end in self._sampler and self._unlike(self._last_seen(stop, interval), interval.end) >= SURPRISE
+
+    def _is_new(self, stop: int, interval: Interval) -> bool:
+        """Whether the last frame decoded so far shows something else than the first of the interval."""
+        return self._unlike(interval.first, self._last_seen(stop, interval)) >= RENEWED
+
+    def _last_seen(self, stop: int, interval: Interval) -> int:
+        return next((n for n in range(stop - 1, interval.first, -1) if n in self._sampler), interval.first)
+
+    def _unlike(self, early: int, late: int) -> float:
+        return float(unlikeness(self._sampler.get(early)[None], self._sampler.get(late)[None])[0])
 
     def _close_steps(self) -> None:
         """Decode the frames left out where a cut hides among them."""
         open_ = [step for stretch in self._sampler.stretches() for step in open_steps(stretch)]
         for before, after in open_:
-            self._feeder.start(self._view.key_before(before))
-            self._feeder.advance(after, lambda frame, a=before, b=after: a < frame < b)  # type: ignore[misc]
+            first = self._view.key_before(before)
+            self._feeder.start(first)
+            sampled = range(before, after + 1).__contains__
+            near = self._near(first, after + 1, [before])
+            self._feeder.advance(after, sampled, near, sampled)
             if self._view.is_key[after]:
                 self._feeder.advance(after + 1, lambda frame, a=before, b=after: a < frame < b)  # type: ignore[misc]
             self._feeder.finish()
