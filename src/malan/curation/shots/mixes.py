@@ -6,7 +6,8 @@ the new picture then rises steadily from 0 to 1. Start at `find_dissolves`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -47,9 +48,9 @@ def find_dissolves(blocks: Blocks, cuts: Sequence[int]) -> list[Mix]:
 def _within(blocks: Blocks) -> list[Mix]:
     coarse = _coarse(blocks)
     spans = {_span(coarse, middle, half) for half in HALVES for middle in _middles(coarse, half)}
-    tried = (_confirm(blocks, coarse, *span) for span in sorted(span for span in spans if span))
+    tried = _confirmed(blocks, {span: _doubt(blocks, coarse, *span) for span in spans if span})
     found: list[Mix] = []
-    for mix in sorted((m for m in tried if m), key=lambda m: -m.weight):
+    for mix in sorted(tried, key=lambda m: (-m.weight, m.start, m.end)):
         if not any(m.start < mix.end and mix.start < m.end for m in found):
             found.append(mix)
     return found
@@ -82,20 +83,26 @@ def _span(coarse: NDArray[np.int16], middle: int, half: int) -> tuple[int, int] 
     return lo + start, lo + end
 
 
-def _confirm(blocks: Blocks, coarse: NDArray[np.int16], start: int, end: int) -> Mix | None:
+def _doubt(blocks: Blocks, coarse: NDArray[np.int16], start: int, end: int) -> float:
+    """How far the frames are from a steady mixture of the first and the last; infinite where one frame is a cut."""
     share, off = _mixture(coarse, start, end)
     doubt = float(off[1:-1].mean() + 2 * np.abs(share - np.linspace(0, 1, len(share))).mean())
     if np.diff(share).max() > LEAP or doubt > DOUBTFUL:
-        return None
-    doubt += max(0.0, _dip(blocks[start : end + 1, 0]) - 0.85) / 2
-    ends = difference(blocks[[start]], blocks[[end]], APART)
-    if doubt > DOUBTFUL or ends.share[0] < 0.45 or ends.amount[0] < APART + 40 * max(doubt, 0.15):
-        return None
-    if structure_change(blocks[start, 0], blocks[end, 0]) < RELIT:
-        return None
-    return Mix(
-        start, end, round(float(np.clip(1.1 - 1.5 * doubt, 0.5, 0.98)), 3), float(ends.amount[0]) * (1 - 2 * doubt)
-    )
+        return math.inf
+    return doubt + max(0.0, _dip(blocks[start : end + 1, 0]) - 0.85) / 2
+
+
+def _confirmed(blocks: Blocks, doubts: dict[tuple[int, int], float]) -> Iterator[Mix]:
+    """Those mixtures, by their first and last frame, whose ends show different pictures."""
+    spans = [span for span, doubt in doubts.items() if doubt <= DOUBTFUL]
+    starts, ends = np.array(spans, np.int64).reshape(-1, 2).T
+    apart = difference(blocks[starts], blocks[ends], APART)
+    for (start, end), amount, share in zip(spans, apart.amount.tolist(), apart.share.tolist(), strict=True):
+        doubt = doubts[start, end]
+        if share < 0.45 or amount < APART + 40 * max(doubt, 0.15):
+            continue
+        if structure_change(blocks[start, 0], blocks[end, 0]) >= RELIT:
+            yield Mix(start, end, round(float(np.clip(1.1 - 1.5 * doubt, 0.5, 0.98)), 3), amount * (1 - 2 * doubt))
 
 
 def _dip(luma_THW: NDArray[np.uint8]) -> float:
