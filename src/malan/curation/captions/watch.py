@@ -141,7 +141,7 @@ class Watcher:
     def _end(self, sighting: Sighting, at: int | None = None) -> Sighting:
         sighting.is_open = False
         sighting.end = at or self._ring.first_without(sighting.pattern, sighting.first)
-        sighting.ended_at_cut = self._ring.is_cut_at(sighting.end)
+        sighting.ended_at_cut = self._ring.is_cut_at(sighting.end, sighting.box)
         sighting.after = self._ring.band(sighting.band)
         return sighting
 
@@ -160,7 +160,7 @@ class Watcher:
         left[y0:y1, x0:x1] = marks.standing[y0:y1, x0:x1] & (sighting.stood >= STOOD[0] * sighting.samples)
         for box in blocks(left):
             pattern = Pattern(box, cut_out(marks.luma, box), cut_out(left, box))
-            at_cut = self._ring.is_cut_at(sighting.end)
+            at_cut = self._ring.is_cut_at(sighting.end, sighting.box)
             yield Sighting(self._view.step, box, pattern, _band(box, marks.luma), sighting.end, at_cut, None)
 
     # Noticing what is new
@@ -189,7 +189,7 @@ class Watcher:
                 first = min(first, young.first)
                 break
         band = _band(box, marks.luma)
-        at_cut = first == 0 or self._ring.is_cut_at(first)
+        at_cut = first == 0 or self._ring.is_cut_at(first, box)
         old = cut_out(self._marks[-3].luma, band) if first > 0 and len(self._marks) >= 3 else None
         self._open.append(Sighting(self._view.step, box, pattern, band, first, at_cut, old))
 
