@@ -7,7 +7,8 @@ Strategies, by what the packet index tells:
     scene-cut   the encoder put key frames at cuts: key frames are compared, few intervals are looked into
     fixed-gop   key frames come by the clock: key frames and packet sizes choose the intervals to look into
     intra       every frame is a key frame: one in eight is compared, intervals that differ are decoded
-    full        too few key frames to compare, or asked for: every frame is decoded and judged
+    full        too few key frames to compare, so many of small pictures that comparing them costs more, or asked
+                for: every frame is decoded and judged
 
 A detector of another kind (a neural one, say) is a guest: it implements `ShotDetector` and stands in `DETECTORS`.
 """
@@ -28,6 +29,7 @@ from malan.curation.shots.scan import anchors, can_scan, scan
 from malan.media.index import PacketIndex
 
 CHAPTER = 3000  # frames that are judged at a time
+SMALL, THICK = 130_000, 20  # pixels, and frames a key frame, below which decoding costs less than choosing what to
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
 
 
@@ -36,8 +38,8 @@ class ShotDetector(Protocol):
 
     mode: str  # name under which it is asked for
 
-    def strategy(self, view: PacketView) -> str:
-        """What it will do with a film, by its packets alone."""
+    def strategy(self, view: PacketView, pixels: int) -> str:
+        """What it will do with a film, by its packets and the size of its pictures alone."""
         ...
 
     def predict_s(self, feeder: Feeder, view: PacketView) -> float:
@@ -74,7 +76,7 @@ def detect_shots(
         raise UsageError("shots.unknown_mode", mode=mode, known=", ".join(d.mode for d in DETECTORS))
     view, sampler, frames = PacketView(index), Sampler(), index.frame_count
     if not frames:
-        return ShotReport(detector.strategy(view), 0, 0, time.process_time() - started, 0.0, ())
+        return ShotReport(detector.strategy(view, 0), 0, 0, time.process_time() - started, 0.0, ())
     feeder = Feeder(path, view, sampler, observe)
     try:
         predicted_s = detector.predict_s(feeder, view)
@@ -83,9 +85,9 @@ def detect_shots(
         feeder.close()
     if not feeder.frames_decoded:
         raise MediaError("shots.no_picture", path=str(path))
-    shots = shots_between(transitions, frames)
+    shots, strategy = shots_between(transitions, frames), detector.strategy(view, feeder.pixels)
     cpu_s = time.process_time() - started
-    return ShotReport(detector.strategy(view), frames, feeder.frames_decoded, cpu_s, predicted_s, shots)
+    return ShotReport(strategy, frames, feeder.frames_decoded, cpu_s, predicted_s, shots)
 
 
 class FullDetector:
@@ -93,7 +95,7 @@ class FullDetector:
 
     mode = "full"
 
-    def strategy(self, view: PacketView) -> str:  # noqa: ARG002 — the protocol's
+    def strategy(self, view: PacketView, pixels: int) -> str:  # noqa: ARG002 — the protocol's
         return "full"
 
     def predict_s(self, feeder: Feeder, view: PacketView) -> float:  # noqa: ARG002 — the protocol's
@@ -121,21 +123,24 @@ class PlannedDetector:
 
     mode = "auto"
 
-    def strategy(self, view: PacketView) -> str:
+    def strategy(self, view: PacketView, pixels: int) -> str:
         if not can_scan(view):
             return "full"
         if view.is_key.all():
             return "intra"
+        if pixels < SMALL and view.index.frame_count < THICK * int(view.is_key.sum()):
+            return "full"
         return "scene-cut" if view.has_chosen_keys else "fixed-gop"
 
     def predict_s(self, feeder: Feeder, view: PacketView) -> float:
-        if not can_scan(view):
+        strategy = self.strategy(view, feeder.pixels)
+        if strategy == "full":
             return feeder.cost.full()
-        looks = {"scene-cut": 0.2, "fixed-gop": 0.45, "intra": 0.3}[self.strategy(view)]
+        looks = {"scene-cut": 0.33, "fixed-gop": 0.45, "intra": 0.3}[strategy]
         return feeder.cost.keys(anchors(view)[:-1]) + looks * feeder.cost.full()
 
     def find(self, feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]:
-        if not can_scan(view):
+        if self.strategy(view, feeder.pixels) == "full":
             return FullDetector().find(feeder, sampler, view)
         return scan(feeder, sampler, view)
 

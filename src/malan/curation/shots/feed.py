@@ -35,7 +35,7 @@ class Feeder:
         self._context = self._source.decoder()
         self._context.thread_type, self._context.thread_count = "SLICE", 1
         self._context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
-        self.cost = Cost(view, self._context.name, self._context.width * self._context.height)
+        self.cost = Cost(view, self._context.name, self.pixels)
         self._next = 0  # packet to feed next
         self._start = 0  # packet of the key frame it began with
         self._oldest = 0  # frames before this one lack their past
@@ -48,6 +48,10 @@ class Feeder:
     @property
     def codec(self) -> str:
         return self._context.name
+
+    @property
+    def pixels(self) -> int:
+        return self._context.width * self._context.height
 
     def keys(self, frames: Iterable[int]) -> None:
         """Decode key frames alone."""

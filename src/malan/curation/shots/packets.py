@@ -141,10 +141,15 @@ class PacketView:
 
     def is_uneasy(self, key: int) -> bool:
         """Whether packets right before a key frame, or large ones right behind it, speak against a plain cut there."""
-        near, behind = slice(max(key - 5, 0), key), slice(key + 1, key + 7)
+        near = slice(max(key - 5, 0), key)
         restless = ((self.relative[near] > 1.9) & (self.intra_share[near] > 0.35)).any()
         swollen = self.relative[max(key - 8, 0) : key].mean() > 1.6
-        return bool(restless or swollen or self.is_strong[behind].any() or (self.relative[behind] > 5).any())
+        return bool(restless or swollen or self.is_unsettled(key))
+
+    def is_unsettled(self, key: int) -> bool:
+        """Whether packets right behind a key frame are so large that its picture may not have stayed."""
+        behind = slice(key + 1, key + 7)
+        return bool(self.is_strong[behind].any() or (self.relative[behind] > 5).any())
 
     def is_restless(self, key: int) -> bool:
         """Whether the frames before a key frame are in such uproar that it tells nothing."""

@@ -37,6 +37,7 @@ LEAD = 6  # frames decoded in front of a doubt
 RENEWED = 30.0  # … and from which a picture behind a leap is no remainder of the one before
 LANDED = 22.0  # … and from which something happened while frames were leapt over
 LEAP = 10  # frames it takes to make a leap worth while
+TAIL = 16  # frames decoded in front of a key frame in doubt
 MARGIN = 5  # frames decoded behind a doubt, to see that it stays
 
 
@@ -215,7 +216,7 @@ class _Looker:
         return [*(strong or _behind(view.sharp(first, end)) or _behind(view.spikes(first, end))), end]
 
     def _is_odd(self, interval: Interval) -> bool:
-        return self._view.is_uneasy(interval.end)
+        return self._view.is_unsettled(interval.end)
 
     def _comes_back(self, interval: Interval) -> bool:
         """Whether soon after its end an interval's first picture is there again, as after a flash; a few frames."""
@@ -241,7 +242,8 @@ class _Looker:
             feeder.start(interval.first)
         for stop, following in zip(stops, [*stops[1:], 0], strict=True):
             reached, is_last = min(stop, end), not interval.chosen and following >= end
-            feeder.advance(reached, self._view.is_near_spike, near if stop < end else None)
+            leap = near if stop < end else self._tail(interval, stops)
+            feeder.advance(reached, self._view.is_near_spike, leap)
             if feeder.is_stale and not self._is_steady(interval, reached):
                 near = None
                 feeder.restart(interval.first)
@@ -252,6 +254,14 @@ class _Looker:
                 feeder.restart(interval.first)
         feeder.finish()
         return max(stops) < end and self._surprising(max(stops), interval)
+
+    def _tail(self, interval: Interval, stops: list[int]) -> Near | None:
+        """The last frames of a calm interval, where nothing but the chosen key frame behind it is in doubt."""
+        view, first, start = self._view, interval.first, interval.end - TAIL
+        calm = not (interval.faint or len(view.swells(first, start)) or len(view.spikes(first, start)))
+        if calm and interval.chosen and stops == [interval.end] and start > first + LEAP:
+            return range(start, interval.end).__contains__
+        return None
 
     def _is_steady(self, interval: Interval, stop: int) -> bool:
         """Whether the picture was still the same wherever a leap ended."""
