@@ -253,6 +253,10 @@ class _Looker:
             if is_last and feeder.is_stale and not self._is_new(reached, interval):
                 feeder.restart(interval.first)
         feeder.finish()
+        if feeder.is_stale and not interval.chosen and self._surprising(end, interval):
+            feeder.start(interval.first)
+            feeder.advance(end, self._view.is_near_spike)
+            feeder.finish()
         return max(stops) < end and self._surprising(max(stops), interval)
 
     def _tail(self, interval: Interval, stops: list[int]) -> Near | None:
