@@ -253,7 +253,7 @@ class _Looker:
             if is_last and feeder.is_stale and not self._is_new(reached, interval):
                 feeder.restart(interval.first)
         feeder.finish()
-        if feeder.is_stale and not interval.chosen and self._surprising(end, interval):
+        if feeder.is_stale and not interval.chosen and self._surprising(end, interval) and not self._is_fresh(interval):
             feeder.start(interval.first)
             feeder.advance(end, self._view.is_near_spike)
             feeder.finish()
@@ -297,6 +297,15 @@ class _Looker:
     def _is_new(self, stop: int, interval: Interval) -> bool:
         """Whether the last frame decoded so far shows something else than the first of the interval."""
         return self._unlike(interval.first, self._last_seen(stop, interval)) >= RENEWED
+
+    def _is_fresh(self, interval: Interval) -> bool:
+        """Whether a cut was seen in an interval: what comes behind it owes nothing to what was leapt over."""
+        seen = [n for n in range(interval.first, interval.end) if n in self._sampler]
+        close = [(a, b) for a, b in pairwise(seen) if b - a <= GAP]
+        if not close or not self._view.has_bidirectional:  # where no frame is spared a leap leaves more behind
+            return False
+        early, late = (np.stack([self._sampler.get(pair[i]) for pair in close]) for i in (0, 1))
+        return bool((unlikeness(early, late) >= CLEAR).any())
 
     def _last_seen(self, stop: int, interval: Interval) -> int:
         return next((n for n in range(stop - 1, interval.first, -1) if n in self._sampler), interval.first)
