@@ -58,14 +58,21 @@ def draw_captions(
     rate: int = 25,
     fill: tuple[int, int, int] = (255, 255, 255),
     turn: int = 0,
+    still: bool = False,
 ) -> Path:
-    """Write a film with texts burned in. `turn` stores the picture turned so many quarters, and says so in the file."""
+    """Write a film with texts burned in.
+
+    `turn` stores the picture turned so many quarters; `still` stops the camera, so that only cuts change the picture.
+    """
     layers = [(text, *_layer(text, size, fill)) for text in texts]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "22"})
         stream.width, stream.height = size if turn % 2 == 0 else size[::-1]
         stream.pix_fmt = "yuv420p"
-        for number, picture in enumerate(pictures(shot_lengths, size, 11)):
+        starts = np.repeat(np.cumsum([0, *shot_lengths[:-1]]), shot_lengths)
+        drawn = list(pictures(shot_lengths, size, 11))
+        for number, moving in enumerate(drawn):
+            picture = drawn[starts[number]].copy() if still else moving
             for text, colour, cover in layers:
                 _burn(picture, colour, cover * text.strength(number))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(picture, turn)), format="rgb24")

@@ -138,6 +138,19 @@ def test_a_film_without_text_says_nothing(tmp_path: Path, reader: OnnxTextReader
     assert (report.captions, report.persistent) == ((), ())
 
 
+def test_a_sign_that_comes_and_goes_with_its_still_shot_is_nothing(tmp_path: Path, reader: OnnxTextReader) -> None:
+    sign = Burned("PEACE HOTEL", 40, 90, middle=(0.4, 0.75))
+    film = draw_captions(tmp_path / "sign.mp4", (sign,), (40, 50, 40), still=True)
+    report = read_captions(film, build_index(film), reader)
+    assert (report.captions, report.persistent) == ((), ())
+
+
+def test_a_caption_over_a_still_shot_is_read(tmp_path: Path, reader: OnnxTextReader) -> None:
+    text = Burned("Nothing moves in here.", 50, 80)
+    film = draw_captions(tmp_path / "still.mp4", (text,), (40, 50, 40), still=True)
+    assert spans(read_captions(film, build_index(film), reader).captions) == drawn((text,))
+
+
 def test_texture_a_reader_makes_words_of_is_no_caption(tmp_path: Path) -> None:
     """A reader that sees a sure word in everything must not be asked about what is no line of text."""
     film = draw_film(tmp_path / "plain.mp4", (40, 40), size=(480, 270)).path

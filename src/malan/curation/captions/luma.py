@@ -20,7 +20,6 @@ Plane = NDArray[np.uint8] | NDArray[np.uint16]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, ends excluded
 
 SMALL_SIDE_PX = 340  # the short side of a small picture has at least so many pixels, where the film has them
-COARSE_STEP = 16  # for telling a cut from an unchanged picture
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,6 @@ class View:
         """A part of the picture at full size; `box` in small coordinates."""
         x0, y0, x1, y1 = (edge * self.step for edge in box)
         return _eight_bits(_plane(frame)[y0:y1, x0:x1], frame)
-
-    def coarse(self, frame: av.VideoFrame) -> Luma:
-        """A few hundred pixels of the picture, enough to see a cut."""
-        step = COARSE_STEP * self.step
-        return _eight_bits(_plane(frame)[::step, ::step], frame)
-
-
-def difference(one: Luma, other: Luma) -> Luma:
-    """Absolute difference without leaving uint8."""
-    return np.maximum(one, other) - np.minimum(one, other)
 
 
 def differs(one: Luma, other: Luma, limit: int) -> Mask:

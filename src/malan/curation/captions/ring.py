@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections import deque
 
 import av
-import numpy as np
 
-from malan.curation.captions.luma import COARSE_STEP, Box, Luma, View, difference
+from malan.curation.captions.luma import Box, Luma, View
 from malan.curation.captions.sighting import Pattern, Presence, end_frame, first_frame
 
-CUT = 9.0  # mean luma change of the coarse picture between two frames that makes a cut
 SETTLED = 3  # frames in a row that show no change are enough, if their strengths are alike
 SETTLED_WITHIN = 0.06
 
@@ -72,16 +70,6 @@ class Ring:
             elif there and gone >= 0:
                 return gone, number
         return None
-
-    def is_cut_at(self, number: int, beside: Box) -> bool:
-        """Whether the picture above and below a box changed between a frame and the one before it."""
-        one, other = self.frame(number - 1), self.frame(number)
-        if one is None or other is None:
-            return False
-        changed = difference(self._view.coarse(one), self._view.coarse(other))
-        first, end = beside[1] // COARSE_STEP, -(-beside[3] // COARSE_STEP)
-        rest = np.delete(changed, np.s_[first:end], axis=0)
-        return bool(rest.size) and float(rest.mean()) > CUT
 
     def _looked_back(self, pattern: Pattern, frames: list[Numbered], want: bool) -> list[Presence]:
         """How much of a pattern the frames hold, from the last back to a few that are `want` and change no more."""

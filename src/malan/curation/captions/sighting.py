@@ -30,10 +30,14 @@ INK = 28.0  # luma a light stroke may lose, or a dark one gain
 RAMP = (0.1, 0.9)  # strengths between which a fade is under way
 STOOD = (0.7, 0.35)  # share of its life an edge of a text stands; less where the picture behind hides it at times
 KEPT_PICTURES = 8
-SETTING = (
-    0.6  # share of the picture around a text that must be as it was without it, to tell strokes from what is below
-)
-RESTLESS = 0.12  # of the picture around a text; more is not a still scene
+SETTING = 0.6  # share of the picture around a text that must be the same without it
+SAME = 9  # luma change a pixel of an unmoved picture may show
+DRIFTED = 0.5  # with less of it the same from its first to its last sample, the picture moved on behind a text
+UNEVEN = 10  # luma step between neighbours where a picture that moves would show it
+UNEVEN_PIXELS = 60  # fewer tell nothing
+RESTLESS_BEHIND = 0.06  # mean share of pixels behind a text that change from sample to sample; more is no still scene
+RESTLESS_AROUND = 0.2  # the same over the whole width of the picture
+JUMP = 0.5  # share of pixels that change at once where the picture is cut behind a text
 WATCHED_EDGES = 600  # of a pattern; more tell no more
 BLOCK_PX = 24  # width of the parts a line is watched in
 
@@ -127,14 +131,12 @@ class Sighting:
     pattern: Pattern
     band: Box  # the rows around the box, over the whole width
     first: int
-    started_at_cut: bool
     before: Luma | None  # the band before it came, small
     unsure_from: int = -1  # where `first` is only known to a sample: the frame at which the text was not there yet
     end: int = -1
-    ended_at_cut: bool = False
-    is_open: bool = True  # still there at the last frame
     after: Luma | None = None
     samples: int = 0
+    jumps: int = 0  # cuts of the picture while it was there
     doubts: int = 0  # samples in a row in which a part was missing
     changed_at: int = 0  # frame since which it is
     was_missed: bool = False  # at a glance between two samples
@@ -154,7 +156,9 @@ class Sighting:
             self._earliest = marks.luma[y0:y1, x0:x1].copy()
         self._latest = marks.luma[y0:y1, x0:x1].copy()
         self.stood += marks.standing[y0:y1, x0:x1]
-        self.moved += ~marks.still[y0:y1, x0:x1]
+        moved = ~marks.still[y0:y1, x0:x1]
+        self.jumps += bool(self.samples) and bool(np.count_nonzero(moved) > JUMP * moved.size)
+        self.moved += moved
         self.samples += 1
 
     @property
@@ -164,8 +168,8 @@ class Sighting:
 
     def restart(self, first: int) -> None:
         """Count from here: what was so far was another text that said the same."""
-        self.first, self.started_at_cut, self.unsure_from = first, False, -1
-        self.samples, self.before, self.doubts = 0, None, 0
+        self.first, self.unsure_from = first, -1
+        self.samples, self.before, self.doubts, self.jumps = 0, None, 0, 0
         self.pictures, self._stride = [], 1
 
     def keep(self, picture: Luma) -> None:
@@ -196,14 +200,46 @@ class Sighting:
 
     @property
     def is_overlay(self) -> bool:
-        """Whether it is surely laid over the film: it came or went alone, or the picture moved behind it."""
-        return not (self.started_at_cut and (self.ended_at_cut or self.is_open)) or self.restless > RESTLESS
+        """Whether it is surely laid over the film: it came or went alone, or stood while the picture moved or was cut.
 
-    @property
-    def restless(self) -> float:
-        """Mean share of the band, strokes left out, that changed between samples."""
-        beside = ~self.strokes()
-        return float(self.moved[beside].mean()) / max(1, self.samples) if beside.any() else 0.0
+        A sign in the scene comes and goes with the scene, and stands only while the scene does.
+        """
+        alone = [
+            self._setting_kept(outside, inside) > SETTING
+            for outside, inside in ((self.before, self._earliest), (self.after, self._latest))
+        ]
+        drifted = self._setting_kept(self._earliest, self._latest, unknown=1.0) < DRIFTED
+        return any(alone) or drifted or self.jumps > 0 or self._is_restless()
+
+    def _setting_kept(self, one: Luma | None, other: Luma | None, unknown: float = 0.0) -> float:
+        """Share of the picture left and right of the text that is the same at two times, where motion would show."""
+        if one is None or other is None:
+            return unknown
+        margin = self.box[3] - self.box[1]
+        beside = np.ones(other.shape, np.bool_)
+        beside[:, max(0, self.box[0] - margin) : self.box[2] + margin] = False
+        uneven = beside.copy()
+        uneven[:, 0] = False
+        uneven[:, 1:] &= differs(other[:, 1:], other[:, :-1], UNEVEN)
+        judged = uneven if np.count_nonzero(uneven) > UNEVEN_PIXELS else beside
+        return _same(one, other, judged, SAME)
+
+    def _is_restless(self) -> bool:
+        """Whether the picture moved behind the text, or a great deal around it."""
+        stood = self.stood >= max(1.0, STOOD[0] * self.samples)
+        x0, x1 = self.box[0], self.box[2]
+        behind, around = ~stood[:, x0:x1], ~stood
+        samples = max(1, self.samples)
+        return bool(
+            (behind.any() and self.moved[:, x0:x1][behind].mean() > RESTLESS_BEHIND * samples)
+            or (around.any() and self.moved[around].mean() > RESTLESS_AROUND * samples)
+        )
+
+
+def _same(one: Luma, other: Luma, where: Mask, limit: int) -> float:
+    """Share of the pixels of a part that are the same in two pictures."""
+    same = ~differs(one, other, limit) & where
+    return int(np.count_nonzero(same)) / max(1, int(np.count_nonzero(where)))
 
 
 def _below(outside: Luma | None, inside: Luma | None, stood: Mask) -> Mask | None:
@@ -211,11 +247,9 @@ def _below(outside: Luma | None, inside: Luma | None, stood: Mask) -> Mask | Non
 
     None where the picture below moved on meanwhile, so that nothing can be said.
     """
-    if outside is None or inside is None:
+    if outside is None or inside is None or _same(outside, inside, ~stood, STILL) < SETTING:
         return None
     same = ~differs(outside, inside, STILL)
-    if np.count_nonzero(same & ~stood) < SETTING * np.count_nonzero(~stood):
-        return None
     same[:, 0] = False
     same[:, 1:] &= differs(outside[:, 1:], outside[:, :-1], EDGE)
     return same

@@ -139,9 +139,7 @@ class Watcher:
         self._fading = []
 
     def _end(self, sighting: Sighting, at: int | None = None) -> Sighting:
-        sighting.is_open = False
         sighting.end = at or self._ring.first_without(sighting.pattern, sighting.first)
-        sighting.ended_at_cut = self._ring.is_cut_at(sighting.end, sighting.box)
         sighting.after = self._ring.band(sighting.band)
         return sighting
 
@@ -150,7 +148,7 @@ class Watcher:
         gap = self._ring.gap(sighting.pattern, marks.number - self._every)
         sighting.was_missed = False
         if gap is not None:
-            yield replace(sighting, end=gap[0], is_open=False, pictures=list(sighting.pictures))
+            yield replace(sighting, end=gap[0], pictures=list(sighting.pictures))
             sighting.restart(gap[1])
 
     def _remains(self, sighting: Sighting, marks: Marks) -> Iterator[Sighting]:
@@ -160,8 +158,7 @@ class Watcher:
         left[y0:y1, x0:x1] = marks.standing[y0:y1, x0:x1] & (sighting.stood >= STOOD[0] * sighting.samples)
         for box in blocks(left):
             pattern = Pattern(box, cut_out(marks.luma, box), cut_out(left, box))
-            at_cut = self._ring.is_cut_at(sighting.end, sighting.box)
-            yield Sighting(self._view.step, box, pattern, _band(box, marks.luma), sighting.end, at_cut, None)
+            yield Sighting(self._view.step, box, pattern, _band(box, marks.luma), sighting.end, None)
 
     # Noticing what is new
 
@@ -189,9 +186,8 @@ class Watcher:
                 first = min(first, young.first)
                 break
         band = _band(box, marks.luma)
-        at_cut = first == 0 or self._ring.is_cut_at(first, box)
         old = cut_out(self._marks[-3].luma, band) if first > 0 and len(self._marks) >= 3 else None
-        self._open.append(Sighting(self._view.step, box, pattern, band, first, at_cut, old))
+        self._open.append(Sighting(self._view.step, box, pattern, band, first, old))
 
     def _vanished(self, marks: Marks) -> Iterator[Sighting]:
         """Strokes that stood, unwatched, until now."""
@@ -234,7 +230,7 @@ class Watcher:
         since = max(0, self._marks[-2].number - age * self._every)
         unsure = max(0, since - self._every)
         band = _band(box, marks.luma)
-        sighting = Sighting(self._view.step, box, pattern, band, since, True, None, unsure_from=unsure)
+        sighting = Sighting(self._view.step, box, pattern, band, since, None, unsure_from=unsure)
         for past in list(self._marks)[-1 - age : -1]:
             frame = self._ring.frame(past.number)
             if frame is not None:
