@@ -15,6 +15,7 @@ from malan.core import Clip, Finding
 from malan.core.errors import MediaError
 from malan.media.decode import Threads
 from malan.media.index import PacketIndex, build_index
+from malan.media.open import open_plain
 from malan.media.probe import Probe, probe
 from malan.media.register import register
 from malan.runtime.worker import report_progress
@@ -72,7 +73,11 @@ class Scanned:
 
 def read_file(path: str) -> FileRead:
     """Read a file once: digest, probe and packet index belong to the same bytes."""
-    before = os.stat(path)  # noqa: PTH116  # keeps odd bytes as they are
+    fd = open_plain(path)
+    try:
+        before = os.fstat(fd)
+    finally:
+        os.close(fd)
     found = register(path)
     _check_unchanged(path, before.st_size, before.st_mtime_ns)
     index = None if found.index is None else found.index.to_bytes()
@@ -128,7 +133,10 @@ def find_groups(library: str) -> dict[str, str | None]:
 
 
 def _check_unchanged(path: str, size_bytes: int, mtime_ns: int) -> None:
-    now = os.stat(path)  # noqa: PTH116
+    try:
+        now = os.stat(path)  # noqa: PTH116  # keeps odd bytes as they are
+    except OSError as error:
+        raise MediaError("media.changed", path=path) from error
     if (now.st_size, now.st_mtime_ns) != (size_bytes, mtime_ns):
         raise MediaError("media.changed", path=path)
 
