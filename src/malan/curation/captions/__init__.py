@@ -99,17 +99,27 @@ class _Film:
 
     def _watch(self, lines: LineReader, progress: Callable[[int, int], None] | None) -> None:
         watcher: Watcher | None = None
+        size = (0, 0)
         for number, frame in self._decoder.frames():
-            if watcher is None:
-                self._shape = Shape.of(frame, self._aspect)
-                every = max(1, round(self._rate / SAMPLES_PER_S))
-                watcher = Watcher(View.of(*self._shape.size), every, sum(plane.buffer_size for plane in frame.planes))
+            if watcher is None or size != (frame.width, frame.height):
+                self._finish(watcher, number, lines)
+                watcher, size = self._watcher(frame), (frame.width, frame.height)
             for sighting in watcher.look(number, frame):
                 lines.read(sighting)
             if progress is not None and number % PROGRESS_FRAMES == 0:
                 progress(number, self._index.frame_count)
+        self._finish(watcher, self._index.frame_count, lines)
+
+    def _watcher(self, frame: av.VideoFrame) -> Watcher:
+        """A watcher for pictures of that size; a broadcast stream may change its size in the middle."""
+        shape = Shape.of(frame, self._aspect)
+        self._shape = self._shape or shape
+        every = max(1, round(self._rate / SAMPLES_PER_S))
+        return Watcher(View.of(*shape.size), every, sum(plane.buffer_size for plane in frame.planes))
+
+    def _finish(self, watcher: Watcher | None, end: int, lines: LineReader) -> None:
         if watcher is not None:
-            for sighting in watcher.finish(self._index.frame_count):
+            for sighting in watcher.finish(end):
                 lines.read(sighting)
 
     def _make_sure(self, sighting: Sighting) -> None:
