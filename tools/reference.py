@@ -99,7 +99,7 @@ def _kinds() -> str:
     lines += ["", "| Operator | Version | Reads | Emits | What |", "|---|---|---|---|---|"]
     for operator in BUILT_IN:
         what = (type(operator).__doc__ if not isinstance(operator, type) else operator.__doc__) or ""
-        reads, emits = (", ".join(f"`{kind}`" for kind in kinds) for kinds in (operator.reads, operator.emits))
+        reads, emits = (", ".join(f"`{kind}`" for kind in sorted(kinds)) for kinds in (operator.reads, operator.emits))
         lines.append(f"| `{operator.name}` | {operator.version} | {reads} | {emits} | {what.splitlines()[0]} |")
     return "\n".join(lines) + "\n"
 
