@@ -171,6 +171,10 @@ class _Pairs:
             self.a[places], self.b[places], self.is_mirrored[places], self.crop[places], self.likeness[places]
         )
 
+    def turned(self) -> _Pairs:
+        """The same seen from the other side: which asset comes first must not matter."""
+        return _Pairs(self.b, self.a, self.is_mirrored, -self.crop, self.likeness)
+
 
 def _true_pairs(frames: _Frames) -> _Pairs:
     """Pairs of frames that share the signs of a region, differ in few others, and whose pictures agree."""
@@ -271,7 +275,7 @@ def _offsets(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[t
         shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
         agree = np.abs(shift - _densest(shift, pairs.likeness, SAME_TIME_S)) <= _reach_s(frames, pairs)
         chosen = pairs.at(np.flatnonzero(agree))
-        if not _is_enough(frames, chosen):
+        if not (_is_enough(frames, chosen) or _is_enough(frames, chosen.turned())):
             return
         shared = sorted(set(zip(frames.clip[chosen.a].tolist(), frames.clip[chosen.b].tolist(), strict=True)))
         yield _alignment(frames, chosen, shared), shared
