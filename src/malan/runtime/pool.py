@@ -245,7 +245,7 @@ class WorkerPool:
         """Give each free worker a task; start workers while there are more tasks than free ones."""
         while True:
             with self._lock:
-                free = next((w for w in self._workers if w.ticket is None), None)
+                free = next((w for w in self._workers if w.ticket is None and not w.is_ending), None)
                 if not self._waiting or (free is None and len(self._workers) >= self.size):
                     return
                 ticket = self._waiting.popleft()
@@ -290,6 +290,7 @@ class _Worker:
 
     def __init__(self, memory_bytes: int, environment: dict[str, str]) -> None:
         self.ticket: _Ticket | None = None
+        self.is_ending = False  # killed: an answer it had sent before may still be heard, but it gets no more work
         self._verdict: MalanError | None = None
         self._memory_bytes = memory_bytes
         self._process, self.line, self._life = _launch(memory_bytes, environment)
@@ -354,6 +355,7 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and everything it started, at once. The line then tells that it is gone."""
+        self.is_ending = True
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
