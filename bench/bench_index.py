@@ -21,7 +21,7 @@ from malan.media import PacketIndex, build_index, register
 HOUR_S = 3600
 BYTES_PER_FRAME_MUST = 6
 PLAIN_BYTES = 8 + 8 + 4 + 8 + 1
-REGISTER_MUST = 1.5  # times a plain demux and a hash of the same file, one after the other
+REGISTER_MUST = 1.25  # times a plain demux and a hash of the same file, one after the other
 MEMORY_MUST_MB = 1500
 
 MEASURE_MEMORY = """

@@ -16,9 +16,9 @@ import numpy as np
 from media_factory import Film, draw_film, pictures
 
 from malan.core import Asset, Clip, Finding, Span, Terms
-from malan.curation.pictures import encode_jpeg
 from malan.media.index import PacketIndex, build_index
 from malan.media.probe import probe
+from malan.media.thumbs import encode_jpeg
 from malan.services.parties import remember_owner, remember_terms
 from malan.store.rows import AssetRow, Location, ScanRows
 from malan.web.app import create_app

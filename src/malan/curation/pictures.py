@@ -6,16 +6,14 @@ Upright, square pixels, sRGB-like BT.601 as JFIF has it. Start at `thumbnail`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from malan.curation.samples import Sample
+from malan.media.thumbs import encode_jpeg
 
 STRIP_CELLS = 5
-_QUALITY = 4  # MJPEG quantiser, 2 (best) to 31
 
 _U8 = NDArray[np.uint8]
 
@@ -42,21 +40,6 @@ def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     times = np.array([sample.time_s for sample in samples])
     wanted = np.linspace(times[0], times[-1], count)
     return [samples[i] for i in sorted({int(np.argmin(np.abs(times - time))) for time in wanted})]
-
-
-def encode_jpeg(rgb_HWC: _U8) -> bytes:
-    """RGB to baseline JPEG by libav's encoder."""
-    height, width = rgb_HWC.shape[:2]
-    rgb_HWC = np.pad(rgb_HWC, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    context = av.CodecContext.create("mjpeg", "w")
-    context.width, context.height = rgb_HWC.shape[1], rgb_HWC.shape[0]
-    context.pix_fmt, context.time_base = "yuvj420p", Fraction(1, 25)
-    context.options = {"qmin": str(_QUALITY), "qmax": str(_QUALITY), "huffman": "optimal"}
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24").reformat(
-        format="yuvj420p", threads=1
-    )
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
 
 
 def _tells(sample: Sample, samples: Sequence[Sample]) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import NotFound
 from malan.core.ids import digest_record
+from malan.datasets.exporters.timeline import EdlEvent, edl_event, edl_text
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Task, WorkerPool
 from malan.services.beside import go_on_beside
@@ -23,11 +24,8 @@ from malan.services.spoken import word
 from malan.services.uses import require_use
 
 if TYPE_CHECKING:
-    from malan.store.rows import ClipRow
+    from malan.store.rows import AssetRow, ClipRow
     from malan.workspace import Workspace
-
-_MOST_EVENTS = 999  # event numbers have three digits
-
 
 KIND = "clip.export"
 Progress = Callable[[int, int, str], None]
@@ -138,25 +136,14 @@ def _json(ws: Workspace, clips: Sequence[ClipRow]) -> ListFile:
 
 
 def _edl(ws: Workspace, clips: Sequence[ClipRow]) -> ListFile:
-    """CMX 3600, one event a clip, non-drop; source times count from the first frame of the file as 00:00:00:00."""
+    """CMX 3600, one event a clip; source times count from the first frame of the file as 00:00:00:00."""
     assets = ws.library.assets_by_id({row.clip.asset_id for row in clips})
-    lines, record = ["TITLE: MALAN", "FCM: NON-DROP FRAME"], 0
-    for number, row in enumerate(clips[:_MOST_EVENTS], 1):
-        asset = assets[row.clip.asset_id]
-        track = asset.asset.first("video")
-        rate = (track.mean_rate if track else None) or Fraction(25)
-        origin = track.start_ticks * track.timebase if track else Fraction(0)
-        first, last = (round((tick * row.span.timebase - origin) * rate) for tick in (row.span.start, row.span.end))
-        times = (first, last, record, record + last - first)
-        where = " ".join(_smpte(frame, rate) for frame in times)
-        lines.append(f"{number:03d}  {asset.asset.id[:8].upper():<8} V     C        {where}")
-        lines += [f"* FROM CLIP NAME: {file_name(asset)}", f"* MALAN CLIP: {row.clip.fragment}"]
-        record += last - first
-    return ListFile("\n".join([*lines, ""]).encode(), "text/plain; charset=utf-8", "malan-clips.edl")
+    events = [_event(row, assets[row.clip.asset_id]) for row in clips]
+    return ListFile(edl_text("MALAN", events).encode(), "text/plain; charset=utf-8", "malan-clips.edl")
 
 
-def _smpte(frame: int, rate: Fraction) -> str:
-    """`HH:MM:SS:FF`; 29.97 counts 30 to the second (SMPTE ST 12-1, non-drop)."""
-    per_second = max(1, round(rate))
-    seconds, frames = divmod(max(0, frame), per_second)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"
+def _event(row: ClipRow, asset: AssetRow) -> EdlEvent:
+    track = asset.asset.first("video")
+    rate = (track.mean_rate if track else None) or Fraction(25)
+    origin_s = track.start_ticks * track.timebase if track else Fraction(0)
+    return edl_event(row.clip, file_name(asset), rate, origin_s)

@@ -109,14 +109,14 @@ def edl_event(item_clip: Clip, file_name: str, rate: Fraction, origin_s: Fractio
 def edl_text(title: str, events: Sequence[EdlEvent]) -> str:
     """A CMX 3600 list: a header, then a line of fixed columns an event, with its file and clip as comments.
 
-    Event numbers have three digits, so a list holds the first 999.
+    Numbers run on past 999 with four digits, as editing systems read them; nothing is left out.
     """
     lines, record = [f"TITLE: {_ascii(title)[:70]}", "FCM: NON-DROP FRAME"], 0
-    for number, event in enumerate(events[:999], 1):
+    for number, event in enumerate(events, 1):
         times = (event.first, event.last, record, record + event.last - event.first)
         where = " ".join(_smpte(frame, event.rate) for frame in times)
         lines.append(f"{number:03d}  {event.source_id[:8].upper():<8} V     C        {where}")
-        lines += [f"* FROM CLIP NAME: {event.file_name}", f"* MALAN CLIP: {event.clip_id}"]
+        lines += [f"* FROM CLIP NAME: {_one_line(event.file_name)}", f"* MALAN CLIP: {event.clip_id}"]
         record += event.last - event.first
     return "\n".join([*lines, ""])
 
@@ -126,6 +126,11 @@ def _smpte(frame: int, rate: Fraction) -> str:
     per_second = max(1, round(rate))
     seconds, frames = divmod(frame, per_second)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"
+
+
+def _one_line(name: str) -> str:
+    """A file name that cannot end its comment: what does not print, or is not Unicode, shows as `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _ascii(text: str) -> str:
