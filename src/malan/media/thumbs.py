@@ -32,9 +32,7 @@ Picture = NDArray[np.uint8]  # HWC, RGB, 0–255
 
 
 def encode_jpeg(picture_HWC: Picture) -> bytes:
-    """An RGB picture as a baseline JPEG; an odd side gets its edge repeated, since colour is kept for pairs."""
-    odd_rows, odd_columns = (side % 2 for side in picture_HWC.shape[:2])
-    picture_HWC = np.pad(picture_HWC, ((0, odd_rows), (0, odd_columns), (0, 0)), "edge")
+    """An RGB picture as a baseline JPEG; odd sides stay odd."""
     height, width = picture_HWC.shape[:2]
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
