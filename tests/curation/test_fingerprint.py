@@ -115,6 +115,24 @@ def test_the_order_of_the_prints_does_not_matter() -> None:
     assert find_duplicates(prints) == find_duplicates(prints[::-1])
 
 
+def short_film(name: str, first_s: Sequence[float]) -> list[ClipPrint]:
+    """Three shots of a second, each a slow pan; the first is sampled at `first_s`."""
+    taken = [np.array(first_s), 1.04 + np.array([0.0, 0.28, 0.52]), 2.0 + np.array([0.0, 0.4, 0.52])]
+    shown = [scenery(10 + shot)[..., 0] for shot in range(3)]
+    prints = []
+    for number, (times, picture) in enumerate(zip(taken, shown, strict=True)):
+        thumbs = np.stack([thumb_of(np.roll(picture, round(40 * t), axis=1)) for t in times - times[0]])
+        prints.append(ClipPrint(f"{name}-{number}", name, float(times[0]), float(times[0]) + 0.96, times, thumbs))
+    return prints
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_short_shots_find_each_other_whichever_asset_comes_first(names: tuple[str, str]) -> None:
+    one, other = names
+    found = find_duplicates([*short_film(one, [0, 0.28, 0.72, 1.0]), *short_film(other, [0, 0.44, 0.72, 1.0])])
+    assert groups_of(found) == {frozenset({f"{one}-{n}", f"{other}-{n}"}) for n in range(3)}
+
+
 def test_no_prints_give_no_duplicates() -> None:
     assert find_duplicates([]) == find_duplicates(film("one", shots(1))) == Duplicates((), ())
 

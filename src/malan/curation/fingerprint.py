@@ -32,6 +32,7 @@ STILL_ALIKE = 0.985  # least correlation of pictures in which nothing changes
 
 _CHANGE = 1.5  # standard deviation of a change below which nothing changes
 _EDGE_S = 0.06  # edges of clips this near to each other are one cut
+_VERY_NEAR_S = 0.15  # offsets this near to each other are the same beyond doubt
 _SIGNS, _KEY_BITS = 16, 20  # signs of each region, and what a bucket is named by
 # Top, bottom, left, right of the parts of a thumb that are looked at on their own: a logo spoils only those it lies in.
 _REGIONS = (
@@ -273,7 +274,8 @@ def _offsets(frames: _Frames, pairs: _Pairs) -> Iterator[tuple[Alignment, list[t
     """One alignment for each offset that enough frames of two assets agree on, the best first."""
     while len(pairs.a):
         shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
-        agree = np.abs(shift - _densest(shift, pairs.likeness, SAME_TIME_S)) <= _reach_s(frames, pairs)
+        reach = _reach_s(frames, pairs)
+        agree = np.abs(shift - _densest(shift, pairs.likeness, reach)) <= reach
         chosen = pairs.at(np.flatnonzero(agree))
         if not (_is_enough(frames, chosen) or _is_enough(frames, chosen.turned())):
             return
@@ -366,18 +368,26 @@ def _offset_s(frames: _Frames, pairs: _Pairs, shared: Sequence[tuple[int, int]])
     near = edges[np.abs(edges - coarse) <= max(SAME_TIME_S, longest_s)]
     if not len(near):
         return coarse
-    best = _densest(near, np.ones(len(near), np.float32), _EDGE_S)
+    best = _densest(near, np.ones(len(near), np.float32), np.full(len(near), _EDGE_S))
     agree = near[np.abs(near - best) <= _EDGE_S]
     return float(np.median(agree)) if len(agree) > 1 else coarse
 
 
-def _densest(values: NDArray[np.float64], weight: _F32, reach: float) -> float:
-    """The value that most others lie near to."""
+def _densest(values: NDArray[np.float64], weight: _F32, reach: NDArray[np.float64]) -> float:
+    """The value that most others lie near to, each asked by its own reach; those that lie very near count twice.
+
+    A wide reach alone would give many values the same score, and the first of them is the least likely.
+    """
     order = np.argsort(values)
     ordered, summed = values[order], np.concatenate([[0.0], np.cumsum(weight[order])])
-    first = np.searchsorted(ordered, ordered - reach, side="left")
-    end = np.searchsorted(ordered, ordered + reach, side="right")
-    return float(ordered[int(np.argmax(summed[end] - summed[first]))])
+
+    def within(reach: NDArray[np.float64]) -> NDArray[np.float64]:
+        first = np.searchsorted(ordered, ordered - reach, side="left")
+        end = np.searchsorted(ordered, ordered + reach, side="right")
+        return np.asarray(summed[end] - summed[first])
+
+    score = within(reach[order]) + within(np.minimum(reach[order], _VERY_NEAR_S))
+    return float(ordered[int(np.argmax(score))])
 
 
 def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
