@@ -1,0 +1,405 @@
+"""Writing a log: `append` is durable before it returns, `publish` puts what was appended under a signed checkpoint.
+
+    append ─▶ journal ─ publish ─▶ bundles, tiles ─▶ checkpoint ─▶ old partials go, journal begins anew
+
+The checkpoint is written last, so a reader never sees a root whose tiles are not there. A crash anywhere leaves the
+journal, and the next open goes on from it. Threads that append at once share one flush. Processes take turns: the lock
+is held for one batch, and what others wrote meanwhile is read from the journal. Start at `LogWriter.open`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from malan.core.errors import MalanError, NotFound, ProofError, Rejected, StoreError
+from malan.core.merkle import merkle_root
+from malan.ledger.checkpoint import Checkpoint, open_checkpoint
+from malan.ledger.edge import Edge
+from malan.ledger.files import FOLDER_MODE, FolderLock, Staged
+from malan.ledger.folder import CHECKPOINT, LogFiles
+from malan.ledger.integrate import integrate, remove_partials
+from malan.ledger.journal import LARGEST_RECORD_BYTES, Journal
+from malan.ledger.note import NoteSigner, NoteVerifier, sign_note
+from malan.ledger.reader import LogReader
+from malan.ledger.tiles import LARGEST_ENTRY_BYTES, WIDTH, leaf_hashes
+
+PUBLISH_EVERY = 16_384
+PUBLISH_EVERY_BYTES = 16 * 1024 * 1024
+
+
+class _Batch:
+    """What one call of `append` brought, and what became of it."""
+
+    __slots__ = ("entries", "error", "first", "size_bytes")
+
+    def __init__(self, entries: Sequence[bytes]) -> None:
+        self.entries = list(entries)
+        self.size_bytes = sum(map(len, self.entries)) + 2 * len(self.entries)
+        self.first: int | None = None
+        self.error: BaseException | None = None
+
+
+class LogWriter:
+    """A log opened for writing. Safe for many threads; other processes may write to the same log in turn.
+
+    `publish_error` keeps why the last publishing on its own failed: `append` had succeeded and does not raise for it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        signer: NoteSigner,
+        *,
+        verifiers: Sequence[NoteVerifier] = (),
+        check: Callable[[bytes], None] | None = None,
+        publish_every: int = PUBLISH_EVERY,
+        publish_after_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.origin = signer.verifier.name
+        self.publish_error: MalanError | None = None
+        self._signer = signer
+        self._verifiers = tuple(dict.fromkeys((signer.verifier, *verifiers)))
+        self._check = check
+        self._publish_every = publish_every
+        self._publish_after_s = publish_after_s
+        self._clock = clock
+        self._files = LogFiles(folder)
+        self._gate = threading.Lock()  # guards `_waiting`
+        self._turn = threading.RLock()  # guards everything below
+        self._waiting: list[_Batch] = []
+        self._depth = 0
+        self._lock: FolderLock | None = None
+        self._journal: Journal | None = None
+        self._edge = Edge()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._pending_since = 0.0
+        self._failed_at = 0
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        signer: NoteSigner,
+        *,
+        verifiers: Sequence[NoteVerifier] = (),
+        check: Callable[[bytes], None] | None = None,
+        publish_every: int = PUBLISH_EVERY,
+        publish_after_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> LogWriter:
+        """Open a log, or begin one where nothing is yet. Reads the edge of the tree and the journal, nothing else.
+
+        Args:
+            folder: Where the log lies; public, so no key lies in it.
+            signer: Key of the log; its name is the log's origin.
+            verifiers: Further keys whose checkpoint may stand there, such as the one used before.
+            check: Called with each entry before it is queued; refuses by raising.
+            publish_every: Publish on its own after so many entries.
+            publish_after_s: Publish on its own when an append finds older entries waiting so long.
+            clock: Seconds that only grow.
+
+        Raises:
+            ProofError: The log is damaged, was rolled back or is another's; nothing was written.
+            StoreError: The disk is full or failing.
+            RetryLater: Another process holds the log.
+        """
+        log = cls(
+            folder,
+            signer,
+            verifiers=verifiers,
+            check=check,
+            publish_every=publish_every,
+            publish_after_s=publish_after_s,
+            clock=clock,
+        )
+        try:
+            log._begin()
+        except BaseException:
+            log._release()
+            raise
+        return log
+
+    @property
+    def size(self) -> int:
+        """How many entries are acknowledged, as far as this process knows; inside `exclusive`, exactly."""
+        with self._turn:
+            return self._edge.size + len(self._pending)
+
+    @property
+    def published(self) -> Checkpoint:
+        """The checkpoint everything not pending stands under."""
+        with self._turn:
+            return self._live().base
+
+    @property
+    def reader(self) -> LogReader:
+        """A reader of the same log, with the same keys."""
+        return LogReader(self.folder, self._verifiers, origin=self.origin)
+
+    def append(self, entries: Sequence[bytes]) -> range:
+        """Add entries, all or none; when this returns they are on disk and their indices are final.
+
+        What `check` raises for one of them is passed on, and none is added.
+
+        Raises:
+            Rejected: An entry is larger than a bundle can hold, or the call brings too much at once.
+            StoreError: The disk is full or failing; nothing was added.
+            ProofError: Somebody changed the log underneath.
+        """
+        batch = _Batch(entries)
+        self._examine(batch)
+        if not batch.entries:
+            return range(0)
+        with self._gate:
+            self._waiting.append(batch)
+        with self._turn:
+            while batch.first is None and batch.error is None:
+                self._commit_waiting()
+        if batch.first is None:
+            raise batch.error or AssertionError
+        return range(batch.first, batch.first + len(batch.entries))
+
+    def publish(self) -> Checkpoint:
+        """Put everything acknowledged under a signed checkpoint; without news, the one that stands.
+
+        Raises:
+            StoreError: The disk is full or failing; the entries stay in the journal, readers see the last checkpoint.
+        """
+        with self.exclusive():
+            journal = self._live()
+            if not self._pending:
+                return journal.base
+            self._check_stands(journal.base)
+            edge = self._edge.copy()
+            held = self._files.entries(edge.size // WIDTH, edge.rows[0]) if edge.size % WIDTH else []
+            full = integrate(self.folder, edge, held, self._pending)
+            checkpoint = Checkpoint(self.origin, edge.size, edge.root())
+            self._write_note(sign_note(checkpoint.text(), [self._signer]))
+            remove_partials(self.folder, full)
+            self._adopt(Journal.create(self.folder, checkpoint), edge, [])
+            return checkpoint
+
+    def publish_cosigned(self, note: bytes) -> None:
+        """Put the same checkpoint in place with more signature lines, as witnesses returned them.
+
+        Raises:
+            ProofError: It is not the checkpoint that stands.
+        """
+        with self.exclusive():
+            checkpoint = self._open(note)
+            if checkpoint != self._live().base:
+                raise ProofError("ledger.not_standing", size=checkpoint.size, known=self._live().base.size)
+            self._write_note(note)
+
+    def entries(self, first: int, end: int) -> Iterator[bytes]:
+        """The entries [first, end), published or pending."""
+        with self._turn:
+            published, pending = self._edge.size, self._pending
+            tail = pending[max(0, first - published) : max(0, end - published)]
+        if first < published:
+            yield from self.reader.entries(first, min(end, published))
+        yield from tail
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else appends inside the block, in this process or another: look first, then append."""
+        with self._turn:
+            lock = self._lock
+            if lock is None:
+                raise StoreError("ledger.closed", folder=self.folder)
+            if self._depth == 0:
+                lock.take()
+            self._depth += 1
+            try:
+                if self._depth == 1:
+                    self._catch_up()
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    lock.give()
+
+    def close(self, *, publish: bool = True) -> None:
+        """Publish what is pending and let go of the log; closing twice does no harm."""
+        with self._turn:
+            try:
+                if publish and self._lock is not None:
+                    self.publish()
+            finally:
+                self._release()
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close(publish=kind is None)
+
+    def _examine(self, batch: _Batch) -> None:
+        for number, entry in enumerate(batch.entries):
+            if len(entry) > LARGEST_ENTRY_BYTES:
+                raise Rejected("ledger.oversize", number=number, size=len(entry), most=LARGEST_ENTRY_BYTES)
+            if self._check is not None:
+                self._check(entry)
+        if batch.size_bytes > LARGEST_RECORD_BYTES:
+            raise Rejected("ledger.batch", size=batch.size_bytes, most=LARGEST_RECORD_BYTES)
+
+    def _commit_waiting(self) -> None:
+        """Write what all waiting threads brought with one flush; whoever comes first does it for the others."""
+        batches = self._take_waiting()
+        try:
+            with self.exclusive():
+                first = self.size
+                self._live().write([entry for batch in batches for entry in batch.entries])
+                for batch in batches:
+                    self._add_pending(batch.entries, batch.size_bytes)
+                    batch.first = first
+                    first += len(batch.entries)
+                self._publish_when_due()
+        except BaseException as error:
+            for batch in batches:
+                batch.error = error
+            if not isinstance(error, Exception):
+                raise
+
+    def _take_waiting(self) -> list[_Batch]:
+        with self._gate:
+            count, total = 0, 0
+            for batch in self._waiting:
+                total += batch.size_bytes
+                if count and total > LARGEST_RECORD_BYTES:
+                    break
+                count += 1
+            taken, self._waiting = self._waiting[:count], self._waiting[count:]
+            return taken
+
+    def _publish_when_due(self) -> None:
+        waiting = len(self._pending) - self._failed_at
+        is_late = self._publish_after_s is not None and self._clock() - self._pending_since >= self._publish_after_s
+        if waiting < self._publish_every and self._pending_bytes < PUBLISH_EVERY_BYTES and not is_late:
+            return
+        try:
+            self.publish()
+        except MalanError as error:
+            self.publish_error = error
+            self._failed_at = len(self._pending)
+            self._pending_bytes, self._pending_since = 0, self._clock()
+
+    def _add_pending(self, entries: list[bytes], size_bytes: int) -> None:
+        if not self._pending:
+            self._pending_since = self._clock()
+        self._pending += entries
+        self._pending_bytes += size_bytes
+
+    def _begin(self) -> None:
+        try:
+            self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError("ledger.write", path=str(self.folder), detail=str(error)) from error
+        self._lock = FolderLock(self.folder)
+        with self._turn, self._lock:
+            if not any((self.folder / name).exists() for name in (CHECKPOINT, "journal", "tile")):
+                Journal.create(self.folder, Checkpoint(self.origin, 0, merkle_root([]))).close()
+            self._load()
+
+    def _catch_up(self) -> None:
+        """Take over what other processes did since: new records, or a new journal."""
+        journal = self._live()
+        if journal.is_replaced():
+            self._load()
+        elif journal.has_more():
+            self._read_records(journal)
+
+    def _load(self) -> None:
+        """Read where the log stands: checkpoint, journal and the edge between them."""
+        journal = Journal.open(self.folder)
+        try:
+            base, standing = journal.base, self._standing(journal)
+            edge = Edge.load(base.size, self._files.hashes)
+            if edge.root() != base.root:
+                raise ProofError("ledger.edge", path="journal", size=base.size, found=edge.root().hex())
+            if standing.size < base.size:
+                raise ProofError("ledger.rolled_back", found=standing.size, known=base.size)
+        except BaseException:
+            journal.close()
+            raise
+        self._adopt(journal, edge, [])
+        self._read_records(journal)
+        if standing != base:
+            self._finish_publishing(standing)
+
+    def _standing(self, journal: Journal) -> Checkpoint:
+        """The checkpoint that stands; a log that was just begun has none and gets its first, over nothing."""
+        if journal.base.origin != self.origin:
+            raise ProofError("checkpoint.origin", expected=self.origin, found=journal.base.origin[:200])
+        try:
+            return self._open(self._files.note())
+        except NotFound as error:
+            if journal.base.size or journal.has_more():
+                raise ProofError("ledger.no_checkpoint", path=CHECKPOINT, size=journal.base.size) from error
+        self._write_note(sign_note(journal.base.text(), [self._signer]))
+        return journal.base
+
+    def _finish_publishing(self, standing: Checkpoint) -> None:
+        """A crash came between the checkpoint and the new journal: make sure they fit, then begin the new one."""
+        count = standing.size - self._edge.size
+        if count > len(self._pending):
+            raise ProofError("ledger.journal_behind", path="journal", size=standing.size, known=self.size)
+        edge = self._edge.copy()
+        full = [tile for tile, _ in edge.add(leaf_hashes(self._pending[:count]))]
+        if edge.root() != standing.root:
+            raise ProofError("ledger.forked", size=standing.size, root=edge.root().hex())
+        remove_partials(self.folder, full)
+        rest = self._pending[count:]
+        journal = Journal.create(self.folder, standing)
+        if rest:
+            journal.write(rest)
+        self._adopt(journal, edge, rest)
+
+    def _read_records(self, journal: Journal) -> None:
+        for record in journal.read():
+            self._add_pending(record.entries, record.size_bytes)
+        if journal.torn is not None:
+            journal.wipe()
+
+    def _adopt(self, journal: Journal, edge: Edge, pending: list[bytes]) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._edge = journal, edge
+        self._pending, self._pending_bytes, self._failed_at = [], 0, 0
+        self.publish_error = None
+        self._add_pending(pending, sum(map(len, pending)))
+
+    def _check_stands(self, base: Checkpoint) -> None:
+        """Never sign over a checkpoint that is not the one the journal continues."""
+        standing = self._open(self._files.note())
+        if standing.size != base.size:
+            raise ProofError("ledger.rolled_back", found=standing.size, known=base.size)
+        if standing.root != base.root:
+            raise ProofError("ledger.forked", size=base.size, root=base.root.hex())
+
+    def _open(self, note: bytes) -> Checkpoint:
+        return open_checkpoint(note, self._verifiers, origin=self.origin)[0]
+
+    def _write_note(self, note: bytes) -> None:
+        with Staged(self.folder) as files:
+            files.add(CHECKPOINT, note)
+
+    def _live(self) -> Journal:
+        if self._journal is None:
+            raise StoreError("ledger.closed", folder=self.folder)
+        return self._journal
+
+    def _release(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._journal = self._lock = None
