@@ -17,6 +17,8 @@ from malan.core.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from malan.ledger.book import LogBook
+    from malan.ledger.keys import KeyRing
     from malan.runtime.jobs import Jobs
     from malan.store import Library
 
@@ -98,6 +100,20 @@ class Workspace:
         from malan.runtime.jobs import Jobs
 
         return Jobs(self.database)
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The keys that sign events, checkpoints and media."""
+        from malan.ledger.keys import KeyRing
+
+        return KeyRing(self.root / "keys")
+
+    @cached_property
+    def log(self) -> LogBook:
+        """What was done here, provably."""
+        from malan.ledger.book import LogBook
+
+        return LogBook(self.root / "log", self.keys, self.root / "log.db")
 
     def folder(self, name: str) -> Path:
         """A folder of the workspace (`blobs`, `exports`, …), made if it is not there."""

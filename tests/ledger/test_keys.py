@@ -78,7 +78,7 @@ def test_a_rotated_system_key_still_speaks_for_the_log(ring):
     ring.prepare_rotation("system")
     ring.finish_rotation("system")
     assert ring.log_signer().vkey != before
-    assert ring.retired_log_signer(1).vkey == before
+    assert [signer.vkey for signer in ring.retired_log_signers()] == [before]
 
 
 def test_damage_is_named_and_the_key_is_not_shown(ring):

@@ -73,6 +73,11 @@ def open_envelope(entry: bytes) -> Envelope:
     return Envelope(payload, tuple(key_id for key_id, _ in signatures))
 
 
+def open_payload(entry: bytes) -> bytes:
+    """The payload of an entry whose signatures were checked when it was appended; they are not checked again."""
+    return _parts(read_canonical(entry))[0]
+
+
 def pre_authentication(payload: bytes) -> bytes:
     """The bytes that are signed: type and payload, each with its length (DSSE v1 §"Signature Definition", PAE)."""
     return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)

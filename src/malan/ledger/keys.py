@@ -41,6 +41,10 @@ class ActorKey:
     def sign(self, message: bytes) -> bytes:
         return self._private.sign(message)
 
+    def raw(self) -> bytes:
+        """The 32 private bytes, for another kind of signer of the same key. Never to be shown or stored."""
+        return self._private.private_bytes_raw()
+
     def __repr__(self) -> str:
         return f"ActorKey({self.name!r}, {self.key_id!r})"
 
@@ -119,7 +123,7 @@ class KeyRing:
         origin = self.origin
         if origin is None:
             raise NotFound("key.unknown", name=SYSTEM)
-        return NoteSigner.from_private(origin, _read(self._path(SYSTEM), SYSTEM).private_bytes_raw())
+        return NoteSigner.from_private(origin, self.actor(SYSTEM).raw())
 
     def prepare_rotation(self, name: str) -> tuple[ActorKey, ActorKey]:
         """The key and the one that will take its place, which waits beside it; asked again, the same one."""
@@ -146,10 +150,11 @@ class KeyRing:
         privates = [_read(path, name) for path in paths]
         return [ActorKey(name, key_id_of(private.public_key().public_bytes_raw()), private) for private in privates]
 
-    def retired_log_signer(self, number: int) -> NoteSigner:
-        """A former system key as a signer of the log, to sign the checkpoint that hands over to the next."""
-        private = _read(self._path(SYSTEM, f".{number}"), SYSTEM)
-        return NoteSigner.from_private(self.origin or "", private.private_bytes_raw())
+    def retired_log_signers(self) -> list[NoteSigner]:
+        """Former system keys as signers of the log, the oldest first: the last one signs the checkpoint of the handing
+        over, and what the others signed still counts."""
+        origin = self.origin or ""
+        return [NoteSigner.from_private(origin, key.raw()) for key in self.retired(SYSTEM)]
 
     def keep(self, files: Mapping[str, bytes]) -> None:
         """Store other secrets (a certificate chain with its key), each whole or not at all, mode 0600."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -110,10 +110,8 @@ class Statement:
 
     @property
     def once(self) -> str:
-        """What stays the same when the same thing is stated again: kind, subjects, inputs and facts."""
-        value = self._value()["predicate"]
-        told = {name: held for name, held in value.items() if name in ("inputs", "facts")}
-        return digest_bytes(canonical_json([self.kind, [[s.urn, s.sha256] for s in self.subjects], told]))
+        """What stays the same when the same thing is stated again."""
+        return once_of(self.kind, self.subjects, self.inputs, self.facts)
 
     @property
     def urns(self) -> tuple[str, ...]:
@@ -180,6 +178,12 @@ class Statement:
 def urn(kind: str, name: str) -> str:
     """The public name of a thing: `urn:malan:asset:<digest>`."""
     return f"urn:malan:{kind}:{name}"
+
+
+def once_of(kind: str, subjects: Sequence[Subject], inputs: Sequence[Input], facts: Mapping[str, Any]) -> str:
+    """A digest of what is stated, without who, when and private data: the same thing has the same one."""
+    about = [[one.urn, one.sha256] for one in subjects]
+    return digest_bytes(canonical_json([kind, about, [_input_value(one) for one in inputs], dict(facts)]))
 
 
 def _input_value(one: Input) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from malan.rights.terms import default_terms, party_id
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.facts import unlogged
 from malan.services.jobs import WRITERS
+from malan.services.journal import record, start_log
 from malan.services.parties import owner_names, remember_owner, remember_terms, terms_of
 from malan.services.walk import FoundFile, Passed, Unusable, walk
 from malan.store.rows import AssetRow, Location
@@ -160,6 +162,7 @@ class _Chosen:
 
 
 def _run_add(ws: Workspace, job_id: str, paths: Sequence[str], chosen: _Chosen, progress: Progress) -> AddReport:
+    start_log(ws)
     book = _Book(ws, chosen)
     passed = Passed()
     with ws.jobs.running(job_id, not_beside=WRITERS) as run:
@@ -223,7 +226,7 @@ class _Book:
     """What is known and what is new, gathered until it is worth a commit."""
 
     def __init__(self, ws: Workspace, chosen: _Chosen) -> None:
-        self._library, self._chosen = ws.library, chosen
+        self._ws, self._library, self._chosen = ws, ws.library, chosen
         self._names = owner_names(ws)
         self._added: list[FileResult] = []
         self._known: list[FileResult] = []
@@ -234,6 +237,7 @@ class _Book:
         self._read: list[tuple[FoundFile, FileRead]] = []
         self._index_bytes = 0
         self._rows: dict[str, AssetRow] = {}  # by digest, with their locations
+        self._met: dict[str, Asset] = {}  # by digest, all that was met, as it stands now
         self._refusals: dict[str, Location] = {}  # by path
         self._failures: dict[str, MalanError] = {}
         self._done = 0
@@ -282,6 +286,7 @@ class _Book:
                 indexes[read.digest] = read.index
         if self._rows or self._refusals:
             self._library.put_assets(list(self._rows.values()), indexes=indexes, refused=list(self._refusals.values()))
+        record(self._ws, unlogged(self._ws, list(self._met.values())))
         told = self._done, self._failures
         self._turn_page()
         return told
@@ -291,8 +296,10 @@ class _Book:
         if row.asset.owner_id != self._chosen.owner_id:
             self._refuse(file.path, self._other_owner(file, row), file, keep_row=False)
             return
+        self._met.setdefault(row.asset.id, row.asset)
         if self._chosen.terms_id not in (None, row.asset.terms_id):
             self._rows[row.asset.id] = self._with_terms(row)
+            self._met[row.asset.id] = self._rows[row.asset.id].asset
         self._known.append(_result(file, row.asset))
         self._done += 1
 
@@ -304,6 +311,7 @@ class _Book:
         met = self._rows.get(read.digest)
         row = met or (self._with_terms(known) if known else self._asset_row(file, read))
         self._rows[read.digest] = replace(row, locations=(*row.locations, _location(file, read)))
+        self._met[read.digest] = row.asset
         is_new = met is None and known is None
         (self._added if is_new else self._known).append(_result(file, row.asset, read.probe.warnings))
         self._done += 1

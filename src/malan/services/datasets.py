@@ -21,6 +21,9 @@ from malan.core.errors import NotFound, UsageError
 from malan.datasets import EXPORTERS, Entry, Exporter, Item, Manifest, View, split_assets
 from malan.datasets.croissant import croissant_card
 from malan.services.cutting import Cutter, item_suffix
+from malan.services.facts import snapshot_exported, snapshot_frozen
+from malan.services.journal import record
+from malan.services.outputs import file_digest
 from malan.services.parties import owner_names, terms_of
 from malan.services.uses import allowed_terms, require_use
 from malan.store.snapshots import SavedSnapshot, Snapshots
@@ -90,6 +93,7 @@ def freeze_snapshot(
     )
     frozen_at = datetime.now(UTC).isoformat(timespec="seconds")
     saved = _snapshots(ws).save(snapshot, manifest.lines(), frozen_at=frozen_at)
+    record(ws, [snapshot_frozen(snapshot)])
     return Frozen(saved, *_sizes(manifest, shares), denied_clips=len(matching) - len(chosen))
 
 
@@ -137,7 +141,10 @@ def export_snapshot(
     (out / "manifest.jsonl").write_bytes(b"".join(manifest.lines()))
     card = croissant_card(view, exporter, out, frozen_on=saved.frozen_at[:10])
     (out / "croissant.json").write_text(json.dumps(card, ensure_ascii=False, indent=1), "utf-8")
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    digests = {path.relative_to(out).as_posix(): file_digest(path) for path in files}
+    record(ws, [snapshot_exported(saved.snapshot.id, exporter.name, digests)])
+    size = sum(path.stat().st_size for path in files)
     return Exported(saved.snapshot, exporter.name, out, len(view.items), size)
 
 

@@ -22,7 +22,9 @@ from malan.core.errors import MalanError, MediaError, NotFound
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.facts import asset_scanned
 from malan.services.jobs import WRITERS
+from malan.services.journal import Fact, record, start_log
 from malan.store.rows import REFUSED, AssetRow, Extra, Location, ScanRows
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ def _count_groups(ws: Workspace) -> int:
 def _run_scan(
     ws: Workspace, job_id: str, spec: Mapping[str, Any], unchanged: tuple[str, ...], progress: Progress
 ) -> ScanReport:
+    start_log(ws)
     with ws.jobs.running(job_id, not_beside=WRITERS) as run, _spool(ws) as spool:
         log = _Log(ws, spool)
         keys = _open_items(ws, run, spec)
@@ -173,7 +176,9 @@ def _open_items(ws: Workspace, run: Run, spec: Mapping[str, Any]) -> list[str]:
     if not spec["again"]:
         states = _states(ws, spec)
         run.add_items(asset_id for asset_id, is_done in states.items() if not is_done)
-        run.finish([key for key in run.waiting() if states.get(key)])
+        stored = [key for key in run.waiting() if states.get(key)]
+        record(ws, [_stored_fact(ws, key) for key in stored])  # the run may have been killed before it could say so
+        run.finish(stored)
     return _longest_first(ws, run.waiting())
 
 
@@ -270,7 +275,7 @@ class _Log:
     """Results and failures, gathered until they are worth a commit."""
 
     def __init__(self, ws: Workspace, spool: Path) -> None:
-        self._library, self._spool = ws.library, spool
+        self._ws, self._library, self._spool = ws, ws.library, spool
         self._waiting: list[ScanRows] = []
         self._weight = 0
         self._failures: dict[str, MalanError] = {}
@@ -311,6 +316,7 @@ class _Log:
         """Write what was gathered; the assets that are safe now, and the failures."""
         if self._waiting:
             self._library.put_scans(self._waiting)
+            record(self._ws, [_fact(rows) for rows in self._waiting])
             for rows in self._waiting:
                 (self._spool / rows.asset_id).unlink()
         for asset_id, error in self._failures.items():
@@ -353,6 +359,18 @@ def _scan_rows(asset_id: str, scanned: Scanned, pictures: Path) -> ScanRows:
         descriptors=scanned.descriptors,
         extras=tuple(Extra(kept.kind, kept.value, kept.data) for kept in scanned.keepsakes),
     )
+
+
+def _fact(rows: ScanRows) -> Fact:
+    clips, findings = (clip.id for clip in rows.clips or ()), (finding.id for finding in rows.findings)
+    return asset_scanned(rows.asset_id, clips, findings, rows.producers)
+
+
+def _stored_fact(ws: Workspace, asset_id: str) -> Fact:
+    producers = next(scan for found, _, scan in ws.library.scans() if found == asset_id)
+    findings = [one for one in ws.library.findings(asset_id=asset_id) if one.producer in producers]
+    clips = [row.id for row in ws.library.clips(asset_id)]
+    return asset_scanned(asset_id, clips, [one.id for one in findings], dict(producers))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""A workspace's own log, as services use it: append, read back, and find events by what they are about.
+
+Opened when first asked for, published after every append. The index beside the log may be deleted: it is made from the
+log again. Start at `LogBook`; which keys an event is found by, `keys_of_event` says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+
+from malan.ledger.envelope import open_payload
+from malan.ledger.keys import KeyRing
+from malan.ledger.log import LogWriter
+from malan.ledger.reader import LogReader
+from malan.ledger.statement import Statement
+
+
+def keys_of_event(entry: bytes) -> list[str]:
+    """What an event is found by: its kind, its id, everything it is about, and the digest of what it states."""
+    statement = Statement.parse(open_payload(entry))
+    about = [f"{statement.kind} {urn}" for urn in statement.urns]
+    return [statement.kind, f"id {statement.id}", f"once {statement.once}", *about]
+
+
+class LogBook:
+    """The log in the folder `log/` of a workspace, written with the keys in `keys/`.
+
+    Args:
+        folder: Where tiles and checkpoint lie; public.
+        keys: The keys of the workspace; those of the log are made when the first event is written.
+        index: File of the index; not part of the log.
+    """
+
+    def __init__(self, folder: Path, keys: KeyRing, index: Path) -> None:
+        self.folder, self.keys = folder, keys
+        self._index_file = index
+        self._found: dict[str, list[int]] = defaultdict(list)
+        self._size = 0
+
+    @cached_property
+    def writer(self) -> LogWriter:
+        """The log, opened for writing; made if there is none.
+
+        Raises:
+            ProofError: The log is not what it was when it was last written.
+        """
+        self.keys.start()
+        former = [signer.verifier for signer in self.keys.retired_log_signers()]
+        return LogWriter.open(self.folder, self.keys.log_signer(), verifiers=former)
+
+    @property
+    def reader(self) -> LogReader:
+        """The published log, every entry checked against the newest checkpoint."""
+        return self.writer.reader
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nobody else appends inside the block: look first, then append."""
+        return self.writer.exclusive()
+
+    def append(self, entries: Sequence[bytes]) -> list[int]:
+        """Add entries; durable and published when it returns. Their places."""
+        places = list(self.writer.append(entries))
+        if places:
+            self.writer.publish()
+        return places
+
+    def find(self, key: str) -> list[int]:
+        """Places of the events found by a key, the oldest first."""
+        return self.find_many([key])[key]
+
+    def find_many(self, keys: Iterable[str]) -> dict[str, list[int]]:
+        """Places of events by each of the keys."""
+        self._catch_up()
+        return {key: list(self._found.get(key, ())) for key in keys}
+
+    def keys_from(self, prefix: str) -> Iterator[str]:
+        """Keys that begin so."""
+        self._catch_up()
+        return (key for key in self._found if key.startswith(prefix))
+
+    def _catch_up(self) -> None:
+        with self.writer.exclusive():
+            size = self.writer.size
+        for place, entry in enumerate(self.writer.entries(self._size, size), self._size):
+            for key in keys_of_event(entry):
+                self._found[key].append(place)
+        self._size = size
