@@ -6,6 +6,7 @@ the checkpoint. So every hash taken from here is proved, and a wrong one is foun
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ class ProvedTiles:
         self.checkpoint = checkpoint
         self._read = read
         self._most = most
+        self._turn = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], Rows] = OrderedDict()
         self._edge = self._prove_edge()
 
@@ -57,13 +59,15 @@ class ProvedTiles:
             ProofError: The tile is damaged.
         """
         key = (level, index)
-        if (rows := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
-            return rows
+        with self._turn:
+            if (rows := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
+                return rows
         rows = self._edge.get(key) or self._prove(tile_at(level, index, self.checkpoint.size))
-        self._kept[key] = rows
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        with self._turn:
+            self._kept[key] = rows
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
         return rows
 
     def _prove(self, tile: Tile) -> Rows:

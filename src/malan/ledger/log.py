@@ -70,6 +70,7 @@ class LogWriter:
         self._publish_every = publish_every
         self._publish_after_s = publish_after_s
         self._clock = clock
+        self.reader = LogReader(folder, self._verifiers, origin=self.origin)
         self._files = LogFiles(folder)
         self._gate = threading.Lock()  # guards `_waiting`
         self._turn = threading.RLock()  # guards everything below
@@ -138,11 +139,6 @@ class LogWriter:
         """The checkpoint everything not pending stands under."""
         with self._turn:
             return self._live().base
-
-    @property
-    def reader(self) -> LogReader:
-        """A reader of the same log, with the same keys."""
-        return LogReader(self.folder, self._verifiers, origin=self.origin)
 
     def append(self, entries: Sequence[bytes]) -> range:
         """Add entries, all or none; when this returns they are on disk and their indices are final.
