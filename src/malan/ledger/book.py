@@ -6,13 +6,13 @@ log again. Start at `LogBook`; which keys an event is found by, `keys_of_event` 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
 from malan.ledger.envelope import open_payload
+from malan.ledger.index import LogIndex
 from malan.ledger.keys import KeyRing
 from malan.ledger.log import LogWriter
 from malan.ledger.reader import LogReader
@@ -38,8 +38,6 @@ class LogBook:
     def __init__(self, folder: Path, keys: KeyRing, index: Path) -> None:
         self.folder, self.keys = folder, keys
         self._index_file = index
-        self._found: dict[str, list[int]] = defaultdict(list)
-        self._size = 0
 
     @cached_property
     def writer(self) -> LogWriter:
@@ -56,6 +54,10 @@ class LogBook:
     def reader(self) -> LogReader:
         """The published log, every entry checked against the newest checkpoint."""
         return self.writer.reader
+
+    @cached_property
+    def _index(self) -> LogIndex:
+        return LogIndex(self._index_file, self.writer, keys_of_event)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nobody else appends inside the block: look first, then append."""
@@ -74,18 +76,26 @@ class LogBook:
 
     def find_many(self, keys: Iterable[str]) -> dict[str, list[int]]:
         """Places of events by each of the keys."""
-        self._catch_up()
-        return {key: list(self._found.get(key, ())) for key in keys}
+        with self.exclusive():  # also what another process wrote a moment ago
+            return self._index.find_many(keys)
 
-    def keys_from(self, prefix: str) -> Iterator[str]:
-        """Keys that begin so."""
-        self._catch_up()
-        return (key for key in self._found if key.startswith(prefix))
+    def keys_from(self, prefix: str) -> list[str]:
+        """Keys that begin so, sorted."""
+        with self.exclusive():
+            return self._index.keys_from(prefix)
 
-    def _catch_up(self) -> None:
-        with self.writer.exclusive():
-            size = self.writer.size
-        for place, entry in enumerate(self.writer.entries(self._size, size), self._size):
-            for key in keys_of_event(entry):
-                self._found[key].append(place)
-        self._size = size
+    def check_index(self) -> int:
+        """Compare the index with the log; how many rows agree.
+
+        Raises:
+            ProofError: A row is wrong, missing or too many.
+        """
+        with self.exclusive():
+            return self._index.check()
+
+    def close(self) -> None:
+        """Let go of the log and the index; what is pending is published."""
+        if "_index" in self.__dict__:
+            self._index.close()
+        if "writer" in self.__dict__:
+            self.writer.close()

@@ -286,7 +286,8 @@ class _Book:
                 indexes[read.digest] = read.index
         if self._rows or self._refusals:
             self._library.put_assets(list(self._rows.values()), indexes=indexes, refused=list(self._refusals.values()))
-        record(self._ws, unlogged(self._ws, list(self._met.values())))
+        with_terms = self._chosen.terms_id is not None
+        record(self._ws, unlogged(self._ws, list(self._met.values()), with_terms=with_terms))
         told = self._done, self._failures
         self._turn_page()
         return told

@@ -45,8 +45,8 @@ def terms_set(asset: Asset, number: int) -> Fact:
     )
 
 
-def unlogged(ws: Workspace, assets: Sequence[Asset]) -> list[Fact]:
-    """What the log does not say yet of assets as they stand: that they are registered, or that their terms changed.
+def unlogged(ws: Workspace, assets: Sequence[Asset], *, with_terms: bool) -> list[Fact]:
+    """What the log does not say yet of assets as they stand: that they are registered and, `with_terms`, under which.
 
     Also finds what a run that was killed between library and log left unsaid.
     """
@@ -55,6 +55,7 @@ def unlogged(ws: Workspace, assets: Sequence[Asset]) -> list[Fact]:
     for asset, ingests in zip(assets, places.values(), strict=True):
         if not ingests:
             facts.append(asset_registered(asset))
+        if not ingests or not with_terms:
             continue
         claims = events_about(ws, "asset.claim", urn("asset", asset.id))
         if read_event(ws, (claims or ingests)[-1]).statement.facts["terms"] != asset.terms_id:
