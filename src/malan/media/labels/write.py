@@ -1,0 +1,141 @@
+"""Write the one label of a file into a copy of it, and let go of the copy only when it was read back as it should be.
+
+    plan the pieces ─ assemble beside the target ─ compare bytes ─ foreign parser reads the label ─ same media ─ rename
+
+The source is never touched; nothing is encoded. Start at `write_label`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from malan.core.errors import MalanError, MediaError, StoreError, UsageError
+from malan.media.labels.carriers import Carrier
+from malan.media.labels.essence import difference
+from malan.media.labels.payload import MOST_CHARACTERS, Label, parse
+from malan.media.labels.pieces import (
+    Damaged,
+    Impossible,
+    Piece,
+    Source,
+    assemble,
+    bytes_put,
+    first_difference,
+    keeps_places,
+)
+from malan.media.labels.readback import foreign_texts
+from malan.media.labels.verify import judge, look, opened_source, safely
+from malan.media.sniff import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written. `bytes_put` are ours; all others are the source's. `is_in_place`: none of those moved."""
+
+    path: Path
+    carrier: str
+    size_bytes: int
+    bytes_put: int
+    is_in_place: bool
+    read_back_by: str
+
+
+def write_label(path: str | Path, out: str | Path, label: Label) -> Written:
+    """A copy of a file with exactly this label; labels it had are replaced, all other metadata stay.
+
+    What is at `out` is replaced when the new file is whole. Cost: a copy of the file by the system, and reading it
+    once to compare.
+
+    Raises:
+        UsageError: A label that the standard does not allow, or the source itself as target.
+        MediaError: The file cannot carry a label, is damaged, or what was written did not read back.
+        StoreError: It could not be written; nothing is left of it.
+    """
+    label.check()
+    return write_text(path, out, label.to_json())
+
+
+def write_text(path: str | Path, out: str | Path, text: str) -> Written:
+    """The same for a label as somebody else wrote it: carried along as it stands, right or wrong."""
+    path, out = Path(path), Path(out)
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError("label.too_long", count=len(text), most=MOST_CHARACTERS)
+    if out.exists() and out.samefile(path):
+        raise UsageError("label.same_file", path=shown(out))
+    part = out.with_name(f".malan-{os.getpid()}-{abs(hash(out.name)):x}.part")
+    with opened_source(path) as (source, carrier):
+        pieces = _planned(source, carrier, text, path)
+        before = _state(source.fd)
+        try:
+            _write(source.fd, pieces, part, out)
+            reader = _check(path, part, carrier, text)
+            if _state(source.fd) != before:
+                raise MediaError("media.changed", path=shown(path))
+            part.replace(out)
+        except OSError as error:
+            raise StoreError("label.not_written", path=shown(out), detail=error.strerror or str(error)) from error
+        finally:
+            part.unlink(missing_ok=True)
+    return Written(out, carrier.name, out.stat().st_size, bytes_put(pieces), keeps_places(pieces), reader)
+
+
+def plan_label(path: str | Path, label: Label) -> tuple[str, list[Piece]]:
+    """Kind of carrier and how the labelled file would be put together; nothing is written."""
+    with opened_source(path) as (source, carrier):
+        return carrier.name, _planned(source, carrier, label.to_json(), Path(path))
+
+
+def _planned(source: Source, carrier: Carrier, text: str, path: Path) -> list[Piece]:
+    try:
+        return safely(lambda: carrier.plan(source, text))
+    except Damaged as damage:
+        raise MediaError("label.cannot_write", path=shown(path), place=shown(damage.place)) from damage
+    except Impossible as error:
+        raise MediaError(error.why, path=shown(path)) from error
+
+
+def _write(source_fd: int, pieces: Sequence[Piece], part: Path, out: Path) -> None:
+    try:
+        out_fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        part.unlink()
+        out_fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        assemble(source_fd, pieces, out_fd)
+        at = first_difference(source_fd, pieces, out_fd)
+    finally:
+        os.close(out_fd)
+    if at is not None:
+        raise StoreError("label.not_the_same", path=shown(out), place=at)
+
+
+def _check(path: Path, part: Path, carrier: Carrier, text: str) -> str:
+    """Read the copy with our reader and with a foreign one, whose name is returned; its media are the source's.
+
+    Raises:
+        MediaError: Something is not as it should be.
+    """
+    with opened_source(part) as (source, found):
+        seen = look(source, found)
+    foreign, wanted = foreign_texts(part, carrier), parse(text)
+    ours, theirs = [one.text for one in seen.found], foreign.texts
+    if seen.damage is not None or found is not carrier or ours != [text] or theirs != [text]:
+        verdict = judge(seen)
+        raise MediaError("label.not_read_back", path=shown(path), found=len(theirs), verdict=verdict.verdict)
+    if wanted.said is not None and parse(theirs[0]).said != wanted.said:
+        raise MediaError("label.not_read_back", path=shown(path), found=len(theirs), verdict="noncompliant")
+    try:
+        detail = difference(path, part, carrier)
+    except MalanError as error:
+        detail = error.message("en")
+    if detail is not None:
+        raise MediaError("label.media_changed", path=shown(path), detail=detail)
+    return foreign.reader
+
+
+def _state(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_size, status.st_mtime_ns
