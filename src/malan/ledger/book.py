@@ -15,7 +15,10 @@ from malan.ledger.envelope import open_payload
 from malan.ledger.index import LogIndex
 from malan.ledger.keys import KeyRing
 from malan.ledger.log import LogWriter
+from malan.ledger.note import sign_note
 from malan.ledger.reader import LogReader
+from malan.ledger.receipt import receipt_for
+from malan.ledger.rotation import write_rotation
 from malan.ledger.statement import Statement
 
 
@@ -93,9 +96,21 @@ class LogBook:
         with self.exclusive():
             return self._index.check()
 
+    def hand_over(self) -> None:
+        """Sign the newest checkpoint, whose last event is the rotation, with the key that waits too, and keep a receipt
+        for those who know the old one."""
+        with self.exclusive():
+            checkpoint = self.writer.publish()
+            old, new = self.keys.log_signer(), self.keys.next_log_signer()
+            note = sign_note(checkpoint.text(), [old, new])
+            self.writer.publish_cosigned(note)
+            write_rotation(self.folder, checkpoint.size, receipt_for(self.reader, checkpoint.size - 1))
+
     def close(self) -> None:
-        """Let go of the log and the index; what is pending is published."""
+        """Let go of the log and the index; asked again, they are opened with the keys as they stand then."""
         if "_index" in self.__dict__:
             self._index.close()
+            del self._index
         if "writer" in self.__dict__:
             self.writer.close()
+            del self.writer

@@ -23,9 +23,9 @@ from malan.core.errors import NotFound, ProofError, Rejected, UsageError
 from malan.ledger.envelope import key_id_of
 from malan.ledger.note import NoteSigner, check_name
 
-SYSTEM, OPERATOR, OWNER = "system", "operator", "owner-"
+SYSTEM, OPERATOR, WITNESS, OWNER = "system", "operator", "witness", "owner-"
 
-_NAME = re.compile(r"system|operator|(owner|party)-[0-9a-f]{6,64}")
+_NAME = re.compile(r"system|operator|witness|(owner|party)-[0-9a-f]{6,64}")
 _ORIGIN = "origin"
 _NEXT = ".next"
 
@@ -155,6 +155,10 @@ class KeyRing:
         over, and what the others signed still counts."""
         origin = self.origin or ""
         return [NoteSigner.from_private(origin, key.raw()) for key in self.retired(SYSTEM)]
+
+    def next_log_signer(self) -> NoteSigner:
+        """The system key that waits to take over, as a signer of the log."""
+        return NoteSigner.from_private(self.origin or "", self.prepare_rotation(SYSTEM)[1].raw())
 
     def keep(self, files: Mapping[str, bytes]) -> None:
         """Store other secrets (a certificate chain with its key), each whole or not at all, mode 0600."""

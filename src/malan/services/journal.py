@@ -105,6 +105,13 @@ def record(ws: Workspace, facts: Iterable[Fact]) -> list[int]:
     return places
 
 
+def record_as(ws: Workspace, fact: Fact, actor: ActorKey, role: str, signers: Sequence[ActorKey]) -> int:
+    """State one fact as somebody else than the operator; where it stands."""
+    with ws.log.exclusive():
+        known = _known(ws, [fact])
+        return known.get(fact.once) or ws.log.append([_keep_and_seal(ws, fact, actor, role, signers)])[0]
+
+
 def start_log(ws: Workspace) -> None:
     """Make the keys and begin the log with its name and its first keys, unless it stands already."""
     if ws.log.find("log.start"):

@@ -1,0 +1,153 @@
+"""The keys of a workspace: made, shown, replaced. A private key never leaves its file.
+
+A rotation is an event that both keys sign; that of the log's own key is also a checkpoint both have signed, so that
+whoever trusts the old key learns the new one. Start at `init_keys` and `rotate_key`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import NotFound
+from malan.ledger.keys import OPERATOR, OWNER, SYSTEM, ActorKey
+from malan.ledger.statement import Input
+from malan.services.journal import Fact, key_subject, record_as, start_log
+from malan.services.parties import owner_names
+
+if TYPE_CHECKING:
+    from malan.media.credentials import Chain
+    from malan.workspace import Workspace
+
+_CHAIN = {"key_pem": "media.key.pem", "chain_pem": "media.chain.pem", "root_pem": "media.root.pem"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShown:
+    """The public half of a key and what it is for."""
+
+    name: str
+    role: str
+    key_id: str
+    holder: str  # the owner's name; empty for others
+    former: tuple[str, ...]  # key ids it had before, the oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class KeysShown:
+    """All keys of a workspace, and the log's as other tools read it."""
+
+    origin: str
+    vkey: str
+    keys: tuple[KeyShown, ...]
+    media_root_pem: str  # certificate that media credentials lead back to
+
+
+def init_keys(ws: Workspace, *, origin: str | None = None, organisation: str | None = None) -> KeysShown:
+    """Make all keys that are missing, name the log and begin it; what is there stays.
+
+    Args:
+        origin: Name of the log, such as `archive.example.org/log`; settled for ever when the log begins.
+        organisation: Who the certificate of media credentials names.
+
+    Raises:
+        UsageError: The log has another name already, or the name is impossible.
+    """
+    ws.keys.start(origin)
+    media_chain(ws, organisation or origin)
+    start_log(ws)
+    return show_keys(ws)
+
+
+def show_keys(ws: Workspace) -> KeysShown:
+    """The public halves of all keys.
+
+    Raises:
+        NotFound: No keys were made yet.
+    """
+    origin = ws.keys.origin
+    if origin is None:
+        raise NotFound("key.unknown", name=SYSTEM)
+    names = owner_names(ws)
+    shown = tuple(_shown(ws, name, names) for name in ws.keys.names())
+    root = ws.keys.kept(_CHAIN["root_pem"]) or b""
+    return KeysShown(origin, ws.keys.log_signer().vkey, shown, root.decode())
+
+
+def rotate_key(ws: Workspace, name: str) -> KeyShown:
+    """Put a new key in the place of one: the event says so, signed by both. Taken up again where it was interrupted.
+
+    Args:
+        name: `system`, `operator`, `owner-<id>`, or the name of an owner.
+
+    Raises:
+        NotFound: There is no such key.
+    """
+    start_log(ws)
+    name = _key_name(ws, name)
+    old, new = ws.keys.prepare_rotation(name)
+    role = _role(name)
+    fact = Fact(
+        "key.rotate",
+        (key_subject(new.key_id),),
+        "key.rotate",
+        inputs=(_input_of(old),),
+        facts={"key": new.key_id, "replaces": old.key_id, "role": role},
+    )
+    record_as(ws, fact, old, role, [old, new])
+    if name == SYSTEM:
+        ws.log.hand_over()
+    ws.keys.finish_rotation(name)
+    ws.log.close()
+    return _shown(ws, name, owner_names(ws))
+
+
+def media_chain(ws: Workspace, organisation: str | None = None) -> Chain:
+    """The certificate chain that signs media credentials; made when there is none."""
+    from malan.media.credentials import Chain, new_chain
+
+    kept = {field: ws.keys.kept(file) for field, file in _CHAIN.items()}
+    if not all(kept.values()):
+        chain = new_chain(organisation or ws.keys.origin or ws.root.name)
+        ws.keys.keep({file: getattr(chain, field).encode() for field, file in _CHAIN.items() if not kept[field]})
+        kept = {field: ws.keys.kept(file) for field, file in _CHAIN.items()}
+    return Chain(**{field: (data or b"").decode() for field, data in kept.items()})
+
+
+def _key_name(ws: Workspace, name: str) -> str:
+    """The file name of a key from what a person typed: an owner may be named as people know them."""
+    for owner_id, owner in owner_names(ws).items():
+        if name == owner:
+            return OWNER + owner_id
+    if name.startswith(OWNER):
+        found = [known for known in ws.keys.names() if known.startswith(name)]
+        return found[0] if len(found) == 1 else name
+    return name
+
+
+def _role(name: str) -> str:
+    return (
+        name.partition("-")[0]
+        if name.startswith(OWNER)
+        else {SYSTEM: "system", OPERATOR: "operator"}.get(name, "system")
+    )
+
+
+def _input_of(key: ActorKey) -> Input:
+    subject = key_subject(key.key_id)
+    return Input(subject.urn, subject.sha256, "parentOf")
+
+
+def _shown(ws: Workspace, name: str, names: dict[str, str]) -> KeyShown:
+    former = tuple(key.key_id for key in ws.keys.retired(name))
+    holder = names.get(name.removeprefix(OWNER), "") if name.startswith(OWNER) else ""
+    return KeyShown(name, _role(name), ws.keys.actor(name).key_id, holder, former)
+
+
+def describe_keys(shown: KeysShown) -> dict[str, Any]:
+    """Keys as JSON."""
+    keys = [
+        {"name": key.name, "role": key.role, "key": key.key_id, "holder": key.holder, "former": list(key.former)}
+        for key in shown.keys
+    ]
+    return {"origin": shown.origin, "vkey": shown.vkey, "keys": keys, "media_root": shown.media_root_pem}
