@@ -16,6 +16,7 @@ from malan.ledger.tiles import (
     WIDTH,
     Tile,
     split_hashes,
+    unpack,
     unpack_proved,
 )
 
@@ -58,6 +59,16 @@ class LogFiles:
         """
         found, data = self._read(Tile(ENTRIES, index, len(hashes)), LARGEST_BUNDLE_BYTES)
         return unpack_proved(data, hashes, found)
+
+    def raw_entries(self, tile: Tile) -> list[bytes]:
+        """The entries of a bundle as they stand there, unproved.
+
+        Raises:
+            ProofError: The bundle is missing.
+            ValueError: Its bytes are not so many entries.
+        """
+        found, data = self._read(tile, LARGEST_BUNDLE_BYTES)
+        return unpack(data, found.width)[: tile.width]
 
     def _read(self, tile: Tile, most_bytes: int) -> tuple[Tile, bytes]:
         """A file; a partial tile may have given way to the full one since (tlog-tiles, "Partial Tiles")."""

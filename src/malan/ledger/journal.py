@@ -31,6 +31,7 @@ KIND = "malan-journal/v1"
 HEADER_BYTES = 4096
 FIRST_BYTES = 64 * 1024
 LARGEST_GROWTH_BYTES = 4 * 1024 * 1024
+LARGE_RECORD_BYTES = 128 * 1024
 LARGEST_RECORD_BYTES = 64 * 1024 * 1024
 SECTOR_BYTES = 512  # the least a disk writes whole
 
@@ -156,9 +157,17 @@ class Journal:
             self._descriptor = -1
 
     def _make_room(self, length: int) -> None:
-        """Keep zeros for the records to come: more at a time the longer the journal."""
+        """Lengthen the file so that a record and the end after it fit; first, so that a torn record never shortens it.
+
+        Small records find zeros already on disk, more of them the longer the journal: their flush then writes no
+        metadata. A large one would only be written twice, so its place stays a hole until it is.
+        """
         missing = self.end + length + _HEAD.size - self._size
         if missing <= 0:
+            return
+        if length >= LARGE_RECORD_BYTES:
+            os.ftruncate(self._descriptor, self._size + missing)
+            self._size += missing
             return
         growth = max(missing, min(self._size, LARGEST_GROWTH_BYTES))
         write_all(self._descriptor, bytes(growth), self._size)

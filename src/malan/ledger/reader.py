@@ -6,6 +6,7 @@ wrong. Entries that are durable but not published yet belong to the writer (`mal
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class LogReader:
         self.origin = origin or verifiers[0].name
         self._verifiers = tuple(verifiers)
         self._most_tiles = most_tiles
+        self._turn = threading.RLock()
         self._note = b""
         self._tree: ProvedTiles | None = None
 
@@ -56,10 +58,18 @@ class LogReader:
         """
         return self._newest().checkpoint
 
+    def standing(self) -> tuple[Checkpoint, bytes]:
+        """The newest checkpoint, and the note it stands in with all its signature lines, as published."""
+        with self._turn:
+            return self._newest().checkpoint, self._note
+
     def note(self) -> bytes:
-        """The newest checkpoint as published, with all its signature lines."""
-        self._newest()
-        return self._note
+        """The newest checkpoint as published."""
+        return self.standing()[1]
+
+    def signed_checkpoint(self) -> Checkpoint:
+        """What the checkpoint on disk says, with its signatures checked and nothing else: tiles are not opened."""
+        return self._open(self._files.note())
 
     @property
     def size(self) -> int:
@@ -121,12 +131,13 @@ class LogReader:
         return tree
 
     def _newest(self) -> ProvedTiles:
-        note = self._files.note()
-        if self._tree is None or note != self._note:
-            tree = ProvedTiles(self._open(note), self._files.hashes, self._most_tiles)
-            self._check_continues(tree)
-            self._note, self._tree = note, tree
-        return self._tree
+        with self._turn:
+            note = self._files.note()
+            if self._tree is None or note != self._note:
+                tree = ProvedTiles(self._open(note), self._files.hashes, self._most_tiles)
+                self._check_continues(tree)
+                self._note, self._tree = note, tree
+            return self._tree
 
     def _open(self, data: bytes) -> Checkpoint:
         checkpoint, note = open_checkpoint(data, self._verifiers, origin=self.origin)

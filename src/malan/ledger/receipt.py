@@ -1,6 +1,6 @@
-"""Receipts: one file that shows offline that an entry is in a log (C2SP tlog-proof), with the entry in its `extra` line.
+"""Receipts: one file that shows offline what is in a log (C2SP tlog-proof), the entry itself in its `extra` line.
 
-A receipt is believed for what its checkpoint's signatures say and nothing else. Start at `receipt_for`, `check_receipt`.
+A receipt is believed for what the signatures under its checkpoint say. Start at `receipt_for` and `check_receipt`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def receipt_for(reader: LogReader, index: int) -> bytes:
         NotFound: The entry is not published yet.
         ProofError: The log is damaged.
     """
-    note, checkpoint = reader.note(), reader.checkpoint()
+    checkpoint, note = reader.standing()
     entry, proof = reader.entry(index), reader.prove(index, checkpoint.size)
     return Receipt(entry, index, tuple(proof), note).to_bytes()
 
