@@ -19,7 +19,7 @@ from malan.cli.show import (
 )
 
 if TYPE_CHECKING:
-    from malan.core import Asset, Track
+    from malan.core import Asset, Finding, Track
     from malan.core.errors import MalanError
     from malan.services.assets import AddReport, AssetRow, FileResult
     from malan.services.scan import ScanReport
@@ -79,12 +79,21 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.core.catalogue import session_language
     from malan.services.assets import show_asset
+    from malan.services.marks import marks_on
     from malan.services.parties import owner_names
+    from malan.services.spoken import summary_of
 
     ws = open_workspace(workspace)
     row, names = show_asset(ws, asset_id), owner_names(ws)
-    print_json(_asset_json(row, names)) if as_json else _print_asset(row, names)
+    marks = marks_on(ws, row.asset.id)
+    if as_json:
+        print_json({**_asset_json(row, names), "marks": [_mark_json(mark) for mark in marks]})
+        return
+    _print_asset(row, names)
+    for mark in marks:
+        print_line(f"  ! {summary_of(mark, session_language())}")
 
 
 @app.command(help=speak("asset.cli.scan"))
@@ -181,6 +190,10 @@ def _asset_json(row: AssetRow, names: dict[str, str]) -> dict[str, Any]:
         "scanned_by": dict(row.scan),
         "added_s": row.added_s,
     }
+
+
+def _mark_json(mark: Finding) -> dict[str, Any]:
+    return {"kind": mark.kind, "value": dict(mark.value), "reason": mark.reason}
 
 
 def _refusal_of(row: AssetRow) -> dict[str, str]:

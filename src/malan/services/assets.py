@@ -28,6 +28,7 @@ from malan.runtime.pool import Outcome, Task, WorkerPool
 from malan.services.facts import unlogged
 from malan.services.jobs import WRITERS
 from malan.services.journal import record, start_log
+from malan.services.marks import findings_of
 from malan.services.parties import owner_names, remember_owner, remember_terms, terms_of
 from malan.services.walk import FoundFile, Passed, Unusable, walk
 from malan.store.rows import AssetRow, Location
@@ -279,13 +280,16 @@ class _Book:
     def commit(self) -> tuple[int, dict[str, MalanError]]:
         """Write all that was gathered in one change; how many are done, and the failures by path."""
         known = self._library.assets_by_id(read.digest for _, read in self._read)
-        indexes = {}
+        indexes, findings = {}, []
         for file, read in self._read:
             self._place(file, read, known.get(read.digest))
+            if read.digest in self._rows:
+                findings += findings_of(self._rows[read.digest].asset, read.marks)
             if read.index is not None and read.digest in self._rows:
                 indexes[read.digest] = read.index
         if self._rows or self._refusals:
-            self._library.put_assets(list(self._rows.values()), indexes=indexes, refused=list(self._refusals.values()))
+            refused = list(self._refusals.values())
+            self._library.put_assets(list(self._rows.values()), indexes=indexes, refused=refused, findings=findings)
         with_terms = self._chosen.terms_id is not None
         record(self._ws, unlogged(self._ws, list(self._met.values()), with_terms=with_terms))
         told = self._done, self._failures
@@ -313,8 +317,8 @@ class _Book:
         row = met or (self._with_terms(known) if known else self._asset_row(file, read))
         self._rows[read.digest] = replace(row, locations=(*row.locations, _location(file, read)))
         self._met[read.digest] = row.asset
-        is_new = met is None and known is None
-        (self._added if is_new else self._known).append(_result(file, row.asset, read.probe.warnings))
+        is_new, notices = met is None and known is None, (mark.notice for mark in read.marks)
+        (self._added if is_new else self._known).append(_result(file, row.asset, (*read.probe.warnings, *notices)))
         self._done += 1
 
     def _other_owner(self, file: FoundFile, row: AssetRow) -> MalanError:

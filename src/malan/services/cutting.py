@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from malan.core import Asset, Clip
 from malan.core.errors import NotFound
+from malan.services.labels import carry_text, label_text
 
 if TYPE_CHECKING:
     from malan.datasets import Item
@@ -28,6 +29,7 @@ class Cutter:
         self._library = ws.library
         self.asset = lru_cache(maxsize=4096)(self._library.asset)
         self.source = lru_cache(maxsize=4096)(self._source)
+        self._label = lru_cache(maxsize=4096)(lambda path: label_text([path]))
         self._index = lru_cache(maxsize=8)(self._read_index)
 
     def cut_item(self, item: Item, out: Path) -> None:
@@ -37,12 +39,27 @@ class Cutter:
     def cut(self, clip: Clip, out: Path) -> None:
         """Write a clip as a file of its own: whole GOPs copied, edges encoded, all sound tracks kept.
 
+        The AIGC label of the owner's file, if it has one, goes along.
+
         Raises:
             NotFound: The file is not where it was, or is not what it was.
             MediaError: It cannot be cut.
         """
-        row: AssetRow = self.asset(clip.asset_id)
         path = self.source(clip.asset_id)
+        label = self._label(path)
+        if label is None:
+            self._cut(clip, path, out)
+            return
+        bare = out.with_name(f".malan-{os.getpid()}-{abs(hash(out.name)):x}-bare{out.suffix}")
+        try:  # the file never has its name without its label
+            self._cut(clip, path, bare)
+            carry_text(label, bare)
+            bare.replace(out)
+        finally:
+            bare.unlink(missing_ok=True)
+
+    def _cut(self, clip: Clip, path: Path, out: Path) -> None:
+        row: AssetRow = self.asset(clip.asset_id)
         if is_still(row.asset):
             shutil.copyfile(path, out)
             return

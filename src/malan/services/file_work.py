@@ -91,12 +91,30 @@ def thumbnails(path: str, out: str, columns: int, height_px: int) -> dict[str, A
     from malan.curation.shots import detect_shots
     from malan.media.index import build_index
     from malan.media.thumbs import contact_sheet
+    from malan.services.labels import carry
 
     packets = build_index(path)
     found = detect_shots(path, packets).shots
     frames = [(shot.first + shot.end) // 2 for shot in found]
     contact_sheet(path, packets, frames, Path(out), columns=columns, height_px=height_px)
+    carry(path, out)
     return {"file": path, "out": out, "shots": len(found), "frames": frames}
+
+
+def label(path: str, out: str, fields: list[str]) -> dict[str, Any]:
+    from malan.media.labels import Label, verify, write_label
+    from malan.services.labels import told
+
+    written = write_label(path, out, Label(*fields))
+    return {
+        "file": path,
+        "out": out,
+        "size_bytes": written.size_bytes,
+        "bytes_put": written.bytes_put,
+        "is_in_place": written.is_in_place,
+        "read_back_by": written.read_back_by,
+        **told(verify(out)),
+    }
 
 
 def _shot(packets: Any, shot: Any) -> dict[str, Any]:

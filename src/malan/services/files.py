@@ -18,30 +18,30 @@ LIMITS = Limits(memory_bytes=3000 * MIB, wall_s=86_400.0, cpu_s=86_400.0)
 
 def probe_file(path: Path) -> dict[str, Any]:
     """What the file holds: container, exact duration, tracks, chapters, tags, warnings."""
-    return _work("probe", path)
+    return on_file("probe", path)
 
 
 def index_file(path: Path, *, packets: bool = False) -> dict[str, Any]:
     """The packet index in figures; with `packets`, every packet too."""
-    return _work("index", path, packets)
+    return on_file("index", path, packets)
 
 
 def shots_of_file(path: Path, *, mode: str = "auto") -> dict[str, Any]:
     """The shots, how they begin, and what finding them cost."""
-    return _work("shots", path, mode)
+    return on_file("shots", path, mode)
 
 
 def captions_of_file(path: Path, *, srt: Path | None = None) -> dict[str, Any]:
     """The burned-in captions; `srt` writes them as SubRip as well."""
-    return _work("captions", path, None if srt is None else str(srt.absolute()))
+    return on_file("captions", path, None if srt is None else str(srt.absolute()))
 
 
 def thumbnails_of_file(path: Path, out: Path, *, columns: int = 5, height_px: int = 108) -> dict[str, Any]:
     """A contact sheet with one picture a shot, written to `out` as JPEG."""
-    return _work("thumbnails", path, str(out.absolute()), columns, height_px)
+    return on_file("thumbnails", path, str(out.absolute()), columns, height_px)
 
 
-def _work(what: str, path: Path, *options: Any) -> dict[str, Any]:
+def on_file(what: str, path: Path, *options: Any) -> dict[str, Any]:
     """Run one function of `file_work` on a file in a worker of its own."""
     task = Task(f"malan.services.file_work:{what}", (os.fspath(path), *options))
     with WorkerPool(1, limits=LIMITS) as pool:

@@ -95,6 +95,7 @@ _WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "motion.class": _named("motion", "class", "name"),
     "audio.loudness": _loudness,
     "scene.light": _named("light", "class"),
+    "provenance.label": _named("label", "label"),
     "colour.dominant": _colours,
 }
 

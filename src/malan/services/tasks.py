@@ -19,6 +19,7 @@ from malan.media.open import open_plain
 from malan.media.probe import Probe, probe
 from malan.media.register import register
 from malan.runtime.worker import report_progress
+from malan.services.marks import Mark, marks_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,7 @@ class FileRead:
     index: bytes | None
     size_bytes: int
     mtime_ns: int
+    marks: tuple[Mark, ...] = ()  # what the file says about how it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ def read_file(path: str) -> FileRead:
         before = os.fstat(fd)
     finally:
         os.close(fd)
-    found = register(path)
+    found, marks = register(path), marks_of(path)
     _check_unchanged(path, before.st_size, before.st_mtime_ns)
     index = None if found.index is None else found.index.to_bytes()
-    return FileRead(found.digest, found.probe, index, before.st_size, before.st_mtime_ns)
+    return FileRead(found.digest, found.probe, index, before.st_size, before.st_mtime_ns, marks)
 
 
 def scan_asset(

@@ -86,11 +86,12 @@ class Library:
         *,
         indexes: Mapping[str, bytes] | None = None,
         refused: Sequence[Location] = (),
+        findings: Sequence[Finding] = (),
     ) -> None:
         """Register assets with their locations and packet indexes, and note files that were refused; one commit.
 
         An asset that is known keeps its scan; owner, terms, title and tags become those given here, also in search.
-        A location replaces what was known of the same path.
+        A location replaces what was known of the same path. `findings` are what the files say about themselves.
         """
         with self._tables.change() as change:
             known = asset_rows(change.view, [row.asset.id for row in rows])
@@ -100,7 +101,11 @@ class Library:
             replace_locations(change, [*places, *refused])
             replace_rows(change, "packet_indexes", "asset_id", list(indexes or ()), index_rows(indexes or {}))
             moved = [id for id, row in merged.items() if id in known and shows_as(row) != shows_as(known[id])]
-            flatten_again(change, moved)
+            unique = {finding.id: finding for finding in findings}
+            delete_in(change, "findings", "id", [id for id, f in unique.items() if f.clip.asset_id in known])
+            change.append("findings", finding_table(unique.values()), make_indexes("findings"))
+            told = [finding.clip.asset_id for finding in unique.values() if finding.clip.asset_id in known]
+            flatten_again(change, list(dict.fromkeys([*moved, *told])))
             tend_if_due(change)
 
     def refuse_scan(self, asset_id: str, code: str, values: Mapping[str, Any]) -> None:

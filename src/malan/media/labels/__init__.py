@@ -8,7 +8,7 @@ Start at `write_label` and `verify`; a kind of file is a module beside, listed i
 
 from malan.media.labels.carriers import CARRIERS
 from malan.media.labels.payload import KEYS, Label, Reason, parse, strongest
-from malan.media.labels.verify import Seen, Verdict, glance, judge, label_of, verify
+from malan.media.labels.verify import Seen, Verdict, glance, judge, label_of, look_through, verify
 from malan.media.labels.write import Written, plan_label, write_label, write_text
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "glance",
     "judge",
     "label_of",
+    "look_through",
     "parse",
     "plan_label",
     "strongest",

@@ -14,7 +14,7 @@ from malan.media.labels.bmff_offsets import moved_files, moved_moov, points_inwa
 from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, Put, Source, tidy
 
 _SPARE = (b"free", b"skip")
-_MEDIA = (b"mdat", b"moof", b"imda", b"mdat")
+_MEDIA = (b"mdat", b"moof", b"imda")
 _ROOM = 1024  # left behind a moov that had to move, so that the next label fits
 _MOST_MOOV = 512 << 20
 _MOST_TEXT = 1 << 17
@@ -36,7 +36,7 @@ Child = tuple[bytes, bytes]  # kind and content of a box in memory
 
 
 def boxes(source: Source, start: int, end: int, place: str = "file") -> Iterator[Box]:
-    """The boxes between two places. A last one of size 0 ends with its parent; less than a header at the end is none."""
+    """The boxes between two places. A last one of size 0 ends with its parent; less than a header is no box."""
     while end - start >= 8:
         head = source.read(start, min(16, end - start), place)
         size, content = int.from_bytes(head[:4], "big"), start + 8
@@ -226,13 +226,16 @@ def _meta_without(content: bytes) -> bytes:
     if not gone and len(stay) == len(items):
         return content
     numbers = {old: new for new, old in enumerate((n for n in range(1, len(keys) + 1) if n not in gone), 1)}
-    renumbered = [(numbers[i].to_bytes(4, "big"), body) if (i := _index((kind, body), keys)) else (kind, body)
-                  for kind, body in stay]  # fmt: skip
+    renumbered = [_renumbered(item, numbers.get(_index(item, keys), 0)) for item in stay]
     rebuilt = _keyed([key for n, key in enumerate(keys, 1) if n not in gone], renumbered)
     if not keys:
         rebuilt = rebuilt[1:]
     others = [part for part in parts if part[0] not in (b"keys", b"ilst", b"")]
     return version + join([*others, *rebuilt])
+
+
+def _renumbered(item: Child, number: int) -> Child:
+    return (number.to_bytes(4, "big"), item[1]) if number else item
 
 
 def _meta_with(content: bytes, text: str) -> bytes:

@@ -1,6 +1,7 @@
 """Labels in mkv and webm: `Tags/Tag/SimpleTag` named `AIGC` (TC260-PG-20257A; RFC 9559 §5.1.8).
 
-    fits where the old tags and spare room are · or stands last · or goes into spare room or to the end, and SeekHead says so
+    fits where the old tags and spare room are · or stands last
+    · or goes into spare room or to the end, and SeekHead says so
     · or goes before the first cluster, and everything that names places (SeekHead, Cues) is written anew
 
 Other tags stay. Positions count from the content of the Segment. Start at `find` and `plan`.
@@ -18,8 +19,10 @@ from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, P
 _HEADER, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = b"\x11\x4d\x9b\x74", b"\x4d\xbb", b"\x53\xab", b"\x53\xac"
 _CLUSTER, _CUES, _TAGS = b"\x1f\x43\xb6\x75", b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67"
-_TAG, _TARGETS, _SIMPLE, _NAME, _STRING, _BINARY = b"\x73\x73", b"\x63\xc0", b"\x67\xc8", b"\x45\xa3", b"\x44\x87", b"\x44\x85"  # fmt: skip
-_LEVEL_1 = (_SEEK_HEAD, _CLUSTER, _CUES, _TAGS, b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x10\x43\xa7\x70", b"\x19\x41\xa4\x69")  # fmt: skip
+_TAG, _TARGETS, _SIMPLE = b"\x73\x73", b"\x63\xc0", b"\x67\xc8"
+_NAME, _STRING, _BINARY = b"\x45\xa3", b"\x44\x87", b"\x44\x85"
+_INFO, _TRACKS, _CHAPTERS, _FILES = b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x10\x43\xa7\x70", b"\x19\x41\xa4\x69"
+_LEVEL_1 = (_SEEK_HEAD, _CLUSTER, _CUES, _TAGS, _INFO, _TRACKS, _CHAPTERS, _FILES)
 _CUE_NESTS, _CUE_PLACES = (b"\xbb", b"\xb7", b"\xdb"), (b"\xf1", b"\xea", b"\x97", b"\xeb")
 _MOST_TAGS = 32 << 20
 _MOST_CUES = 256 << 20
@@ -57,22 +60,10 @@ def find(source: Source) -> Iterator[Found]:
     element = _segment(source)
     end = element.end if element.end is not None else source.size
     seen: set[int] = set()
-    for part in _parts(source, element.content, end, stop_at=_CLUSTER):
-        if part.id == _TAGS:
-            seen.add(part.start)
-            yield from _labels(_content(source, part))
-        elif part.id == _SEEK_HEAD:
-            for place in _seek_places(_content(source, part), _TAGS):
-                start = element.content + place
-                if start in seen or not element.content <= start < end:
-                    continue
-                tags = ebml.read_element(source, start, end, "Tags")
-                if tags.id == _TAGS:
-                    seen.add(start)
-                    yield from _labels(_content(source, tags))
-    for part in _parts(source, element.content, end):
-        if part.id == _TAGS and part.start not in seen:
-            yield from _labels(_content(source, part))
+    for tags in _tags(source, element, end):
+        if tags.start not in seen:
+            seen.add(tags.start)
+            yield from _labels(_content(source, tags))
 
 
 def plan(source: Source, text: str) -> list[Piece]:
@@ -322,6 +313,19 @@ def _seek_places(content: bytes, wanted: bytes) -> Iterator[int]:
         said = dict(ebml.split(seek, "SeekHead/Seek"))
         if said.get(_SEEK_ID) == wanted:
             yield int.from_bytes(said.get(_SEEK_POSITION, b""), "big")
+
+
+def _tags(source: Source, segment: Element, end: int) -> Iterator[Element]:
+    """Every Tags, those that are cheap to reach first; some come twice."""
+    for part in _parts(source, segment.content, end, stop_at=_CLUSTER):
+        if part.id == _TAGS:
+            yield part
+        elif part.id == _SEEK_HEAD:
+            for place in _seek_places(_content(source, part), _TAGS):
+                if segment.content + place < end:
+                    tags = ebml.read_element(source, segment.content + place, end, "Tags")
+                    yield from [tags] if tags.id == _TAGS else []
+    yield from (part for part in _parts(source, segment.content, end) if part.id == _TAGS)
 
 
 def _labels(content: bytes) -> Iterator[Found]:

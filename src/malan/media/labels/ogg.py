@@ -100,7 +100,7 @@ def plan(source: Source, text: str) -> list[Piece]:
         if number == 0:
             comments = vorbis.with_label(comments, text)
         elif any(True for _ in vorbis.values(comments)):
-            comments = vorbis.Comments(comments.vendor, tuple(e for e in comments.entries if b"AIGC" not in e.partition(b"=")[0].upper()), comments.rest)  # fmt: skip
+            comments = vorbis.without_labels(comments)
         else:
             continue
         packet = comments.to_bytes()

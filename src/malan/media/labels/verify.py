@@ -65,9 +65,7 @@ def verify(path: str | Path) -> Verdict:
         NotFound: There is no such file.
         MediaError: `label.no_carrier` for a kind of file that cannot carry a label; otherwise why it cannot be read.
     """
-    with opened_source(path) as (source, carrier):
-        seen = look(source, carrier)
-    return judge(seen)
+    return judge(look_through(path))
 
 
 def glance(path: str | Path) -> Seen | None:
@@ -84,6 +82,16 @@ def glance(path: str | Path) -> Seen | None:
         return None
     finally:
         os.close(fd)
+
+
+def look_through(path: str | Path) -> Seen:
+    """Every label text of a file, without a verdict.
+
+    Raises:
+        MediaError: `label.no_carrier` for a kind of file that cannot carry a label; otherwise why it cannot be read.
+    """
+    with opened_source(path) as (source, carrier):
+        return look(source, carrier)
 
 
 @contextmanager

@@ -62,5 +62,11 @@ def values(comments: Comments) -> Iterator[str]:
 
 def with_label(comments: Comments, text: str) -> Comments:
     """The comments with this one label."""
+    bare = without_labels(comments)
+    return Comments(bare.vendor, (*bare.entries, b"AIGC=" + text.encode()), bare.rest)
+
+
+def without_labels(comments: Comments) -> Comments:
+    """The comments without any label."""
     kept = tuple(entry for entry in comments.entries if b"AIGC" not in entry.partition(b"=")[0].upper())
-    return Comments(comments.vendor, (*kept, b"AIGC=" + text.encode()), comments.rest)
+    return Comments(comments.vendor, kept, comments.rest)

@@ -1,0 +1,87 @@
+"""What footage says about how it was made: marks that are looked for in every file when it is added.
+
+    file ─ marks_of ─▶ Mark … ─ findings_of ─▶ Finding about the whole asset, in the library with the asset
+
+A new kind of mark is a function from a path to marks, and a line in `READERS`. It runs for every file, in a worker
+that may die: it must be cheap, and must not raise for what is in a file. Start at `marks_of`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from malan.core import Asset, Clip, Finding, Span
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+LABEL = "provenance.label"
+KINDS = (LABEL, "provenance.credential")
+_LABEL_PRODUCER, _LABEL_VERSION = "media.label", "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One thing a file says about itself. `notice` is the message code that `asset add` shows for it."""
+
+    kind: str
+    producer: str
+    version: str
+    notice: str
+    value: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+
+def marks_of(path: str | os.PathLike[str]) -> tuple[Mark, ...]:
+    """Everything a file says about how it was made. Reads a few kilobytes."""
+    return tuple(mark for read in READERS for mark in read(os.fspath(path)))
+
+
+def findings_of(asset: Asset, marks: Iterable[Mark]) -> list[Finding]:
+    """The marks as findings about the whole asset."""
+    clip = whole_clip(asset)
+    if clip is None:
+        return []
+    return [Finding(clip, m.kind, m.producer, m.version, m.value, reason=m.reason) for m in marks]
+
+
+def marks_on(ws: Workspace, asset_id: str) -> list[Finding]:
+    """What was noted about how an asset was made when it was added."""
+    return ws.library.findings(asset_id=asset_id, kinds=KINDS)
+
+
+def whole_clip(asset: Asset) -> Clip | None:
+    """All of an asset's first track with a picture, else of its sound; None without either."""
+    track = asset.first("video") or asset.first("image") or asset.first("audio")
+    if track is None:
+        return None
+    start = track.start_ticks
+    return Clip(asset.id, track.index, Span(start, start + max(1, track.duration_ticks), track.timebase))
+
+
+def _labels(path: str) -> Iterator[Mark]:
+    """The implicit label of GB 45438-2025, readable or not: "AI-generated input"."""
+    from malan.media.labels import glance, judge
+
+    seen = glance(path)
+    if seen is None or not seen.found:
+        return
+    verdict = judge(seen)
+    said = {key: value for key, value in (verdict.label or {}).items() if isinstance(value, str)}
+    strength = said.get("Label", "")
+    label = strength if strength in ("1", "2", "3") else "unreadable"
+    value = {
+        "label": label,
+        "content_producer": said.get("ContentProducer", "")[:200],
+        "produce_id": said.get("ProduceID", "")[:200],
+        "verdict": verdict.verdict,
+        "where": verdict.where[0],
+    }
+    reason = next((r.code for r in verdict.reasons if r.is_fatal), None)
+    yield Mark(LABEL, _LABEL_PRODUCER, _LABEL_VERSION, f"label.input.{label}", value, reason)
+
+
+READERS: Sequence[Callable[[str], Iterable[Mark]]] = (_labels,)
