@@ -125,16 +125,8 @@ class Cutter:
         return layout.with_encoded(range(len(plans)))
 
     def _may_start(self, packet: int, joined: bool, *, follows: bool) -> bool:
-        """Whether copied packets may begin at a key packet: after other pictures, or at the very start of a file.
-
-        After other pictures H.264 needs an IDR; HEVC also takes a CRA, which is made a BLA. Other codecs hold no state
-        across a key frame.
-        """
-        framing = self._source.framing
-        if framing is None or not (joined or follows):
-            return True
-        kinds = {kind for _, p in self._source.packets.read([packet]) for kind in framing.kinds(bytes(p))}
-        return H264_IDR in kinds if framing.codec == "h264" else bool(kinds & {*HEVC_IDR, HEVC_CRA})
+        """Whether copied packets may begin at a key packet: after other pictures, or at the very start of a file."""
+        return not (joined or follows) or may_join(self._source, packet)
 
     def _write_checked(self, layout: Layout, part: Path, format_name: str, out: Path) -> Cut:
         """Write; where the check finds a span wanting, write again with that span encoded as a whole."""
@@ -148,6 +140,18 @@ class Cutter:
                 raise MediaError("cutting.failed", path=shown(out), detail=next(iter(bad.values())))
             notes += [f"span {i + 1} was encoded as a whole: {reason}" for i, reason in bad.items()]
             layout = layout.with_encoded(bad)
+
+
+def may_join(source: Source, packet: int) -> bool:
+    """Whether copied packets may follow other pictures from a key packet on.
+
+    H.264 needs an IDR; HEVC also takes a CRA, which is made a BLA. Other codecs hold no state across a key frame.
+    """
+    framing = source.framing
+    if framing is None:
+        return True
+    kinds = {kind for _, p in source.packets.read([packet]) for kind in framing.kinds(bytes(p))}
+    return H264_IDR in kinds if framing.codec == "h264" else bool(kinds & {*HEVC_IDR, HEVC_CRA})
 
 
 def _holds(format_name: str, source: Source) -> bool:
