@@ -91,6 +91,25 @@ def show(
     print_table(columns, [_finding_line(finding) for finding in findings])
 
 
+@app.command(help=speak("cli.clip.prove"))
+def prove(
+    clip: Annotated[str, typer.Argument(help=speak("cli.clip.id"))],
+    dataset: Annotated[str, typer.Option(help=speak("cli.dataset.name_or_id"))],
+    out: Annotated[Path, typer.Option(help=speak("cli.log.receipt_out"))],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.cli.log import say_receipt
+    from malan.services.log import places_of
+    from malan.services.proofs import clip_receipt, write_receipt
+
+    ws = open_workspace(workspace)
+    receipt = clip_receipt(ws, dataset, clip)
+    out.write_bytes(write_receipt(receipt))
+    index = places_of(ws, f"urn:malan:snapshot:{receipt['manifest']['root']}")[0]
+    say_receipt(ws_path=workspace, out=out, index=index, as_json=as_json)
+
+
 @app.command(help=speak("cli.clip.export"))
 def export(
     clip: Annotated[list[str], typer.Argument(help=speak("cli.clip.id"))],

@@ -38,6 +38,7 @@ def demo(
         for words in ("夜景 航拍", "云海", "三年前"):
             _find(ws, words)
     _freeze(ws)
+    _trace(ws)
     print_line(speak("cli.demo.done", seconds=f"{time.monotonic() - began:.0f}", workspace=ws.root))
     if serve:
         from malan.cli.up import become_console
@@ -112,3 +113,22 @@ def _freeze(ws: Workspace) -> None:
     splits = "  ".join(f"{split} {clips}" for split, clips in frozen.clips_by_split.items())
     snapshot = frozen.saved.snapshot
     print_line(speak("cli.demo.frozen", clips=snapshot.clip_count, splits=splits, id=snapshot.id[:16]))
+
+
+def _trace(ws: Workspace) -> None:
+    """Export one clip, and follow the file back to the owner of its footage."""
+    from malan.cli.output import print_trace
+    from malan.services.clips import find
+    from malan.services.exports import export_clips
+    from malan.services.log import verify_log
+    from malan.services.outputs import trace_output
+    from malan.services.where import condition
+
+    found = find(ws, condition("min-duration=1"), use="export").hits
+    if not found:
+        return
+    exported = export_clips(ws, [found[0].row.id], ws.folder("exports"))[0]
+    print_line(speak("cli.demo.exported", file=exported.path.name))
+    print_trace(trace_output(ws, str(exported.path)))
+    verified = verify_log(ws)
+    print_line(speak("cli.log.whole", origin=verified.origin, size=verified.size, root=verified.root))

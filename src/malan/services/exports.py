@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.time import timecode
 from malan.services.cutting import Cutter, item_suffix
+from malan.services.outputs import Source, log_output
 from malan.services.uses import require_use
 
 if TYPE_CHECKING:
     from malan.store import ClipRow
     from malan.workspace import Workspace
 
+APP = "clip.export"
 Progress = Callable[[int, int, str], None]
 
 
@@ -28,6 +31,8 @@ class ExportedClip:
     row: ClipRow
     path: Path
     size_bytes: int
+    output_id: str  # digest of the file
+    event: int  # where the log says it was published
 
 
 def export_clips(
@@ -49,10 +54,16 @@ def export_clips(
     for number, row in enumerate(rows, 1):
         path = out / _file_name(row, item_suffix(cutter.asset(row.clip.asset_id).asset))
         cutter.cut(row.clip, path)
-        done.append(ExportedClip(row, path, path.stat().st_size))
+        done.append(ExportedClip(row, path, path.stat().st_size, *_log(ws, row, path)))
         if progress:
             progress(number, len(rows), path.name)
     return done
+
+
+def _log(ws: Workspace, row: ClipRow, path: Path) -> tuple[str, int]:
+    """State in the log what the file shows: the whole clip, from its own beginning."""
+    source = Source(row.clip, row.owner_id, row.terms_id, Fraction(0), row.span.duration)
+    return log_output(ws, path, app=APP, mode="retrieve", sources=[source])
 
 
 def _file_name(row: ClipRow, suffix: str) -> str:

@@ -1,0 +1,205 @@
+"""Looking at the log and giving it to others: events, proofs, receipts, an audit of all of it, a copy of its files.
+
+Writing to it is `journal`'s. Start at `list_events` and `verify_log`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import MalanError, NotFound, UsageError
+from malan.ledger.audit import audit
+from malan.ledger.note import NoteVerifier, open_note
+from malan.ledger.reader import LogReader
+from malan.ledger.rotation import follow_rotations
+from malan.ledger.statement import Statement
+from malan.services.journal import Logged, disclosed, parse_event, read_event, start_log
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+Progress = Callable[[int, int, str], None]
+
+_PUBLIC = ("checkpoint", "tile", "rotations")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+_HEX = re.compile(r"[0-9a-f]{6,64}")
+
+
+@dataclass(frozen=True)
+class EventShown:
+    """An event for people: what it says, who signed it, and the private data behind it that are still here."""
+
+    event: Logged
+    private: dict[str, Any]
+    signers: tuple[str, ...]  # names of keys of this workspace, else key ids
+
+
+@dataclass(frozen=True)
+class LogVerified:
+    """A log that was read whole: every hash, every signature, every statement."""
+
+    origin: str
+    size: int
+    root: str
+    cosigned_by: tuple[str, ...]
+    events: int  # statements whose signatures were checked; none in a damaged log
+    index_rows: int | None  # None: the log of somebody else, or a damaged one
+    damages: tuple[MalanError, ...]
+    remarks: tuple[MalanError, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.damages
+
+
+def list_events(ws: Workspace, *, about: str | None = None, last: int = 20) -> list[EventShown]:
+    """Events, the newest first.
+
+    Args:
+        about: A kind of event, or the id (or its beginning) of something events are about.
+        last: At most so many.
+    """
+    start_log(ws)
+    size = ws.log.reader.size
+    places = range(size) if about is None else places_of(ws, about)
+    return [show_event(ws, place) for place in list(places)[-last:][::-1]]
+
+
+def show_event(ws: Workspace, index: int) -> EventShown:
+    """One event with the private data that have not been forgotten; all checked."""
+    event = read_event(ws, index)
+    names = {ws.keys.actor(name).key_id: name for name in ws.keys.names()}
+    return EventShown(event, disclosed(ws, event), tuple(names.get(key, key) for key in event.key_ids))
+
+
+def places_of(ws: Workspace, text: str) -> list[int]:
+    """Where events stand that somebody names: by place, id, kind, or the beginning of what they are about.
+
+    Raises:
+        NotFound: Nothing in the log is about it.
+    """
+    start_log(ws)
+    if text.isdigit() and len(text) < 16:
+        return [int(text)]
+    if _UUID.fullmatch(text):
+        found = ws.log.find(f"id {text}")
+    elif text.startswith("urn:") or _HEX.fullmatch(text):
+        found = _about(ws, text)
+    else:
+        found = ws.log.find(text)
+    if not found:
+        raise NotFound("log.not_logged", what=text[:80])
+    return sorted(set(found))
+
+
+def verify_log(
+    ws: Workspace | None,
+    folder: Path | None = None,
+    keys: Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+) -> LogVerified:
+    """Read a whole log and check everything in it: files, tree, checkpoint, signatures, statements, index.
+
+    Args:
+        ws: Whose log; may be None when `folder` and `keys` are given.
+        folder: Another log, as it was exported.
+        keys: Verifier keys to trust instead of those of the workspace.
+
+    Raises:
+        ProofError: The checkpoint cannot be believed, or an event is not what its actor signed.
+        UsageError: A foreign log without a key to check it by.
+    """
+    if ws is not None:
+        start_log(ws)
+    where, given = _whose(ws, folder, keys)
+    verifiers = follow_rotations(where, given)
+    tell = progress or (lambda *_: None)
+    audited = audit(where, verifiers, progress=lambda done, total: tell(done, total, ""))
+    reader = LogReader(where, verifiers)
+    events = _check_events(reader, audited.checkpoint.size, tell) if audited.is_whole else 0
+    rows = ws.log.check_index() if ws is not None and folder is None and audited.is_whole else None
+    checkpoint, names = audited.checkpoint, _cosigners(reader, verifiers)
+    found = (audited.damages, audited.remarks)
+    return LogVerified(checkpoint.origin, checkpoint.size, checkpoint.root.hex(), names, events, rows, *found)
+
+
+def export_log(ws: Workspace, out: Path) -> int:
+    """Copy the public files of the log into a new or empty folder, with its key; how many files.
+
+    Raises:
+        UsageError: The folder is not empty.
+    """
+    start_log(ws)
+    if out.exists() and any(out.iterdir()):
+        raise UsageError("log.out_not_empty", path=str(out))
+    out.mkdir(parents=True, exist_ok=True)
+    with ws.log.exclusive():
+        for name in _PUBLIC:
+            source = ws.log.folder / name
+            if source.is_dir():
+                shutil.copytree(source, out / name)
+            elif source.is_file():
+                shutil.copy2(source, out / name)
+    (out / "vkey").write_text(ws.keys.log_signer().vkey + "\n", "utf-8")
+    return sum(1 for path in out.rglob("*") if path.is_file())
+
+
+def describe_event(shown: EventShown) -> dict[str, Any]:
+    """An event as JSON."""
+    statement = shown.event.statement
+    return {
+        "index": shown.event.index,
+        "id": statement.id,
+        "kind": statement.kind,
+        "time": statement.time,
+        "actor": {"key": statement.actor.key_id, "role": statement.actor.role},
+        "signed_by": list(shown.signers),
+        "subjects": [one.urn for one in statement.subjects],
+        "inputs": [{"urn": one.urn, "relation": one.relation} for one in statement.inputs],
+        "facts": dict(statement.facts),
+        "committed": [one.field for one in statement.commitments],
+        "private": shown.private,
+    }
+
+
+def _about(ws: Workspace, text: str) -> list[int]:
+    from malan.ledger.kinds import EVENT_KINDS
+
+    things = sorted({name for kind in EVENT_KINDS.values() for name in (*kind.subjects, *kind.inputs)})
+    names = [text] if text.startswith("urn:") else [f"urn:malan:{thing}:{text}" for thing in things]
+    keys = [key for kind in EVENT_KINDS for name in names for key in ws.log.keys_from(f"{kind} {name}")]
+    return [place for places in ws.log.find_many(keys).values() for place in places]
+
+
+def _whose(ws: Workspace | None, folder: Path | None, keys: Sequence[str]) -> tuple[Path, list[NoteVerifier]]:
+    verifiers = [NoteVerifier.parse(key) for key in keys]
+    if ws is not None and folder is None:
+        own = [*ws.keys.retired_log_signers(), ws.keys.log_signer()]
+        return ws.log.folder, verifiers or [signer.verifier for signer in own]
+    if folder is None or not verifiers:
+        raise UsageError("log.no_key")
+    return folder, verifiers
+
+
+def _cosigners(reader: LogReader, verifiers: Sequence[NoteVerifier]) -> tuple[str, ...]:
+    """Names under the newest checkpoint besides the log's own; whether to believe them, a policy says."""
+    note = open_note(reader.note(), verifiers)
+    return tuple(sorted({line.name for line in note.signatures} - {reader.origin}))
+
+
+def _check_events(reader: LogReader, size: int, progress: Progress) -> int:
+    for place, event in enumerate(_events(reader, size)):
+        if place % 1000 == 0:
+            progress(place, size, event.kind)
+    return size
+
+
+def _events(reader: LogReader, size: int) -> Iterator[Statement]:
+    for place, entry in enumerate(reader.entries(0, size)):
+        yield parse_event(place, entry).statement
