@@ -16,7 +16,7 @@ from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, P
 _SPARE = (b"free", b"skip")
 _MEDIA = (b"mdat", b"moof", b"imda")
 _ROOM = 1024  # left behind a moov that had to move, so that the next label fits
-_MOST_MOOV = 512 << 20
+_MOST_MOOV = 128 << 20
 _MOST_TEXT = 1 << 17
 _HANDLER = b"\0\0\0\0" + b"\0\0\0\0" + b"mdta" + b"\0" * 12 + b"\0"
 _PICTURES = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"heim", b"heis")
@@ -93,11 +93,20 @@ def plan(source: Source, text: str) -> list[Piece]:
     for candidate in (labelled, _without_spare(labelled)):
         new, room = pack(b"moov", join(candidate)), room_end - moov.start
         if len(new) == room or len(new) <= room - 8:
-            return tidy([Copy(0, moov.start), Put(new + _spare(room - len(new))), Copy(room_end, source.size)])
+            return _fitted(source, moov, room_end, new)
     new = pack(b"moov", join(labelled))
     if not any(box.kind in _MEDIA for box in after):
         return tidy([Copy(0, moov.start), Put(new), Copy(moov.end, source.size)])
     return _moving(source, top, moov, room_end, labelled)
+
+
+def _fitted(source: Source, moov: Box, room_end: int, new: bytes) -> list[Piece]:
+    """The new `moov` in the room there is; of spare room only the header is ours, and what covers old metadata."""
+    spare = room_end - moov.start - len(new)
+    head = b"" if not spare else _spare_head(spare)
+    blank = bytes(max(0, moov.end - moov.start - len(new) - len(head)))
+    at = moov.start + len(new) + len(head) + len(blank)
+    return tidy([Copy(0, moov.start), Put(new + head + blank), Copy(at, source.size)])
 
 
 def _moving(source: Source, top: list[Box], moov: Box, room_end: int, children: list[Child]) -> list[Piece]:
@@ -106,7 +115,7 @@ def _moving(source: Source, top: list[Box], moov: Box, room_end: int, children: 
         raise Impossible("label.cannot_move")
     delta, new = 0, b""
     for _ in range(4):
-        new = pack(b"moov", join(moved_moov(children, room_end, delta))) + _spare(_ROOM)
+        new = pack(b"moov", join(moved_moov(children, room_end, delta))) + pack(b"free", bytes(_ROOM - 8))
         if delta == len(new) - (room_end - moov.start):
             break
         delta = len(new) - (room_end - moov.start)
@@ -156,8 +165,10 @@ def join(children: list[Child]) -> bytes:
     return b"".join(pack(kind, content) if kind else content for kind, content in children)
 
 
-def _spare(size: int) -> bytes:
-    return pack(b"free", bytes(size - 8)) if size else b""
+def _spare_head(size: int) -> bytes:
+    if size < 1 << 32:
+        return size.to_bytes(4, "big") + b"free"
+    return b"\0\0\0\1free" + size.to_bytes(8, "big")
 
 
 def _labelled(children: list[Child], text: str) -> list[Child]:

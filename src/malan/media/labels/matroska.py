@@ -25,7 +25,8 @@ _INFO, _TRACKS, _CHAPTERS, _FILES = b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"
 _LEVEL_1 = (_SEEK_HEAD, _CLUSTER, _CUES, _TAGS, _INFO, _TRACKS, _CHAPTERS, _FILES)
 _CUE_NESTS, _CUE_PLACES = (b"\xbb", b"\xb7", b"\xdb"), (b"\xf1", b"\xea", b"\x97", b"\xeb")
 _MOST_TAGS = 32 << 20
-_MOST_CUES = 256 << 20
+_MOST_CUES = 64 << 20
+_MOST_ROOM = 16 << 20
 _DEEPEST = 16
 _ROOM = 512  # left behind tags that made everything move
 
@@ -123,7 +124,7 @@ def _fitted(new: bytes, room: int) -> bytes | None:
         (id_size, width) = 9 - new[0].bit_length(), 9 - new[9 - new[0].bit_length()].bit_length()
         content = new[id_size + width :]
         return new[:id_size] + ebml.size_bytes(len(content), width + 1) + content if width < 8 else None
-    return new + (ebml.void(spare) if spare else b"") if spare >= 0 else None
+    return new + (ebml.void(spare) if spare else b"") if 0 <= spare <= _MOST_ROOM else None
 
 
 def _seek_edits(source: Source, segment: Segment, tags_at: int) -> dict[int, bytes] | None:

@@ -51,7 +51,7 @@ class Found:
 class Source:
     """A file to read from, with a limit on how often and how much."""
 
-    def __init__(self, fd: int, *, most_reads: int = 2_000_000, most_bytes: int = 768 << 20) -> None:
+    def __init__(self, fd: int, *, most_reads: int = 2_000_000, most_bytes: int = 256 << 20) -> None:
         self.fd, self.size = fd, os.fstat(fd).st_size
         self._reads, self._bytes = most_reads, most_bytes
 
@@ -72,6 +72,16 @@ class Source:
         if len(data) != length:
             raise Damaged(place)
         return data
+
+    def spend(self, count: int, place: str) -> None:
+        """Count bytes that became more after they were read.
+
+        Raises:
+            TooMuch: The limits are used up.
+        """
+        self._bytes -= count
+        if self._bytes < 0:
+            raise TooMuch(place)
 
     def head(self, start: int, length: int) -> bytes:
         """Up to that many bytes: fewer at the end of the file."""

@@ -93,28 +93,30 @@ def _in_text(keyword: bytes, content: bytes) -> Iterator[Found]:
 
 
 def _text(source: Source, chunk: Chunk) -> tuple[bytes, bytes]:
-    """Keyword and text of a text chunk, unpacked."""
-    name = chunk.kind.decode()
+    """Keyword and text of a text chunk, unpacked if it can be a label."""
+    place = f"PNG/{chunk.kind.decode()}"
     if chunk.size > _MOST_TEXT:
-        raise TooMuch(f"PNG/{name}")
+        raise TooMuch(place)
     keyword, _, rest = source.read(chunk.start + 8, chunk.size).partition(b"\0")
-    if chunk.kind == b"tEXt":
-        return keyword, rest
+    if keyword != _XMP and b"AIGC" not in keyword.upper():
+        return keyword, b""
     if chunk.kind == b"zTXt":
-        return keyword, _unpacked(rest[1:], name)
-    packed, rest = rest[:1] == b"\1", rest[2:]
-    content = rest.partition(b"\0")[2].partition(b"\0")[2]
-    return keyword, _unpacked(content, name) if packed else content
+        return keyword, _unpacked(source, rest[1:], place)
+    if chunk.kind == b"iTXt":
+        is_packed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+        rest = _unpacked(source, rest, place) if is_packed else rest
+    return keyword, rest
 
 
-def _unpacked(data: bytes, name: str) -> bytes:
+def _unpacked(source: Source, data: bytes, place: str) -> bytes:
     reader = zlib.decompressobj()
     try:
         content = reader.decompress(data, _MOST_TEXT)
     except zlib.error as error:
-        raise Damaged(f"PNG/{name}") from error
+        raise Damaged(place) from error
+    source.spend(len(content), place)
     if reader.unconsumed_tail:
-        raise TooMuch(f"PNG/{name}")
+        raise TooMuch(place)
     return content
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from malan.media.labels import exif, xmp
-from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, Put, Source, tidy
+from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, Put, Source, TooMuch, tidy
 
 _MOST_TEXT = 1 << 17
-_MOST_XMP = 16 << 20
+_MOST_XMP = _MOST_ROOM = 16 << 20
 _UNKNOWN = 0xFFFFFFFF
 _JUNK = (b"JUNK", b"junk", b"PAD ", b"FLLR")
 
@@ -177,7 +177,7 @@ def _in_room(source: Source, head: Sequence[Chunk], value: bytes, edits: dict[in
         else:
             continue
         room = end - chunk.start
-        if len(new) == room or len(new) <= room - 8:
+        if room <= _MOST_ROOM and (len(new) == room or len(new) <= room - 8):
             for inside in [at for at in edits if chunk.start <= at < end]:
                 del edits[inside]
             edits[chunk.start] = new + (_junk(room - len(new)) if room > len(new) else b"")
@@ -267,7 +267,13 @@ def _pack(name: bytes, content: bytes) -> bytes:
 
 
 def _junk(size: int) -> bytes:
-    """A spare chunk of that many bytes, header counted."""
+    """A spare chunk of that many bytes, header counted.
+
+    Raises:
+        TooMuch: More than a label is worth.
+    """
+    if size > _MOST_ROOM:
+        raise TooMuch("RIFF")
     return b"JUNK" + (size - 8).to_bytes(4, "little") + bytes(size - 8)
 
 
