@@ -6,7 +6,7 @@ if that leads to the root, the tile was changed and the entries are whole, other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,7 @@ def audit(
     verifiers: Sequence[NoteVerifier],
     *,
     origin: str | None = None,
+    expected: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Audit:
     """Check every byte of a log against its signed checkpoint. Safe while somebody writes to it.
@@ -57,13 +58,14 @@ def audit(
         folder: The log.
         verifiers: Keys trusted to sign its checkpoints.
         origin: Name of the log; without it, the name of the first key.
+        expected: Further files that may lie here, checked by the caller.
         progress: Told how many entries of how many are done.
 
     Raises:
         NotFound: There is no log here.
         ProofError: The checkpoint cannot be believed, so there is nothing to compare with.
     """
-    names = list_files(folder)  # first the names, then the journal, then the checkpoint: so none is ahead of the next
+    names = [name for name in list_files(folder) if name not in expected]  # first the names, then the journal, then the checkpoint: so none is ahead of the next
     journal = read_journal(folder)
     checkpoint = LogReader(folder, verifiers, origin=origin).signed_checkpoint()
     tree = TreeAudit(LogFiles(folder), checkpoint)

@@ -16,7 +16,7 @@ from malan.core.errors import MalanError, NotFound, UsageError
 from malan.ledger.audit import audit
 from malan.ledger.note import NoteVerifier, open_note
 from malan.ledger.reader import LogReader
-from malan.ledger.rotation import follow_rotations
+from malan.ledger.rotation import check_rotations, follow_rotations
 from malan.ledger.statement import Statement
 from malan.services.journal import Logged, disclosed, parse_event, read_event, start_log
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 
+VKEY_FILE = "vkey"
 _PUBLIC = ("checkpoint", "tile", "rotations")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 _HEX = re.compile(r"[0-9a-f]{6,64}")
@@ -120,8 +121,9 @@ def verify_log(
     where, given = _whose(ws, folder, keys)
     verifiers = follow_rotations(where, given)
     tell = progress or (lambda *_: None)
-    audited = audit(where, verifiers, progress=lambda done, total: tell(done, total, ""))
     reader = LogReader(where, verifiers)
+    expected = {VKEY_FILE, *check_rotations(where, reader)}
+    audited = audit(where, verifiers, expected=expected, progress=lambda done, total: tell(done, total, ""))
     events = _check_events(reader, audited.checkpoint.size, tell) if audited.is_whole else 0
     rows = ws.log.check_index() if ws is not None and folder is None and audited.is_whole else None
     checkpoint, names = audited.checkpoint, _cosigners(reader, verifiers)
@@ -146,7 +148,7 @@ def export_log(ws: Workspace, out: Path) -> int:
                 shutil.copytree(source, out / name)
             elif source.is_file():
                 shutil.copy2(source, out / name)
-    (out / "vkey").write_text(ws.keys.log_signer().vkey + "\n", "utf-8")
+    (out / VKEY_FILE).write_text(ws.keys.log_signer().vkey + "\n", "utf-8")
     return sum(1 for path in out.rglob("*") if path.is_file())
 
 
