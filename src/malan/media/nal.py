@@ -14,6 +14,7 @@ HEVC_VPS, HEVC_SPS, HEVC_PPS = 32, 33, 34
 HEVC_IDR = (19, 20)
 HEVC_CRA, HEVC_BLA = 21, 18  # BLA_N_LP: no leading pictures follow
 _START = b"\0\0\0\1"
+_HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # ITU-T H.264, 7.3.2.1.1
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,24 @@ def h264_set_ids(sets: Iterable[bytes]) -> set[int]:
     return ids
 
 
+def h264_order_period(sets: Iterable[bytes]) -> int | None:
+    """Frames after which the picture order count of a stream begins anew (ITU-T H.264, 8.2.1.1); None where unknown.
+
+    Told by the first sequence parameter set (7.3.2.1.1) where it holds no scaling lists and order is counted in bits.
+    """
+    sps = next((unit for unit in sets if unit[0] & 31 == H264_SPS and len(unit) > 4), None)
+    if sps is None:
+        return None
+    bits, at = "".join(f"{byte:08b}" for byte in sps[4:24]), 0
+    head, at = _numbers(bits, 4 if sps[1] in _HIGH_PROFILES else 1, at)
+    if sps[1] in _HIGH_PROFILES:
+        if head[1] == 3 or bits[at + 1 : at + 2] != "0":
+            return None
+        at += 2
+    (_, order_type, order_bits), _ = _numbers(bits, 3, at)
+    return 1 << order_bits + 3 if order_type == 0 and order_bits <= 12 else None
+
+
 def as_bla(framing: Framing, data: bytes) -> bytes:
     """A packet whose CRA pictures are BLA: what ITU-T H.265, 3.14 says a splice must make of them.
 
@@ -139,10 +158,14 @@ def _by_start_code(data: bytes) -> Iterator[bytes]:
 
 def _exp_golomb(data: bytes, count: int) -> list[int]:
     """The first unsigned Exp-Golomb numbers of some bytes; short ones, so emulation prevention cannot occur."""
-    bits = "".join(f"{byte:08b}" for byte in data[:12])
-    numbers, at = [], 0
+    return _numbers("".join(f"{byte:08b}" for byte in data[:12]), count, 0)[0]
+
+
+def _numbers(bits: str, count: int, at: int) -> tuple[list[int], int]:
+    """So many Exp-Golomb numbers from a place on, and the place behind them."""
+    numbers = []
     for _ in range(count):
         zeros = len(bits) - at - len(bits[at:].lstrip("0"))
         numbers.append(int(bits[at + zeros : at + 2 * zeros + 1] or "1", 2) - 1)
         at += 2 * zeros + 1
-    return numbers
+    return numbers, at

@@ -6,7 +6,8 @@ third of the work. Frames that nothing else needs can be left out packet by pack
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,11 @@ from malan.curation.shots.cost import Cost
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.sampling import Sampler
 from malan.media.decode import PacketSource
+from malan.media.nal import h264_order_period, parameter_sets
 
 LEAPING = frozenset(("h264",))  # decoders that go on when references are missing
+CORRUPT = 1 << 3  # codec flag: pictures whose references are missing are shown all the same
+ANCHORS_APART = 5  # frames from one that others need to the next, mostly fewer
 STONES = 7  # frames from one stepping stone to the next
 TURN = 16  # packets after which the counter of a stream without bidirectional frames may begin anew
 
@@ -42,6 +46,8 @@ class Feeder:
         self._seen: set[int] = set()
         self._at = 0  # frame of the packet fed last
         self._sampled: Near | None = None
+        self._touched: Sampler | None = None
+        self._period = self._order_period()
         self.is_stale = False  # packets were leapt over: what is predicted from them is wrong
         self.frames_decoded = 0
 
@@ -53,6 +59,10 @@ class Feeder:
     def pixels(self) -> int:
         return self._context.width * self._context.height
 
+    def is_exact(self, frame: int) -> bool:
+        """Whether a frame was decoded with all that it needs."""
+        return frame in self._seen
+
     def keys(self, frames: Iterable[int]) -> None:
         """Decode key frames alone."""
         self._oldest = 0
@@ -61,11 +71,63 @@ class Feeder:
             self._feed(number, packet, "DEFAULT")
             self._take(None)
 
+    @property
+    def can_leap(self) -> bool:
+        """Whether the decoder goes on when references are missing."""
+        return self.codec in LEAPING
+
+    def touch(self, frames: Sequence[int], near: Iterable[int] = ()) -> Sampler:
+        """Decode a key frame and, of all that follows, these frames alone (rising): what each adds to the one before.
+
+        What is new in a picture is right, however much was left out before it: a cut is told from a large packet for
+        the price of one frame. The key frame is decoded as any other; the pictures behind it come in a sampler of
+        their own. One that the decoder could not place is missing there. Frames `near` are sampled as after a leap.
+        """
+        self.start(frames[0])
+        self._mind_gaps(False)
+        touched, leaves, shown = Sampler(), self._view.leaves, self._index.shown
+        self._touched, beside = touched, {f for f in near if not leaves[shown[f]] or self._view.is_near_spike(f)}
+        self._sampled = beside.__contains__
+        frames = sorted({*frames, *beside})
+        for number, packet in self._source.read(sorted(int(shown[f]) for f in self._with_stones(frames))):
+            self._feed(number, packet, "DEFAULT")
+        self.finish()
+        self._touched = None
+        return touched
+
+    def _with_stones(self, frames: Sequence[int]) -> Iterator[int]:
+        """The frames, and one between two that are so far apart that the decoder would take the later for the earlier.
+
+        It knows the order of frames modulo a period: what is less than half of it ahead is later.
+        """
+        yield frames[0]
+        for early, late in pairwise(frames):
+            if not (self._is_ahead(late - early) or self._view.is_key[late]):
+                between = self._view.anchors_between(early, late)
+                fit = [int(f) for f in between if self._is_ahead(int(f) - early) and self._is_ahead(late - int(f))]
+                yield from sorted(fit, key=lambda f: self._view.sizes[f])[:1]
+            yield late
+
+    def _is_ahead(self, frames: int) -> bool:
+        period = self._period
+        return frames % TURN != 0 if period is None else 0 < frames % period < period // 2
+
+    def _order_period(self) -> int | None:
+        if self.codec not in LEAPING:
+            return None
+        return h264_order_period(parameter_sets(self.codec, self._context.extradata or b""))
+
     def start(self, frame: int) -> None:
         """Stand before a key frame, with a fresh decoder."""
         self._context.flush_buffers()
         self._next = self._start = int(self._index.shown[frame])
         self._oldest, self._at, self.is_stale = frame, frame, False
+        self._mind_gaps(True)
+
+    def _mind_gaps(self, mind: bool) -> None:
+        """Whether the decoder keeps back pictures that follow a gap."""
+        flags = self._context.flags & ~CORRUPT
+        self._context.flags = flags if mind else flags | CORRUPT
 
     def advance(self, stop: int, wanted: Near, near: Near | None = None, sampled: Near | None = None) -> None:
         """Feed packets up to the last that frames before `stop` need.
@@ -83,6 +145,7 @@ class Feeder:
         numbers: Iterable[int] = range(self._next, last + 1)
         self._sampled = (sampled or near) if self.codec in LEAPING else None
         if near and self._sampled:
+            self._mind_gaps(False)
             numbers = self._leaps(numbers, near)
         for number, packet in self._source.read(numbers):
             left_out = leaves[number] and not wanted(int(frames[number]))
@@ -103,7 +166,7 @@ class Feeder:
     def _is_stone(self, number: int, frame: int) -> bool:
         """Whether to step on a packet: decoders number pictures in few bits and must see each turn of the counter."""
         if self._view.has_bidirectional:
-            return frame >= self._at + STONES
+            return frame >= self._at + max(STONES, (self._period or 0) // 2 - ANCHORS_APART)
         return (number - self._start) % TURN in (0, TURN - 1)
 
     def restart(self, frame: int) -> None:
@@ -140,6 +203,12 @@ class Feeder:
         packet = int(self._view.by_rank[rank])
         number = int(self._index.frame_of_packet[packet])
         if number < self._oldest:
+            return
+        if self._touched is not None and not self._view.is_key[number]:
+            if not (self._sampled and self._sampled(number)):
+                self._touched.add(frame, number)
+            elif number not in self._seen:
+                self._sampler.add(frame, number)
             return
         if self.is_stale and not self._view.is_key[number]:
             if number not in self._seen and (not self._sampled or self._sampled(number)):

@@ -20,6 +20,7 @@ MANY, ON_CLOCK = 15, 0.6  # gaps it takes to speak of a clock, and part of the s
 FASTEST_CLOCK = 24  # frames; key frames closer than that leave no echo worth telling
 ECHOING = 0.4  # part of the gaps between spikes that must be alike for it
 SPIKE_CAP = 3.0  # a single large packet makes no swell
+CERTAIN = 2.5  # times its neighbours and its kind that a packet is of a cut or a flash
 AROUND = 48  # frames on each side that tell what size is usual
 
 
@@ -74,6 +75,10 @@ class PacketView:
     @cached_property
     def anchors(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.is_anchor)
+
+    def anchors_between(self, first: int, end: int) -> NDArray[np.int64]:
+        """The anchors behind frame `first` and before `end`."""
+        return self.anchors[np.searchsorted(self.anchors, first, "right") : np.searchsorted(self.anchors, end)]
 
     @cached_property
     def sizes(self) -> NDArray[np.float64]:
@@ -133,11 +138,19 @@ class PacketView:
 
     def swells(self, first: int, end: int) -> NDArray[np.int64]:
         """Ends of the swells of some length between two frames; what only follows from the key frame before is none."""
+        return self._swells(first, end)[1]
+
+    def calm_until(self, first: int, end: int) -> int:
+        """The frame before the first swell between two frames; the later one where there is none."""
+        starts, _ = self._swells(first, end)
+        return int(starts[0]) if len(starts) else end
+
+    def _swells(self, first: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         swollen = np.concatenate([[False], self.swell[first + 1 : max(end - SWELL // 2, first + 1)] > SWOLLEN, [False]])
         edges = np.flatnonzero(np.diff(swollen.astype(np.int8)))
         starts, ends = edges[::2], edges[1::2]
         lasting = (ends - starts >= 4) & ((starts > 4) | (ends > 16))
-        return np.minimum(ends[lasting] + first + SWELL // 2, end - 1)
+        return starts[lasting] + first, np.minimum(ends[lasting] + first + SWELL // 2, end - 1)
 
     def is_uneasy(self, key: int) -> bool:
         """Whether packets right before a key frame, or large ones right behind it, speak against a plain cut there."""
@@ -150,6 +163,19 @@ class PacketView:
         """Whether packets right behind a key frame are so large that its picture may not have stayed."""
         behind = slice(key + 1, key + 7)
         return bool(self.is_strong[behind].any() or (self.relative[behind] > 5).any())
+
+    def settling(self, key: int) -> list[int]:
+        """The frame behind a key frame that tells whether its picture stayed, where packets leave that in doubt."""
+        behind = self.anchors_between(key, min(key + 7, len(self.sizes)))
+        return behind[-1:].tolist() if len(behind) and self.is_chosen(key) and self.is_unsettled(key) else []
+
+    def is_certain(self, frame: int) -> bool:
+        """Whether a packet stands so much alone that a look at its frame is sure to be needed."""
+        return bool(self._lone[frame] > CERTAIN and self.rise[frame] > CERTAIN)
+
+    def is_doubtful(self, frame: int) -> bool:
+        """Whether a frame is a key frame, or its packet stands out."""
+        return bool(self.is_key[frame] or self.is_sharp[frame] or self.is_strong[frame])
 
     def is_restless(self, key: int) -> bool:
         """Whether the frames before a key frame are in such uproar that it tells nothing."""

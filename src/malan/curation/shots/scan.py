@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from malan.curation.shots.cost import Cost
 from malan.curation.shots.feed import Feeder, Near
 from malan.curation.shots.judge import judge, open_steps
-from malan.curation.shots.measure import luma_range, unlikeness
+from malan.curation.shots.measure import Blocks, luma_range, unlikeness
 from malan.curation.shots.packets import PacketView
 from malan.curation.shots.report import Transition
 from malan.curation.shots.sampling import GAP, Sampler
@@ -33,10 +33,14 @@ UNLIKE = 22.0  # … and from which they hardly can
 CLEAR = 35.0  # … and from which a key frame the encoder chose passes for a cut
 FAINT = 3.0  # mean luma range of a picture that shows next to nothing
 SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
+TOUCHED = 18.0  # … and from which a frame decoded alone shows that its large packet is a cut, or a flash
 LEAD = 6  # frames decoded in front of a doubt
 RENEWED = 30.0  # … and from which a picture behind a leap is no remainder of the one before
 LANDED = 22.0  # … and from which something happened while frames were leapt over
 LEAP = 10  # frames it takes to make a leap worth while
+SETTLED = 7  # frames behind a key frame after which its picture has stayed
+FADING = 32  # … where one of two key frames shows next to nothing
+BY_A_HAIR = 0.6  # confidence up to which a cut counts only between frames decoded with all they need
 TAIL = 16  # frames decoded in front of a key frame in doubt
 MARGIN = 5  # frames decoded behind a doubt, to see that it stays
 
@@ -50,6 +54,7 @@ class Interval:
     unlikeness: float  # of the two key frames
     chosen: bool  # the encoder placed the second key frame itself: most likely at a cut
     faint: bool  # one of the key frames shows next to nothing: a fade, or a flash
+    faint_end: bool  # the second of them does
 
 
 class Budget:
@@ -64,7 +69,7 @@ class Budget:
         return bool(looks) and sum(looks) > HOPELESS * self._cost.whole(intervals[0].first, intervals[-1].end)
 
     def choose(self, intervals: list[Interval], looker: _Looker, spent: float) -> set[Interval]:
-        """The intervals of a chapter in which swells are worth a look; `spent` is what looks took already."""
+        """The intervals of a chapter in which swells are worth a look."""
         if not intervals:
             return set()
         whole = self._cost.whole(intervals[0].first, intervals[-1].end)
@@ -99,8 +104,9 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     settled = 0
     looker = _Looker(feeder, sampler, view)
     budget = Budget(view, feeder.cost)
+    touches = view.has_chosen_keys and feeder.can_leap
     for chapter in _chapters(compared):
-        looked = looker.look_early(chapter)
+        looked = looker.touch(chapter) if touches else looker.look_early(chapter)
         intervals = list(_intervals(chapter, sampler, view, frames))
         intervals = [interval for interval in intervals if interval.first not in looked]
         if budget.is_hopeless(intervals, looker):
@@ -141,9 +147,11 @@ def _intervals(chapter: NDArray[np.int64], sampler: Sampler, view: PacketView, f
     apart = unlikeness(blocks[:-1], blocks[1:])
     faint = luma_range(blocks[:, 0].astype(np.int16)).mean(axis=(1, 2)) < FAINT
     for i, (first, end) in enumerate(pairwise(keys)):
-        yield Interval(first, end, float(apart[i]), view.is_chosen(end), bool(faint[i] or faint[i + 1]))
+        yield Interval(
+            first, end, float(apart[i]), view.is_chosen(end), bool(faint[i] or faint[i + 1]), bool(faint[i + 1])
+        )
     if chapter[-1] >= frames:
-        yield Interval(keys[-1], frames, UNLIKE - 1, False, False)
+        yield Interval(keys[-1], frames, UNLIKE - 1, False, False, False)
 
 
 class _Looker:
@@ -152,6 +160,9 @@ class _Looker:
     def __init__(self, feeder: Feeder, sampler: Sampler, view: PacketView) -> None:
         self._feeder, self._sampler, self._view = feeder, sampler, view
         self._taken: list[Transition] = []
+        self._touched: dict[int, Sampler] = {}  # what followed a key frame, by that
+        self._looked: dict[int, list[int]] = {}  # … that need no further look
+        self._real: dict[int, list[int]] = {}  # strong doubts that hold, by first frame of their interval
 
     def look_early(self, chapter: NDArray[np.int64]) -> dict[int, float]:
         """Decode the key frames of a chapter; those of intervals that need a look anyway together with that look.
@@ -159,6 +170,7 @@ class _Looker:
         Goes backwards, so that the key frame at the end of an interval is known before the interval is looked into.
         Returns the intervals that need no further look, by first frame, with what they cost.
         """
+        self._real.update({int(a): self._strong(int(a), int(b)) for a, b in pairwise(chapter)})
         frames, looked = self._view.index.frame_count, dict[int, float]()
         for first, end in reversed([(int(a), int(b)) for a, b in pairwise(chapter)]):
             if end < frames and end not in self._sampler:
@@ -171,7 +183,7 @@ class _Looker:
 
     def _look_at_spikes(self, first: int, end: int) -> bool:
         """Look into an interval because of its packets alone, if they call for it."""
-        stops = _behind([*self._view.strong(first, end), *self._view.inner_keys(first, end)])
+        stops = _behind(self._strong(first, end))
         if not stops or len(self._view.swells(first, end)):
             return False
         self._feeder.start(first)
@@ -182,12 +194,54 @@ class _Looker:
         self.look(next(_intervals(np.array([first, end]), self._sampler, self._view, -1)), False, started=True)
         return True
 
+    def touch(self, chapter: NDArray[np.int64]) -> dict[int, float]:
+        """Decode the key frames of a chapter, and with each the frames behind it whose packets are strong doubts."""
+        for first, end in pairwise(chapter.tolist()):
+            self._real[first] = self._confirmed(first, end, self._strong(first, end))
+        if chapter[-1] < self._view.index.frame_count:
+            self._feeder.keys([int(chapter[-1])])
+        return {}
+
+    def _confirmed(self, first: int, end: int, doubts: list[int]) -> list[int]:
+        """Those doubts at which the picture really becomes another, or that could not be seen."""
+        settling = self._view.settling(first)
+        certain = [doubt for doubt in doubts if self._view.is_certain(doubt)]
+        near = [f for doubt in certain for f in range(max(doubt - LEAD, first + 1), min(doubt + MARGIN + 1, end))]
+        touched = self._feeder.touch([first, *sorted({*doubts, *settling})], near) if doubts or settling else Sampler()
+        self._looked[first] = [doubt for doubt in certain if doubt in self._sampler]
+        self._touched[first] = touched
+        if first not in self._sampler:
+            self._feeder.keys([first])
+        if first not in self._sampler:
+            return doubts
+        confirmed: list[int] = []
+        unseen: list[int] = []
+        before = self._sampler.get(first)
+        for doubt in doubts:
+            picture = self._picture(doubt, touched)
+            if picture is None:
+                unseen.append(doubt)
+                continue
+            if float(unlikeness(before[None], picture[None])[0]) >= TOUCHED:
+                confirmed += [*unseen, doubt]
+                unseen = []
+            before = picture
+        return [*confirmed, *unseen]
+
+    def _picture(self, frame: int, touched: Sampler) -> Blocks | None:
+        return next((seen.get(frame) for seen in (touched, self._sampler) if frame in seen), None)
+
+    def _strong(self, first: int, end: int) -> list[int]:
+        return sorted({*self._view.strong(first, end).tolist(), *self._view.inner_keys(first, end).tolist()})
+
     def look(self, interval: Interval, optional: bool, started: bool = False) -> None:
         """Decode as much of an interval as it takes to know what happens in it and at its end."""
         stops = sorted({*self.needed(interval), *(self.swells(interval) if optional else [])})
         at_end = interval.chosen and interval.unlikeness >= CLEAR
         if stops:
             at_end = self._decode(interval, stops, started) and at_end
+        elif self._settled(interval):
+            at_end = at_end and self._surprising(interval.end, interval)
         if at_end and not (self._is_odd(interval) and self._comes_back(interval)):
             self._taken.append(Transition("cut", interval.end - 1, interval.end, 0.85))
 
@@ -200,26 +254,46 @@ class _Looker:
     def transitions(self, frames: int) -> list[Transition]:
         """What the decoded stretches hold, and the cuts taken as they are."""
         self._close_steps()
-        found = [t for s in self._sampler.stretches() for t in judge(s.placed(frames))]
+        found = [t for s in self._sampler.stretches() for t in judge(s.placed(frames)) if not self._is_remainder(t)]
         return found + [t for t in self._taken if not any(_covers(f, t.boundary) for f in found)]
+
+    def _is_remainder(self, found: Transition) -> bool:
+        """Whether a cut to a key frame is but what the pictures before it lacked, decoded after a leap."""
+        early, late = found.first_frame, found.last_frame
+        leapt = found.type == "cut" and self._view.is_key[late] and not self._feeder.is_exact(early)
+        weak = found.confidence < BY_A_HAIR
+        return bool(leapt and early in self._sampler and (weak or self._unlike(early, late) < UNLIKE))
 
     def needed(self, interval: Interval) -> list[int]:
         """The frames up to which to decode, one after the other, so that no cut is missed and none made up."""
         view, first, end = self._view, interval.first, interval.end
-        strong = _behind([*view.strong(first, end), *view.inner_keys(first, end)])
+        strong = _behind(d for d in self._real[first] if d not in self._settled(interval))
         if interval.unlikeness < (ALIKE if interval.chosen else UNLIKE):
             return strong
         if interval.chosen:
             clear = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
             plain = clear and not interval.faint and not view.is_restless(end)
             return strong if plain else [end]
+        if self._settled(interval) and not strong:
+            return [end] if self._surprising(end, interval) else []
         return [*(strong or _behind(view.sharp(first, end)) or _behind(view.spikes(first, end))), end]
+
+    def _settled(self, interval: Interval) -> list[int]:
+        """The doubts of an interval that were looked into when its key frame was decoded, if nothing else happened."""
+        looked = self._looked.get(interval.first, [])
+        return looked if looked and self._is_steady(interval, interval.end) else []
 
     def _is_odd(self, interval: Interval) -> bool:
         return self._view.is_unsettled(interval.end)
 
     def _comes_back(self, interval: Interval) -> bool:
         """Whether soon after its end an interval's first picture is there again, as after a flash; a few frames."""
+        settled = self._touched.get(interval.end)
+        if settled is not None:
+            after = [n for n in range(interval.end + 1, interval.end + SETTLED) if n in settled]
+            apart = [float(unlikeness(self._sampler.get(interval.first)[None], settled.get(n)[None])[0]) for n in after]
+            if apart:
+                return min(apart) < min(0.5 * interval.unlikeness, UNLIKE)
         self._feeder.start(interval.end)
         self._feeder.advance(min(interval.end + 6, self._view.index.frame_count), lambda _: True)
         self._feeder.finish()
@@ -238,16 +312,20 @@ class _Looker:
         """Decode from stop to stop until the next key frame is no surprise; whether it still is one."""
         end, feeder = interval.end, self._feeder
         near: Near | None = self._near(interval.first, end)
+        thin = self._thin(interval, True)
         if not started:
             feeder.start(interval.first)
         for stop, following in zip(stops, [*stops[1:], 0], strict=True):
             reached, is_last = min(stop, end), not interval.chosen and following >= end
-            leap = near if stop < end else self._tail(interval, stops)
+            behind = thin if interval.chosen or feeder.is_stale else None
+            leap = near if stop < end else self._tail(interval, stops) or behind
+            if behind and len(self._view.swells(interval.first, reached)):
+                leap = thin
             feeder.advance(reached, self._view.is_near_spike, leap)
             if feeder.is_stale and not self._is_steady(interval, reached):
-                near = None
+                near = thin = self._thin(interval, False)
                 feeder.restart(interval.first)
-                feeder.advance(reached, self._view.is_near_spike)
+                feeder.advance(reached, self._view.is_near_spike, thin)
             if is_last and not self._surprising(reached, interval):
                 break
             if is_last and feeder.is_stale and not self._is_new(reached, interval):
@@ -261,11 +339,29 @@ class _Looker:
 
     def _tail(self, interval: Interval, stops: list[int]) -> Near | None:
         """The last frames of a calm interval, where nothing but the chosen key frame behind it is in doubt."""
-        view, first, start = self._view, interval.first, interval.end - TAIL
-        calm = not (interval.faint or len(view.swells(first, start)) or len(view.spikes(first, start)))
-        if calm and interval.chosen and stops == [interval.end] and start > first + LEAP:
-            return range(start, interval.end).__contains__
-        return None
+        view, first, end = self._view, interval.first, interval.end
+        start, fading = end - TAIL, end - FADING * interval.faint_end
+        if not interval.chosen or stops != [end] or start <= first + LEAP or len(view.swells(first, start)):
+            return None
+        spikes = set(view.spikes(first, start).tolist())
+        if spikes and view.is_restless(end):
+            return None
+        rising = first + FADING * (interval.faint and not interval.faint_end)
+        return lambda f: f >= start or ((f >= fading or f < rising) and bool(view.is_anchor[f])) or f in spikes
+
+    def _thin(self, interval: Interval, calm: bool) -> Near | None:
+        """Frames predicted from the past alone, and all around doubts and before the end: enough for slow changes.
+
+        With `calm` none of those between the first and the first swell.
+        """
+        view, first, end = self._view, interval.first, interval.end
+        if not (view.has_chosen_keys and view.has_bidirectional):
+            return None
+        near = self._near(first, end)
+        skipped = range(first + TAIL, view.calm_until(first, end) - TAIL if calm and not view.is_restless(end) else 0)
+        return lambda frame: (
+            near(frame) or frame >= end - TAIL or (bool(view.is_anchor[frame]) and frame not in skipped)
+        )
 
     def _is_steady(self, interval: Interval, stop: int) -> bool:
         """Whether the picture was still the same wherever a leap ended."""
@@ -284,8 +380,7 @@ class _Looker:
     def _doubts(self, first: int, end: int) -> list[int]:
         """The frames of an interval at which there may be a cut."""
         view = self._view
-        strong = [*view.strong(first, end), *view.inner_keys(first, end)]
-        for doubts in (strong, view.sharp(first, end), view.spikes(first, end)):
+        for doubts in (self._real.get(first, []), view.sharp(first, end), view.spikes(first, end)):
             if len(doubts):
                 return sorted(int(d) for d in doubts)
         return []
@@ -317,6 +412,8 @@ class _Looker:
         """Decode the frames left out where a cut hides among them."""
         open_ = [step for stretch in self._sampler.stretches() for step in open_steps(stretch)]
         for before, after in open_:
+            if self._view.has_chosen_keys and not self._view.is_doubtful(after):
+                continue
             first = self._view.key_before(before)
             self._feeder.start(first)
             sampled = range(before, after + 1).__contains__
