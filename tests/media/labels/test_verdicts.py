@@ -1,4 +1,4 @@
-"""Fourteen carriers, each with a good, a missing, a doubled, a bad and a cut label: one verdict each, and its reason."""
+"""Fourteen carriers, each with a good, a missing, a doubled, a bad and a cut label: a verdict each, and its reason."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_writing_replaces_all_labels_that_were_there(
         (lambda text: text.replace(PRODUCER, "某某科技"), "label.character"),
         (lambda text: text.replace("019a", "01 9a"), "label.character"),
         (lambda text: text[:60], "label.not_json"),
-        (lambda text: html.escape(text), "label.html_escaped"),
+        (html.escape, "label.html_escaped"),
         (lambda text: text.replace('"Label":"1"', '"Label":"9"'), "label.strength"),
     ],
     ids=["chinese", "blank", "truncated", "html-escaped", "no such strength"],
