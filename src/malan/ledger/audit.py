@@ -65,7 +65,9 @@ def audit(
         NotFound: There is no log here.
         ProofError: The checkpoint cannot be believed, so there is nothing to compare with.
     """
-    names = [name for name in list_files(folder) if name not in expected]  # first the names, then the journal, then the checkpoint: so none is ahead of the next
+    names = [
+        name for name in list_files(folder) if name not in expected
+    ]  # first the names, then the journal, then the checkpoint: so none is ahead of the next
     journal = read_journal(folder)
     checkpoint = LogReader(folder, verifiers, origin=origin).signed_checkpoint()
     tree = TreeAudit(LogFiles(folder), checkpoint)
@@ -119,8 +121,7 @@ class TreeAudit:
         stored, expected = self._stored(tile), above[index % WIDTH]
         if stored and full_root(stored) == expected:
             return stored
-        rebuilt = self._rebuilt(tile)
-        right = rebuilt if rebuilt and full_root(rebuilt) == expected else None
+        right = next((row for row in self._rebuilt(tile) if full_root(row) == expected), None)
         self._blame(tile, right)
         return right
 
@@ -130,11 +131,11 @@ class TreeAudit:
         stored = {tile.level: self._stored(tile) or [] for tile in tiles}
         if self._gives_root(stored):
             return stored
-        rebuilt = {tile.level: self._rebuilt(tile) or [] for tile in tiles}
-        for changed in (*([tile] for tile in tiles), tiles):
-            rows = stored | {tile.level: rebuilt[tile.level] for tile in changed}
+        rebuilt = [(tile, row) for tile in tiles for row in self._rebuilt(tile)]
+        first = {tile.level: row for tile, row in reversed(rebuilt)}
+        for rows in (*(stored | {tile.level: row} for tile, row in rebuilt), first):
             if self._gives_root(rows):
-                for tile in changed:
+                for tile in tiles:
                     if rows[tile.level] != stored[tile.level]:
                         self._blame(tile, rows[tile.level])
                 return rows
@@ -157,19 +158,31 @@ class TreeAudit:
         except MalanError:
             return None
 
-    def _rebuilt(self, tile: Tile) -> Hashes | None:
-        """The hashes of a tile from what lies below it: the entries, or the tiles of the level below."""
+    def _rebuilt(self, tile: Tile) -> list[Hashes]:
+        """What the hashes of a tile may have been, the likelier first: from the entries, or from the tiles below.
+
+        A tile below counts as it is stored when tile and stored hash agree, else as its own entries or tiles give it;
+        and, second, always as it is stored.
+        """
         if tile.level == 0:
             return self._from_entries(tile)
-        below = [Tile(tile.level - 1, tile.index * WIDTH + i) for i in range(tile.width)]
-        rows = [self._stored(each) or self._rebuilt(each) for each in below]
-        return [full_root(row) for row in rows if row] if all(rows) else None
+        below = [self._stored(Tile(tile.level - 1, tile.index * WIDTH + i)) for i in range(tile.width)]
+        roots = [full_root(row) if row else b"" for row in below]
+        said = self._stored(tile) or roots
+        mixed = [
+            root if root and root == said[i] else self._rebuilt_root(Tile(tile.level - 1, tile.index * WIDTH + i), root)
+            for i, root in enumerate(roots)
+        ]
+        return [row for row in (mixed, roots) if all(row)]
 
-    def _from_entries(self, tile: Tile) -> Hashes | None:
+    def _rebuilt_root(self, tile: Tile, otherwise: bytes) -> bytes:
+        return next((full_root(row) for row in self._rebuilt(tile)), otherwise)
+
+    def _from_entries(self, tile: Tile) -> list[Hashes]:
         try:
-            return leaf_hashes(self._files.raw_entries(Tile(ENTRIES, tile.index, tile.width)))
+            return [leaf_hashes(self._files.raw_entries(Tile(ENTRIES, tile.index, tile.width)))]
         except (MalanError, ValueError):
-            return None
+            return []
 
     def _blame(self, tile: Tile, right: Hashes | None) -> None:
         """Note that a tile is damaged: missing, of the wrong length, or from which byte on it is not what it was."""

@@ -1,6 +1,6 @@
 """The write-ahead file of a log: entries that are durable but not yet in a signed checkpoint.
 
-    header   four lines of text: what this is, origin, size and root of the log the records follow, then zeros to 4,096
+    header   lines of text: what this is; origin, size and root of the log it follows; SHA-256; then zeros to 4,096
     record   payload length, entry count, CRC-32 of these two (4 bytes each), SHA-256, payload (a bundle)
     zeros    to the end of the file, so a record is written over blocks the disk already has: one flush, no metadata
 
@@ -223,17 +223,18 @@ class Journal:
 
 def _header(base: Checkpoint) -> bytes:
     root = base64.b64encode(base.root).decode()
-    return f"{KIND}\n{base.origin}\n{base.size}\n{root}\n".encode()
+    text = f"{KIND}\n{base.origin}\n{base.size}\n{root}\n".encode()
+    return text + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
 def _read_header(data: bytes) -> Checkpoint:
-    text, zeros = data.rstrip(b"\0"), data[len(data.rstrip(b"\0")) :]
+    """What a header states; it must be the one spelling of that."""
     try:
-        kind, _, rest = text.decode().partition("\n")
-        base = Checkpoint.parse(rest)
+        lines = data.rstrip(b"\0").decode().split("\n")
+        base = Checkpoint.parse("\n".join([*lines[1:4], ""]))
     except (UnicodeDecodeError, ProofError) as error:
         raise ProofError("ledger.journal_damaged", path=NAME, byte=0) from error
-    if kind != KIND or len(text) + len(zeros) != HEADER_BYTES or base.extensions or _header(base) != text:
+    if _header(base).ljust(HEADER_BYTES, b"\0") != data:
         raise ProofError("ledger.journal_damaged", path=NAME, byte=0)
     return base
 

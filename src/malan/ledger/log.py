@@ -168,12 +168,13 @@ class LogWriter:
 
         Raises:
             StoreError: The disk is full or failing; the entries stay in the journal, readers see the last checkpoint.
+            ProofError: The checkpoint that stands is not the one this log goes on from; nothing was signed.
         """
         with self.exclusive():
-            journal = self._live()
+            if self._open(self._files.note()) != self._live().base:
+                self._load()  # a publishing of ours broke off, or somebody changed the checkpoint
             if not self._pending:
-                return journal.base
-            self._check_stands(journal.base)
+                return self._live().base
             edge = self._edge.copy()
             held = self._files.entries(edge.size // WIDTH, edge.rows[0]) if edge.size % WIDTH else []
             full = integrate(self.folder, edge, held, self._pending)
@@ -372,14 +373,6 @@ class LogWriter:
         self._pending, self._pending_bytes, self._failed_at = [], 0, 0
         self.publish_error = None
         self._add_pending(pending, sum(map(len, pending)))
-
-    def _check_stands(self, base: Checkpoint) -> None:
-        """Never sign over a checkpoint that is not the one the journal continues."""
-        standing = self._open(self._files.note())
-        if standing.size != base.size:
-            raise ProofError("ledger.rolled_back", found=standing.size, known=base.size)
-        if standing.root != base.root:
-            raise ProofError("ledger.forked", size=base.size, root=base.root.hex())
 
     def _open(self, note: bytes) -> Checkpoint:
         return open_checkpoint(note, self._verifiers, origin=self.origin)[0]

@@ -14,7 +14,7 @@ from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.merkle import check_consistency, merkle_root
 from malan.ledger.cache import MOST_TILES, ProvedTiles
 from malan.ledger.checkpoint import Checkpoint, open_checkpoint
-from malan.ledger.folder import LogFiles
+from malan.ledger.folder import CHECKPOINT, LogFiles
 from malan.ledger.note import NoteVerifier
 from malan.ledger.proofs import consistency_path, inclusion_path
 from malan.ledger.tiles import WIDTH
@@ -134,15 +134,22 @@ class LogReader:
         with self._turn:
             note = self._files.note()
             if self._tree is None or note != self._note:
-                tree = ProvedTiles(self._open(note), self._files.hashes, self._most_tiles)
+                checkpoint = self._open(note)
+                if self._tree and checkpoint.size < self._tree.checkpoint.size:
+                    raise ProofError("ledger.rolled_back", found=checkpoint.size, known=self._tree.checkpoint.size)
+                tree = ProvedTiles(checkpoint, self._files.hashes, self._most_tiles)
                 self._check_continues(tree)
                 self._note, self._tree = note, tree
             return self._tree
 
     def _open(self, data: bytes) -> Checkpoint:
-        checkpoint, note = open_checkpoint(data, self._verifiers, origin=self.origin)
-        if self.origin not in note.verified:
-            raise ProofError("ledger.not_signed", origin=self.origin)
+        try:
+            checkpoint, note = open_checkpoint(data, self._verifiers, origin=self.origin)
+            if self.origin not in note.verified:
+                raise ProofError("ledger.not_signed", origin=self.origin)
+        except ProofError as error:
+            error.values.setdefault("path", CHECKPOINT)
+            raise
         return checkpoint
 
     def _check_continues(self, tree: ProvedTiles) -> None:
@@ -150,8 +157,6 @@ class LogReader:
         if self._tree is None:
             return
         old, new = self._tree.checkpoint, tree.checkpoint
-        if new.size < old.size:
-            raise ProofError("ledger.rolled_back", found=new.size, known=old.size)
         try:
             path = consistency_path(old.size, new.size, tree.root_of)
             check_consistency(old.size, old.root, new.size, new.root, path)
