@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malan.cli import log_witness
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from malan.services.log import EventShown, LogVerified
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.log"))
+
+app.add_typer(log_witness.app, name="witness")
 
 EventArgument = Annotated[str, typer.Argument(help=speak("cli.log.event"))]
 

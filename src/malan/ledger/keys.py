@@ -2,6 +2,7 @@
 
     system    signs the log's checkpoints        operator    signs what is done here
     owner-…   signs for an owner of footage      media       the certificate chain of media credentials
+    witness   cosigns the checkpoints of partners
 
 A rotated key is kept as `<name>.<n>.pem` until it is deleted by hand: it proves the past, it signs nothing new. Start
 at `KeyRing`. What a rotation means for the log is decided in `services`.

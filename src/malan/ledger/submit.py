@@ -6,6 +6,7 @@ returns the checkpoint with what it got. Nothing here writes: the log publishes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -91,6 +92,12 @@ def collect_cosignatures(
         timeout_s: For each round with each witness.
     """
     asked = [each for each in policy.witnesses if each.url]
+    one_at_a_time = threading.Lock()  # readers keep tiles in memory and are not made for several threads
+
+    def prove_alone(old_size: int, new_size: int) -> list[bytes]:
+        with one_at_a_time:
+            return prove(old_size, new_size)
+
     known = old_sizes or {}
     got: dict[str, bytes] = {}
     failures: dict[str, MalanError] = {}
@@ -100,7 +107,7 @@ def collect_cosignatures(
                 submit_checkpoint,
                 each.url or "",
                 note,
-                prove,
+                prove_alone,
                 each.verifier,
                 old_size=known.get(each.name, 0),
                 timeout_s=timeout_s,
