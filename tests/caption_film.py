@@ -59,6 +59,7 @@ def draw_captions(
     fill: tuple[int, int, int] = (255, 255, 255),
     turn: int = 0,
     still: bool = False,
+    seed: int = 11,
 ) -> Path:
     """Write a film with texts burned in.
 
@@ -70,7 +71,7 @@ def draw_captions(
         stream.width, stream.height = size if turn % 2 == 0 else size[::-1]
         stream.pix_fmt = "yuv420p"
         starts = np.repeat(np.cumsum([0, *shot_lengths[:-1]]), shot_lengths)
-        drawn = list(pictures(shot_lengths, size, 11))
+        drawn = list(pictures(shot_lengths, size, seed))
         for number, moving in enumerate(drawn):
             picture = drawn[starts[number]].copy() if still else moving
             for text, colour, cover in layers:

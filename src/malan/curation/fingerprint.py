@@ -48,7 +48,7 @@ _REGIONS = (
 _CROWD = 48  # a bucket with more frames says nothing: skies, title cards
 _PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
 _PAIRS = 16_384  # compared at once
-_BLOCK = 8192  # frames asked about at once; bounds memory
+_BLOCK = 4096  # frames asked about at once; bounds memory
 _HEAD = struct.Struct("<2sHdd")  # mark, frames, start and end in seconds
 _MARK = b"F1"
 
@@ -136,7 +136,7 @@ class _Frames:
     clip: _I64  # place in `prints`
     asset: _I64
     time_s: NDArray[np.float64]
-    thumbs: _F32  # (N, 16, 16)
+    thumbs: NDArray[np.uint8]  # (N, 16, 16)
     length_s: NDArray[np.float64]  # of each print
 
     @classmethod
@@ -148,10 +148,14 @@ class _Frames:
         asset = np.repeat(np.array([place[p.asset_id] for p in prints], np.int64), counts)
         times = np.concatenate([p.times_s for p in prints]) if prints else np.zeros(0)
         thumbs = np.concatenate([p.thumbs_THW for p in prints]) if prints else np.zeros((0, SIDE, SIDE), np.uint8)
-        keep = thumbs.reshape(len(thumbs), SIDE * SIDE).std(axis=1) >= _PLAIN
+        keep = np.concatenate(
+            [
+                np.zeros(0, bool),
+                *(thumbs[part].reshape(-1, SIDE * SIDE).std(axis=1) >= _PLAIN for part in _blocks(thumbs)),
+            ]
+        )
         lengths = np.array([p.end_s - p.start_s for p in prints])
-        shown = thumbs[keep].astype(np.float32)
-        return cls(prints, asset_ids, clip[keep], asset[keep], times[keep], shown, lengths)
+        return cls(prints, asset_ids, clip[keep], asset[keep], times[keep], thumbs[keep], lengths)
 
 
 @dataclass(frozen=True)
@@ -179,24 +183,37 @@ class _Pairs:
 
 def _true_pairs(frames: _Frames) -> _Pairs:
     """Pairs of frames that share the signs of a region, differ in few others, and whose pictures agree."""
-    base = _signs(frames.thumbs)
+    base = np.concatenate([_signs(frames.thumbs[part]) for part in _blocks(frames.thumbs)])
     buckets = [_Buckets.of(_bucket_keys(base, number)) for number in range(len(_REGIONS))]
-    known = _normal(frames.thumbs)
     found = []
-    for number, crop in enumerate(CROPS):
-        cut = _cropped(frames.thumbs, crop)
-        for is_mirrored in (False, True):
-            asked = cut[:, :, ::-1] if is_mirrored else cut
-            upright = _normal(asked)
-            for a, b in _candidates(asked, base, buckets, frames.clip):
-                near = _roughly_alike(upright, known, a, b)
-                a, b = a[near], b[near]  # noqa: PLW2901
-                likeness = _likeness(asked[a], frames.thumbs[b])
-                good = likeness >= ALIKE
-                signed = np.where(a < b, number, -number)[good]
-                found.append((a[good], b[good], np.full(len(signed), is_mirrored), signed, likeness[good]))
+    for part in _blocks(frames.thumbs):
+        for number, crop in enumerate(CROPS):
+            cut = _cropped(frames.thumbs[part].astype(np.float32), crop)
+            for is_mirrored in (False, True):
+                asked = cut[:, :, ::-1] if is_mirrored else cut
+                for a, b, likeness in _alike(
+                    frames, part.start, asked, _candidates(asked, part, base, buckets, frames.clip)
+                ):
+                    signed = np.where(a < b, number, -number)
+                    found.append((a, b, np.full(len(signed), is_mirrored), signed, likeness))
     a, b, mirrored, crops, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
     return _best(_Pairs(np.minimum(a, b), np.maximum(a, b), mirrored, crops, likeness))
+
+
+def _blocks(thumbs: NDArray[np.uint8]) -> Iterator[slice]:
+    """So many frames at once that their pictures as numbers fit into some megabytes; one empty block of none."""
+    return (slice(at, at + _BLOCK) for at in range(0, max(1, len(thumbs)), _BLOCK))
+
+
+def _alike(frames: _Frames, start: int, asked: _F32, pairs: tuple[_I64, _I64]) -> Iterator[tuple[_I64, _I64, _F32]]:
+    """Those of the candidates whose pictures agree, and how well. `asked` are the pictures from frame `start` on."""
+    for at in range(0, max(1, len(pairs[0])), _PAIRS):
+        a, b = (side[at : at + _PAIRS] for side in pairs)
+        near = _roughly_alike(asked[a - start], frames.thumbs[b])
+        a, b = a[near], b[near]
+        likeness = _likeness(asked[a - start], frames.thumbs[b].astype(np.float32))
+        good = likeness >= ALIKE
+        yield a[good], b[good], likeness[good]
 
 
 def _best(pairs: _Pairs) -> _Pairs:
@@ -209,21 +226,20 @@ def _best(pairs: _Pairs) -> _Pairs:
 
 
 def _candidates(
-    asked: _F32, base: NDArray[np.uint16], buckets: Sequence[_Buckets], clip: _I64
-) -> Iterator[tuple[_I64, _I64]]:
-    """Frames asked for and frames known that share a bucket and differ in few signs."""
+    asked: _F32, part: slice, base: NDArray[np.uint16], buckets: Sequence[_Buckets], clip: _I64
+) -> tuple[_I64, _I64]:
+    """Frames asked for, which are those of `part`, and frames known that share a bucket and differ in few signs."""
     signs = _signs(asked)
     wide_asked, wide_known = signs.view(np.uint64), base.view(np.uint64)
-    for start in range(0, len(asked), _BLOCK):
-        part = np.arange(start, min(start + _BLOCK, len(asked)))
-        near = []
-        for number, bucket in enumerate(buckets):
-            a, b = _within(bucket, _bucket_keys(signs[part], number))
-            a = part[a]
-            differ = np.bitwise_count(wide_asked[a] ^ wide_known[b]).sum(axis=1, dtype=np.int64)
-            keep = (differ <= DISTANCE) & (clip[a] != clip[b])
-            near.append(a[keep] * len(base) + b[keep])
-        yield np.divmod(np.unique(np.concatenate(near)), len(base))
+    near = []
+    for number, bucket in enumerate(buckets):
+        a, b = _within(bucket, _bucket_keys(signs, number))
+        differ = np.bitwise_count(wide_asked[a] ^ wide_known[b]).sum(axis=1, dtype=np.int64)
+        a = a + part.start
+        keep = (differ <= DISTANCE) & (clip[a] != clip[b])
+        near.append(a[keep] * len(base) + b[keep])
+    a, b = np.divmod(np.unique(np.concatenate(near)), len(base))
+    return a, b
 
 
 @dataclass(frozen=True)
@@ -330,7 +346,7 @@ def _change_likeness(frames: _Frames, pairs: _Pairs) -> float | None:
     shift = frames.time_s[pairs.b] - frames.time_s[pairs.a]
     order = np.lexsort((np.abs(shift - np.median(shift)), pairs.a))
     order = order[np.concatenate([[True], np.diff(pairs.a[order]) != 0])]
-    a, b = frames.thumbs[pairs.a[order]], frames.thumbs[pairs.b[order]]
+    a, b = (frames.thumbs[side[order]].astype(np.float32) for side in (pairs.a, pairs.b))
     b = b[:, :, ::-1] if pairs.is_mirrored[0] else b
     for number in np.unique(pairs.crop[order]):
         at = pairs.crop[order] == number
@@ -408,9 +424,11 @@ def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tup
     return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
 
 
-def _signs(thumbs: _F32) -> NDArray[np.uint16]:
+def _signs(thumbs: _F32 | NDArray[np.uint8]) -> NDArray[np.uint16]:
     """For each thumb (N) and region the signs of its 16 lowest frequencies, as one number: (N, 8)."""
-    positive = (thumbs.reshape(len(thumbs), SIDE * SIDE) @ _WAVES).reshape(len(thumbs), len(_REGIONS), _SIGNS) > 0
+    positive = (thumbs.reshape(len(thumbs), SIDE * SIDE).astype(np.float32, copy=False) @ _WAVES).reshape(
+        len(thumbs), len(_REGIONS), _SIGNS
+    ) > 0
     powers = np.left_shift(np.uint16(1), np.arange(_SIGNS, dtype=np.uint16))
     return np.ascontiguousarray((positive * powers).sum(axis=2, dtype=np.uint16))
 
@@ -434,20 +452,16 @@ def _stretch(kept: float) -> _F32:
     return weights
 
 
-def _normal(thumbs: _F32) -> _F32:
+def _normal(thumbs: _F32 | NDArray[np.uint8]) -> _F32:
     """Thumbs as vectors (N, 256) of mean 0 and length 1."""
-    flat = thumbs.reshape(len(thumbs), SIDE * SIDE)
+    flat = thumbs.reshape(len(thumbs), SIDE * SIDE).astype(np.float32, copy=False)
     flat = flat - flat.mean(axis=1, keepdims=True)
     return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3), np.float32)
 
 
-def _roughly_alike(one: _F32, other: _F32, a: _I64, b: _I64) -> NDArray[np.bool_]:
+def _roughly_alike(one: _F32, other: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Pairs whose plain correlation leaves hope; cheap, so that few are compared with care."""
-    found = np.empty(len(a), bool)
-    for at in range(0, len(a), _PAIRS):
-        part = slice(at, at + _PAIRS)
-        found[part] = np.einsum("nk,nk->n", one[a[part]], other[b[part]]) >= ROUGHLY
-    return found
+    return np.asarray(np.einsum("nk,nk->n", _normal(one), _normal(other)) >= ROUGHLY)
 
 
 def _likeness(a: _F32, b: _F32) -> _F32:

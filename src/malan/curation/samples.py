@@ -18,6 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from malan.core import Track
+from malan.curation.shelf import Shelf
 from malan.media.index import PacketIndex
 from malan.media.picture import matrix
 
@@ -26,6 +27,7 @@ BURST_SIDE_PX = 160
 BURST_STEP_S = 0.08  # between frames of a burst: far enough to see a slow pan, near enough to follow a fast one
 BURST_FRAMES = 4
 KEPT_SAMPLES = 3600  # 86 kB each at 16:9
+IN_MEMORY = 400  # of samples, and as many bursts; more wait on disk
 SPACING_S = 1.0  # between samples of unchanging pictures in a short file
 BURST_SPACING_S = 2.0
 NEAR_S = 0.2  # in a short file, a picture that keeps changing is not sampled again within this time
@@ -119,9 +121,9 @@ class Sampler:
         self._burst_spacing_s = max(BURST_SPACING_S, 2 * self._spacing_s) if bursts else float("inf")
         self._wants_bursts = bursts
         self._numbers: list[int] = []
-        self._samples: dict[int, Sample] = {}
+        self._samples: Shelf[Sample] = Shelf(IN_MEMORY)
         self._signatures: dict[int, NDArray[np.int16]] = {}
-        self._bursts: dict[int, Burst] = {}
+        self._bursts: Shelf[Burst] = Shelf(IN_MEMORY)
         self._burst_numbers: list[int] = []
         self._open: _OpenBurst | None = None
         self.observed = 0
@@ -171,10 +173,11 @@ class Sampler:
     def forget(self, end: int) -> None:
         """Drop what was kept of the frames before `end`."""
         for number in self._numbers[: (stop := bisect_left(self._numbers, end))]:
-            del self._samples[number], self._signatures[number]
+            self._samples.pop(number)
+            del self._signatures[number]
         del self._numbers[:stop]
         for number in self._burst_numbers[: (stop := bisect_left(self._burst_numbers, end))]:
-            del self._bursts[number]
+            self._bursts.pop(number)
         del self._burst_numbers[:stop]
 
     def _seconds(self, number: int) -> float:
@@ -227,7 +230,8 @@ class Sampler:
     def _thin(self) -> None:
         """Half the samples, twice the spacing."""
         for number in self._numbers[1::2]:
-            del self._samples[number], self._signatures[number]
+            self._samples.pop(number)
+            del self._signatures[number]
         del self._numbers[1::2]
         self._spacing_s *= 2
         self._near_s *= 2

@@ -8,13 +8,13 @@ looked at. Start at `read_captions`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 
-from malan.curation.captions.judge import ROWS_KNOWN, Rows, Scene, Text, caption_rows, judge
+from malan.curation.captions.judge import ROWS_KNOWN, Moments, Rows, Scene, Text, caption_rows, judge
 from malan.curation.captions.luma import Box, View
 from malan.curation.captions.read import LineReader, Reading, language
 from malan.curation.captions.records import Caption, CaptionReport
@@ -89,7 +89,7 @@ class _Film:
                 return (), ()
             scene = Scene(self._shape.width_px, self._shape.height_px, self._rate)
             rows = caption_rows(readings, scene)
-            readings = lines.read_again(readings, _Gaps(rows, readings).want)
+            readings = lines.read_again(readings, _Gaps(rows, Moments(readings)).want)
             for reading in readings:
                 self._make_sure(reading.sighting)
             self.ocr_calls = lines.calls
@@ -146,13 +146,14 @@ class _Gaps:
     """Where captions stand, and what is known of them already."""
 
     rows: Rows
-    readings: Sequence[Reading]
+    moments: Moments[Reading]
 
     def want(self, sighting: Sighting, box: Box) -> bool:
         """Whether a line at the height of captions would tell something new."""
         if self.rows.support(box) < ROWS_KNOWN:
             return False
-        others = [r for r in self.readings if r.sighting is not sighting and r.sighting.outlasts(sighting)]
+        around = self.moments.around(sighting)
+        others = [r for r in around if r.sighting is not sighting and r.sighting.outlasts(sighting)]
         return not any(covered(box, line.box) > 0.5 for other in others for line in other.lines)
 
 

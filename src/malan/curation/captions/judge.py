@@ -7,11 +7,15 @@ left out. Start at `judge`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
 
 from malan.curation.captions.luma import Box
 from malan.curation.captions.read import Line, Reading
@@ -27,6 +31,9 @@ HIGH = 0.2  # above which they sometimes do
 VERTICAL_LOW = 0.5  # the same in a picture higher than wide
 ROWS_KNOWN = 2  # different texts at a height make it one of captions
 ROWS_ASIDE = 3  # different texts that make a caption line of rows elsewhere
+
+
+L = TypeVar("L", bound="_Lasting")
 
 
 @dataclass(frozen=True)
@@ -80,24 +87,54 @@ class Judged:
     persistent: tuple[Text, ...]
 
 
+class _Lasting(Protocol):
+    """Something that is there from one frame to another."""
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+class Moments(Generic[L]):
+    """Things by the time they last: who is there together is found without looking at all of them."""
+
+    def __init__(self, things: Sequence[L]) -> None:
+        self._things = sorted(things, key=lambda thing: thing.first)
+        self._firsts = [thing.first for thing in self._things]
+        self._ends_so_far = list(accumulate((thing.end for thing in self._things), max))
+
+    def around(self, one: _Lasting) -> Iterator[L]:
+        """Those that share at least an edge with a time, the latest first."""
+        for place in range(bisect_right(self._firsts, one.end) - 1, -1, -1):
+            if self._ends_so_far[place] < one.first:
+                return
+            if self._things[place].end >= one.first:
+                yield self._things[place]
+
+
 class Rows:
     """The heights at which the captions of a film stand."""
 
     def __init__(self, texts: Sequence[Text], scene: Scene) -> None:
         self._scene = scene
-        self._lines = [(line, text.text) for text in texts for line in text.lines]
-        self._axis = _axis([line.box for line, _ in self._lines])
+        boxes = [line.box for text in texts for line in text.lines]
+        known = {word: number for number, word in enumerate(dict.fromkeys(text.text for text in texts))}
+        self._texts = np.array([known[text.text] for text in texts for _ in text.lines], np.int64)
+        self._axis = _axis(boxes)
+        self._places = np.array([self._axis(box) for box in boxes], np.float64)
+        self._tops = np.array([box[1] for box in boxes], np.float64)
+        self._bottoms = np.array([box[3] for box in boxes], np.float64)
 
     def support(self, box: Box) -> int:
         """How many different texts have a line at the height of a box, about as high, and on the same axis."""
-        return len({text for line, text in self._lines if self._same_row(line.box, box)})
-
-    def _same_row(self, one: Box, other: Box) -> bool:
-        heights = one[3] - one[1], other[3] - other[1]
-        middle = abs((one[1] + one[3]) - (other[1] + other[3])) / 2
-        if middle > 0.5 * max(heights) or max(heights) > 1.8 * min(heights):
-            return False
-        return abs(self._axis(one) - self._axis(other)) < 0.06 * self._scene.width_px
+        height, heights = box[3] - box[1], self._bottoms - self._tops
+        tallest = np.maximum(heights, height)
+        same = np.abs(self._tops + self._bottoms - (box[1] + box[3])) / 2 <= 0.5 * tallest
+        same &= tallest <= 1.8 * np.minimum(heights, height)
+        same &= np.abs(self._places - self._axis(box)) < 0.06 * self._scene.width_px
+        return len(np.unique(self._texts[same]))
 
 
 def _axis(boxes: Sequence[Box]) -> Callable[[Box], float]:
@@ -106,7 +143,8 @@ def _axis(boxes: Sequence[Box]) -> Callable[[Box], float]:
 
     def spread(way: Callable[[Box], float]) -> float:
         places = [way(box) for box in boxes]
-        return sum(abs(place - median(places)) for place in places)
+        middle = median(places)
+        return sum(abs(place - middle) for place in places)
 
     return min(ways, key=spread) if boxes else ways[0]
 
@@ -114,11 +152,10 @@ def _axis(boxes: Sequence[Box]) -> Callable[[Box], float]:
 def judge(readings: Sequence[Reading], scene: Scene) -> Judged:
     """Tell the texts of a film apart."""
     texts = _mended(_joined(_without_parts(_believed(readings, scene))), scene)
-    staying = [text for text in texts if _stays(text, texts, scene)]
-    passing = [text for text in texts if text not in staying]
+    staying, passing = _parted(texts, lambda text: _stays(text, texts, scene))
     rows = Rows(passing, scene)
-    captions = [text for text in passing if _is_caption(text, rows, scene)]
-    aside = [t for t in passing if t not in captions and t.is_overlay and not _in_middle(t, scene)]
+    captions, others = _parted(passing, lambda text: _is_caption(text, rows, scene))
+    aside = [text for text in others if text.is_overlay and not _in_middle(text, scene)]
     staying += [text for text in aside if text.frames >= PERSISTENT_ASIDE_S * scene.rate]
     return Judged(_in_order(captions), _in_order([text for text in staying if text.is_sure]))
 
@@ -149,11 +186,19 @@ def _in_order(texts: Sequence[Text]) -> tuple[Text, ...]:
     return tuple(sorted(texts, key=lambda t: (t.first, t.box[1])))
 
 
+def _parted(texts: Sequence[Text], belongs: Callable[[Text], bool]) -> tuple[list[Text], list[Text]]:
+    """Those that belong, and the others, each in order."""
+    sides: tuple[list[Text], list[Text]] = [], []
+    for text in texts:
+        sides[0 if belongs(text) else 1].append(text)
+    return sides
+
+
 def _without_parts(texts: list[Text]) -> list[Text]:
     """Drop lines that show part of what another text shows better at the same time and place."""
-    kept = []
+    kept, moments = [], Moments(texts)
     for text in texts:
-        others = [other for other in texts if other is not text and _outlasts(other, text)]
+        others = [other for other in moments.around(text) if other is not text and _outlasts(other, text)]
         covering = [line.box for other in others for line in other.lines]
         lines = tuple(line for line in text.lines if not any(_covers(box, line.box) for box in covering))
         if lines:
@@ -179,7 +224,10 @@ def _covers(whole: Box, part: Box) -> bool:
 def _joined(texts: list[Text]) -> list[Text]:
     """Lines that come and go together, one above the other or side by side, become one text."""
     merged: list[Text] = []
+    past: list[Text] = []  # began too early to go together with what comes now
     for text in sorted(texts, key=lambda t: t.first):
+        past += [m for m in merged if m.first < text.first - NEAR_FRAMES]
+        merged = [m for m in merged if m.first >= text.first - NEAR_FRAMES]
         partner = next((m for m in merged if _together(m, text)), None)
         if partner is None:
             merged.append(text)
@@ -187,7 +235,7 @@ def _joined(texts: list[Text]) -> list[Text]:
         merged.remove(partner)
         lines = _one_line_a_row([*partner.lines, *text.lines])
         merged.append(replace(partner, lines=lines, is_overlay=partner.is_overlay or text.is_overlay))
-    return merged
+    return past + merged
 
 
 def _together(one: Text, other: Text) -> bool:
@@ -227,8 +275,12 @@ def _spliced(left: str, right: str) -> str:
 
 def _mended(texts: list[Text], scene: Scene) -> list[Text]:
     """Equal texts in one place with hardly a gap between them become one."""
+    longest_gap = max(HIDDEN_S * scene.rate, TORN_FRAMES)
     mended: list[Text] = []
+    past: list[Text] = []  # ended too early to go on in what comes now
     for text in sorted(texts, key=lambda t: t.first):
+        past += [m for m in mended if m.end < text.first - longest_gap]
+        mended = [m for m in mended if m.end >= text.first - longest_gap]
         before = next((m for m in reversed(mended) if _continues(m, text, scene)), None)
         if before is None:
             mended.append(text)
@@ -240,7 +292,7 @@ def _mended(texts: list[Text], scene: Scene) -> list[Text]:
                 best, first=before.first, end=max(before.end, text.end), is_overlay=before.is_overlay or text.is_overlay
             )
         )
-    return mended
+    return past + mended
 
 
 def _continues(before: Text, text: Text, scene: Scene) -> bool:

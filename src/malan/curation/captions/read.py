@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from malan.curation.captions.compose import Compose, LinePicture, darkest, lightest, line_pictures, middle
 from malan.curation.captions.luma import Box
-from malan.curation.captions.sighting import Sighting
+from malan.curation.captions.sighting import Evidence, Sighting
+from malan.curation.shelf import Shelf
 from malan.inference.ocr import ReadLine, TextReader
 
 DENSITY = (0.10, 0.75)  # share of a line's box that is edges
@@ -30,6 +32,8 @@ BELIEVED = 0.7
 BELIEVED_ALONE = 0.9  # for a text of one or two characters
 DOUBTFUL = 0.5  # enough only where captions are known to stand
 DOUBTFUL_ALONE = 0.75
+_IN_MEMORY = 40  # sightings whose pictures may stay in memory until they are read again
+_WAITING = 40  # sightings that wait to be read
 FIT = (0.35, 2.1)  # width the text should take over the width it takes
 
 
@@ -55,6 +59,14 @@ class Reading:
     lines: tuple[Line, ...]
     confidence: float  # mean over the lines, also those not believed
 
+    @property
+    def first(self) -> int:
+        return self.sighting.first
+
+    @property
+    def end(self) -> int:
+        return self.sighting.end
+
 
 class LineReader:
     """Reads sightings in a thread of its own while more are found.
@@ -64,6 +76,8 @@ class LineReader:
 
     def __init__(self, reader: TextReader) -> None:
         self._reader = reader
+        self._evidence: Shelf[Evidence] = Shelf(_IN_MEMORY, packed=True)
+        self._lock = Lock()  # of the evidence
         self._pool = ThreadPoolExecutor(1, "malan-captions")
         self._pending: list[Future[Reading | None]] = []
         self._put_off: list[Sighting] = []
@@ -71,10 +85,13 @@ class LineReader:
 
     def read(self, sighting: Sighting) -> None:
         """Read a sighting, or put it off."""
+        if len(self._pending) >= _WAITING:
+            self._pending[-_WAITING].result()  # reading is slower than watching: let it catch up
         if _is_likely(sighting, _lines(sighting)):
-            self._pending.append(self._pool.submit(self._read, sighting, (darkest,)))
+            self._pending.append(self._pool.submit(self._read_once, sighting))
         else:
             self._put_off.append(sighting)
+            self._put_aside(sighting)
 
     def readings(self) -> list[Reading]:
         """What was read so far, and believed."""
@@ -85,15 +102,33 @@ class LineReader:
     def read_again(self, known: Sequence[Reading], stands_well: Callable[[Sighting, Box], bool]) -> list[Reading]:
         """`known`, with those put off or doubtful read now, and better, if they have a line in a good place."""
         doubtful = [reading.sighting for reading in known if reading.confidence < SURE]
-        chosen = [
-            sighting
-            for sighting in [*self._put_off, *doubtful]
-            if any(stands_well(sighting, line.box) for line in _lines(sighting))
-        ]
-        self._pending = [self._pool.submit(self._read, s, (darkest, middle, lightest)) for s in chosen]
-        again = self.readings()
+        again = []
+        for sighting in [*self._put_off, *doubtful]:
+            self._take_up(sighting)
+            if any(stands_well(sighting, line.box) for line in _lines(sighting)):
+                reading = self._read(sighting, (darkest, middle, lightest))
+                again += [reading] if reading is not None else []
+            sighting.hand_over()
         better = {id(reading.sighting) for reading in again}
         return [reading for reading in known if id(reading.sighting) not in better] + again
+
+    def _read_once(self, sighting: Sighting) -> Reading | None:
+        """Read a sighting, and keep its pictures only if they may be looked at again."""
+        reading = self._read(sighting, (darkest,))
+        if reading is not None and reading.confidence < SURE:
+            self._put_aside(sighting)
+        else:
+            sighting.hand_over()
+        return reading
+
+    def _put_aside(self, sighting: Sighting) -> None:
+        with self._lock:
+            self._evidence[id(sighting)] = sighting.hand_over()
+
+    def _take_up(self, sighting: Sighting) -> None:
+        with self._lock:
+            sighting.take_back(self._evidence[id(sighting)])
+            self._evidence.pop(id(sighting))
 
     def _read(self, sighting: Sighting, ways: Sequence[Compose]) -> Reading | None:
         best: Reading | None = None

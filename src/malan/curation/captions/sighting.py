@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,21 @@ class Presence:
         return self.is_mostly_there and not self.lost_parts
 
 
+class Evidence(NamedTuple):
+    """The pictures of a sighting: a megabyte in a large film."""
+
+    stood: NDArray[np.uint16]
+    moved: NDArray[np.uint16]
+    pictures: list[Luma]
+    before: Luma | None
+    after: Luma | None
+    earliest: Luma | None
+    latest: Luma | None
+
+
+_NOTHING = Evidence(np.zeros((0, 0), np.uint16), np.zeros((0, 0), np.uint16), [], None, None, None, None)
+
+
 @dataclass
 class Sighting:
     """Strokes that stand still, while they do. Boxes in small coordinates."""
@@ -146,6 +162,7 @@ class Sighting:
     _earliest: Luma | None = None  # the band while it was there, small
     _latest: Luma | None = None
     _stride: int = 1
+    _was_overlay: bool | None = None  # once the evidence is handed over
 
     def count(self, marks: Marks) -> None:
         """Add one sample in which the strokes are there."""
@@ -187,6 +204,19 @@ class Sighting:
                 stood &= ~edges
         return stood
 
+    def hand_over(self) -> Evidence:
+        """Give away what takes memory. What it is and when it was there stays; `strokes` needs it back."""
+        self._was_overlay = self.is_overlay
+        given = Evidence(self.stood, self.moved, self.pictures, self.before, self.after, self._earliest, self._latest)
+        self.take_back(_NOTHING)
+        return given
+
+    def take_back(self, evidence: Evidence) -> None:
+        """Have again what was handed over."""
+        self.stood, self.moved, self.pictures = evidence.stood, evidence.moved, evidence.pictures
+        self.before, self.after = evidence.before, evidence.after
+        self._earliest, self._latest = evidence.earliest, evidence.latest
+
     def outlasts(self, other: Sighting) -> bool:
         """Whether it is there nearly all the time of another one, and no shorter."""
         shared = min(self.end, other.end) - max(self.first, other.first)
@@ -204,6 +234,8 @@ class Sighting:
 
         A sign in the scene comes and goes with the scene, and stands only while the scene does.
         """
+        if self._was_overlay is not None:
+            return self._was_overlay
         alone = [
             self._setting_kept(outside, inside) > SETTING
             for outside, inside in ((self.before, self._earliest), (self.after, self._latest))

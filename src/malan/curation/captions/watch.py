@@ -126,8 +126,9 @@ class Watcher:
             elif sighting.doubts < DOUBTS:
                 sighting.doubts += 1
             else:
-                yield self._end(sighting, sighting.changed_at)
-                staying += self._remains(sighting, marks)
+                ended = self._end(sighting, sighting.changed_at)
+                staying += self._remains(ended, marks)
+                yield ended
                 continue
             staying.append(sighting)
         self._open = staying
