@@ -38,8 +38,8 @@ _PROGRESSIVE = (0, 1)
 _MOST_TIMESCALE = 1_000_000
 _CODECS = {
     "hevc": ("libx265", "-crf", "20", "-preset", "fast", "-x265-params", "log-level=none", "-tag:v", "hvc1"),
-    "vp8": ("libvpx", "-crf", "10", "-b:v", "4M", "-deadline", "good", "-cpu-used", "4"),
-    "vp9": ("libvpx-vp9", "-crf", "24", "-b:v", "0", "-deadline", "good", "-cpu-used", "4"),
+    "vp8": ("libvpx", "-crf", "10", "-b:v", "4M", "-deadline", "good", "-cpu-used", "5", "-threads", "4"),
+    "vp9": ("libvpx-vp9", "-crf", "24", "-b:v", "0", "-deadline", "good", "-cpu-used", "5", "-row-mt", "1"),
     "prores": ("prores_ks", "-profile:v", "3"),
 }
 _PLAIN = ("libx264", "-crf", "17", "-preset", "fast")
