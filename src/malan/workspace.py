@@ -30,6 +30,8 @@ _FIRST_SETTINGS = """\
 # workers = 2              # processes that read footage; default: one a core   读取素材的进程数，默认每核一个
 # worker_memory_mb = 1200  # a worker above this is ended and reported          单个进程的内存上限，超出即终止并报告
 # file_timeout_s = 7200    # a file that takes longer is ended and reported     单个文件的时限，超出即终止并报告
+# organisation = ""        # who publishes; named in media credentials          发布机构名称，写入媒体凭证
+# producer_code = ""       # your provider code, for labels of AI-made files    服务提供者编码，写入 AI 生成标识
 """
 
 
@@ -40,6 +42,8 @@ class Settings:
     workers: int = 0  # 0: one a core
     worker_memory_mb: int = 1200
     file_timeout_s: int = 7200
+    organisation: str = ""  # who publishes; named in media credentials
+    producer_code: str = ""  # of this provider (TC260-PG-20252A); named in labels of AI-made files
 
     @property
     def worker_count(self) -> int:
@@ -131,6 +135,13 @@ def _read_settings(path: Path) -> Settings:
     for name, value in said.items():
         if name not in known:
             raise UsageError("workspace.unknown_setting", path=str(path), name=name, known=", ".join(sorted(known)))
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not _fits(value, getattr(Settings(), name)):
             raise UsageError("workspace.bad_value", path=str(path), name=name, value=value)
     return Settings(**said)
+
+
+def _fits(value: Any, default: int | str) -> bool:
+    """Whether a setting has the sort of its default: a whole number that is not negative, or text of one line."""
+    if isinstance(default, str):
+        return isinstance(value, str) and value.isprintable()
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

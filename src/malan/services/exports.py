@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.time import timecode
 from malan.services.cutting import Cutter, item_suffix
-from malan.services.outputs import Source, log_output
+from malan.services.outputs import Source
+from malan.services.publish import Draft, publish
 from malan.services.uses import require_use
 
 if TYPE_CHECKING:
@@ -53,17 +55,17 @@ def export_clips(
     cutter, done = Cutter(ws), []
     for number, row in enumerate(rows, 1):
         path = out / _file_name(row, item_suffix(cutter.asset(row.clip.asset_id).asset))
-        cutter.cut(row.clip, path)
-        done.append(ExportedClip(row, path, path.stat().st_size, *_log(ws, row, path)))
+        draft = Draft(APP, "retrieve", path.name, (_source(row),), use="export")
+        published = publish(ws, draft, partial(cutter.cut, row.clip), path)
+        done.append(ExportedClip(row, path, path.stat().st_size, published.output_id, published.event))
         if progress:
             progress(number, len(rows), path.name)
     return done
 
 
-def _log(ws: Workspace, row: ClipRow, path: Path) -> tuple[str, int]:
-    """State in the log what the file shows: the whole clip, from its own beginning."""
-    source = Source(row.clip, row.owner_id, row.terms_id, Fraction(0), row.span.duration)
-    return log_output(ws, path, app=APP, mode="retrieve", sources=[source])
+def _source(row: ClipRow) -> Source:
+    """The file shows the whole clip, from its own beginning."""
+    return Source(row.clip, row.owner_id, row.terms_id, Fraction(0), row.span.duration)
 
 
 def _file_name(row: ClipRow, suffix: str) -> str:

@@ -130,18 +130,21 @@ class Trace:
     checkpoint_size: int
 
 
-def log_output(ws: Workspace, path: Path, *, app: str, mode: str, sources: Sequence[Source]) -> tuple[str, int]:
-    """State in the log that a file was published, and from what. Its digest, and the event's place."""
-    digest = file_digest(path)
-    manifest = Sources(tuple(sources))
-    _keep(ws, manifest)
+def log_output(
+    ws: Workspace, path: Path, *, app: str, mode: str, sources: Sequence[Source], intent: int | None = None
+) -> tuple[str, int]:
+    """State in the log that a file was published, from what, under which intent. Its digest and place."""
+    digest, root = file_digest(path), keep_sources(ws, sources)
+    inputs = [Input(urn("sources", root), root, "componentOf")]
+    if intent is not None:
+        said = read_event(ws, intent).statement.subjects[0]
+        inputs.append(Input(said.urn, said.sha256, "about"))
     fact = Fact(
         "media.publish",
         (Subject(urn("output", digest), digest),),
         "publish",
-        inputs=(Input(urn("sources", manifest.root), manifest.root, "componentOf"),),
+        inputs=tuple(inputs),
         facts={"app": app, "mode": mode},
-        owners=(),
     )
     return digest, record(ws, [fact])[0]
 
@@ -216,18 +219,19 @@ def _traced(ws: Workspace, source: Source, names: dict[str, str]) -> TracedSourc
     return TracedSource(source, owner, file_name, ingests[0], scans[-1] if scans else None)
 
 
-def _keep(ws: Workspace, manifest: Sources) -> None:
-    """Store a sources manifest under its root, whole or not at all."""
+def keep_sources(ws: Workspace, sources: Sequence[Source]) -> str:
+    """Store a list of sources under the root of its manifest, whole or not at all; the root."""
+    manifest = Sources(tuple(sources))
     path = _place(ws, manifest.root)
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        file.writelines(source.line() + b"\n" for source in manifest.listed)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        with part.open("wb") as file:
+            file.writelines(source.line() + b"\n" for source in manifest.listed)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    return manifest.root
 
 
 def _place(ws: Workspace, root: str) -> Path:
