@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malan.cli import log_witness
+from malan.cli import log_anchor, log_witness
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.log"))
 
 app.add_typer(log_witness.app, name="witness")
+app.add_typer(log_anchor.app, name="anchor")
 
 EventArgument = Annotated[str, typer.Argument(help=speak("cli.log.event"))]
 
