@@ -108,16 +108,10 @@ def label_text(sources: Sequence[str | os.PathLike[str]]) -> str | None:
 
 
 def carry_text(text: str, out: str | os.PathLike[str]) -> None:
-    """Replace `out` by itself with this label."""
-    from malan.media.labels import write_text
+    """Put a label into a file that is ours alone; it stays as it was when that fails."""
+    from malan.media.labels import text_in_place
 
-    out = Path(out)
-    labelled = out.with_name(f".malan-{os.getpid()}-{abs(hash(out.name)):x}-labelled{out.suffix}")
-    try:
-        write_text(out, labelled, text)
-        labelled.replace(out)
-    finally:
-        labelled.unlink(missing_ok=True)
+    text_in_place(os.fspath(out), text)
 
 
 def _seen(path: Path) -> Seen | None:

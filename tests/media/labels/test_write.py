@@ -18,7 +18,7 @@ from label_files import PRODUCER, RECIPES
 from PIL import Image, PngImagePlugin
 
 from malan.core.errors import MalanError, MediaError, StoreError, UsageError
-from malan.media.labels import Label, plan_label, verify, write_label, write_text
+from malan.media.labels import Label, label_in_place, plan_label, verify, write_label, write_text
 from malan.media.labels import write as writing
 from malan.media.labels.bmff import join, pack, split
 from malan.media.labels.bmff_offsets import moved_moov
@@ -454,3 +454,29 @@ def test_xmp_with_entities_is_refused(file: File, tmp_path: Path, label: Label) 
     with pytest.raises(MediaError) as caught:
         write_label(path, tmp_path / "b.webp", label)
     assert caught.value.code == "label.cannot_write"
+
+
+# In place
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_file_of_ours_is_labelled_where_it_lies(name: str, file: File, tmp_path: Path, label: Label) -> None:
+    copy, mine = tmp_path / f"copy-{file(name).name}", tmp_path / file(name).name
+    mine.write_bytes(file(name).read_bytes())
+    write_label(file(name), copy, label)
+    label_in_place(mine, label)
+    assert mine.read_bytes() == copy.read_bytes()
+    assert sorted(tmp_path.iterdir()) == sorted([copy, mine])
+
+
+@pytest.mark.parametrize("name", ["mp4", "mkv", "avi", "wav", "mp4-front", "png"])
+def test_a_file_of_ours_stays_as_it_was_when_labelling_fails(
+    name: str, file: File, tmp_path: Path, label: Label, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / file(name).name
+    mine.write_bytes(file(name).read_bytes())
+    monkeypatch.setattr(writing, "foreign_texts", lambda *_: writing_foreign(["something else"]))
+    with pytest.raises(MediaError):
+        label_in_place(mine, label)
+    assert mine.read_bytes() == file(name).read_bytes()
+    assert list(tmp_path.iterdir()) == [mine]

@@ -9,7 +9,7 @@ Start at `write_label` and `verify`; a kind of file is a module beside, listed i
 from malan.media.labels.carriers import CARRIERS
 from malan.media.labels.payload import KEYS, Label, Reason, parse, strongest
 from malan.media.labels.verify import Seen, Verdict, glance, judge, label_of, look_through, verify
-from malan.media.labels.write import Written, plan_label, write_label, write_text
+from malan.media.labels.write import Written, label_in_place, plan_label, text_in_place, write_label, write_text
 
 __all__ = [
     "CARRIERS",
@@ -21,11 +21,13 @@ __all__ = [
     "Written",
     "glance",
     "judge",
+    "label_in_place",
     "label_of",
     "look_through",
     "parse",
     "plan_label",
     "strongest",
+    "text_in_place",
     "verify",
     "write_label",
     "write_text",

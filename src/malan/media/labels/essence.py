@@ -1,8 +1,8 @@
-"""Whether two files hold the same media, whatever metadata they carry.
+"""What of a file is media and not metadata, as digests: two files with the same essence show and sound the same.
 
-Small files are compared packet by packet as libavformat gives them, pictures pixel by pixel. Of large ones, whose
-copied bytes were compared already, it is enough that the demuxer finds the same bytes where it looks: at every entry
-of its index, and in runs of packets all over the file. Start at `difference`.
+Small files are digested packet by packet as libavformat gives them, pictures pixel by pixel. Of large ones, whose
+bytes are compared or stay where they are anyway, it is enough that the demuxer finds the same bytes where it looks:
+at entries of its index, and in runs of packets all over the file. Start at `essence_of`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from itertools import islice, zip_longest
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,79 +20,71 @@ from malan.media.open import open_media, read_packets
 
 _SMALL_BYTES = 32 << 20
 _SMALL_PIXELS = 16_000_000
-_MOST_ENTRIES = 4000  # of the index of a track, evenly chosen
+_MOST_ENTRIES = 1000  # of the index of a track, evenly chosen
 _AT_ENTRY = 64  # bytes
 _RUN, _RUNS = 40, 6
 
+Essence = Mapping[str, str]  # part of a file → digest of its media
 
-def difference(path: str | Path, other: str | Path, carrier: Carrier) -> str | None:
-    """What differs; None when the media are the same."""
+
+def essence_of(path: str | Path, carrier: Carrier, size_bytes: int) -> Essence:
+    """The essence of a file. `size_bytes` decides how: give the size of the source for both that are compared."""
     if carrier.is_picture:
-        return None if _pixels(path) == _pixels(other) else "pixels"
-    if Path(path).stat().st_size <= _SMALL_BYTES:
-        return _by_packets(path, other)
-    return _by_index(path, other) or _by_runs(path, other)
+        return {"picture": _pixels(path)}
+    with open_media(path) as container:
+        if size_bytes <= _SMALL_BYTES:
+            return _by_track(container, read_packets(container, *container.streams))
+        return {**_by_index(container, path), **_by_runs(container)}
 
 
-def _by_packets(path: str | Path, other: str | Path) -> str | None:
-    with open_media(path) as a, open_media(other) as b:
-        if len(a.streams) != len(b.streams):
-            return "number of tracks"
-        pairs = zip_longest(read_packets(a, *a.streams), read_packets(b, *b.streams))
-        for number, (one, two) in enumerate(pairs):
-            if one is None or two is None or _told(one) != _told(two):
-                return f"packet {number}"
-    return None
+def difference(one: Essence, other: Essence) -> str | None:
+    """The first part that is not the same in both; None when all are."""
+    return next((part for part in sorted({*one, *other}) if one.get(part) != other.get(part)), None)
 
 
-def _told(packet: Any) -> tuple[Any, ...]:
-    return packet.stream.index, packet.pts, packet.dts, packet.is_keyframe, _digest(packet)
+def _by_track(container: Any, packets: Iterable[Any], name: str = "track") -> Essence:
+    sums = {stream.index: hashlib.blake2b(digest_size=16) for stream in container.streams}
+    for packet in packets:
+        known = sums.setdefault(packet.stream.index, hashlib.blake2b(digest_size=16))
+        known.update(f"{packet.pts},{packet.dts},{packet.size},{packet.is_keyframe};".encode())
+        known.update(memoryview(packet))
+    return {f"{name} {index}": known.hexdigest() for index, known in sums.items()}
 
 
-def _digest(packet: Any) -> bytes:
-    return hashlib.blake2b(memoryview(packet), digest_size=16).digest()
-
-
-def _by_index(path: str | Path, other: str | Path) -> str | None:
-    """Compare the bytes at entries of the demuxer's own index, each file at the places it names itself."""
-    with open_media(path) as a, open_media(other) as b, Path(path).open("rb") as x, Path(other).open("rb") as y:
-        for one, two in zip(a.streams, b.streams, strict=True):
-            count = len(one.index_entries)
-            if count != len(two.index_entries):
-                return f"index of track {one.index}"
+def _by_index(container: Any, path: str | Path) -> Essence:
+    """Times, sizes and first bytes of entries of the demuxer's own index, read at the places it names."""
+    found = {}
+    with Path(path).open("rb") as file:
+        for stream in container.streams:
+            entries, known = stream.index_entries, hashlib.blake2b(digest_size=16)
+            count = len(entries)
+            known.update(f"{count};".encode())
             for number in sorted({*range(0, count, max(1, count // _MOST_ENTRIES)), count - 1} - {-1}):
-                p, q = one.index_entries[number], two.index_entries[number]
-                if (p.timestamp, p.size) != (q.timestamp, q.size):
-                    return f"index of track {one.index}, entry {number}"
-                size = min(_AT_ENTRY, p.size or _AT_ENTRY)
-                if os.pread(x.fileno(), size, p.pos) != os.pread(y.fileno(), size, q.pos):
-                    return f"media of track {one.index}, entry {number}"
-    return None
+                entry = entries[number]
+                known.update(f"{entry.timestamp},{entry.size};".encode())
+                known.update(os.pread(file.fileno(), min(_AT_ENTRY, entry.size or _AT_ENTRY), entry.pos))
+            found[f"index of track {stream.index}"] = known.hexdigest()
+    return found
 
 
-def _by_runs(path: str | Path, other: str | Path) -> str | None:
-    with open_media(path) as a, open_media(other) as b:
-        length, start = a.duration or 0, a.start_time or 0
-        for run in range(_RUNS):
-            if run and length:
-                for container in (a, b):
-                    container.seek(start + length * run // _RUNS)
-            packets = zip_longest(islice(read_packets(a, *a.streams), _RUN), islice(read_packets(b, *b.streams), _RUN))
-            for one, two in packets:
-                if one is None or two is None or _told(one) != _told(two):
-                    return f"packets in part {run}"
-            if not length:
-                break
-    return None
+def _by_runs(container: Any) -> Essence:
+    found: dict[str, str] = {}
+    length, start = container.duration or 0, container.start_time or 0
+    for run in range(_RUNS if length else 1):
+        if run:
+            container.seek(start + length * run // _RUNS)
+        packets = islice(read_packets(container, *container.streams), _RUN)
+        found |= _by_track(container, packets, f"part {run}, track")
+    return found
 
 
-def _pixels(path: str | Path) -> tuple[Any, ...]:
+def _pixels(path: str | Path) -> str:
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as picture:
-            told = (picture.size, picture.mode, getattr(picture, "n_frames", 1))
-            if picture.width * picture.height > _SMALL_PIXELS:
-                return told
-            return *told, hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            known = hashlib.blake2b(f"{picture.size},{picture.mode}".encode(), digest_size=16)
+            if picture.width * picture.height <= _SMALL_PIXELS:
+                known.update(picture.tobytes())
+            return known.hexdigest()
