@@ -43,6 +43,10 @@ def files(folder: Path) -> list[str]:
 
 def flip(path: Path, at: int, by: int = 1) -> None:
     """Change one byte of a file."""
-    data = bytearray(path.read_bytes())
-    data[at] ^= by
-    path.write_bytes(data)
+    path.write_bytes(flipped(path.read_bytes(), at, by))
+
+
+def flipped(data: bytes, at: int, by: int = 1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= by
+    return bytes(changed)

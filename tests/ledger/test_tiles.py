@@ -52,7 +52,8 @@ def test_a_path_is_read_back(level: int, index: int, width: int) -> None:
 @pytest.mark.parametrize(
     "path",
     ["tile/0/1", "tile/00/001", "tile/64/001", "tile/0/x000/001", "tile/0/001/002", "tile/0/001.p/0",
-     "tile/0/001.p/256", "tile/0/001.p/01", "tile/0/x1/001", "tile/-1/001", "tile/0/001.new", "tile/0/00１", "/tile/0/001", "tile/0/001\n"],
+     "tile/0/001.p/256", "tile/0/001.p/01", "tile/0/x1/001", "tile/-1/001", "tile/0/001.new", "tile/0/00１",
+     "/tile/0/001", "tile/0/001\n"],
 )  # fmt: skip
 def test_another_spelling_names_no_tile(path: str) -> None:
     assert Tile.parse(path) is None

@@ -170,7 +170,8 @@ def _read_bundle(data: bytes) -> dict[str, Any]:
 def _check_manifest(value: Any) -> None:
     _must("manifest", isinstance(value, dict))
     _must("manifest", set(value) in ({"root", "index", "size", "proof", name} for name in ("leaf", "record")))
-    _must("manifest.index", type(value["index"]) is int and type(value["size"]) is int)
+    for name in ("index", "size"):
+        _must(f"manifest.{name}", type(value[name]) is int)
     _must("manifest.root", _is_hash(value["root"]))
     proof = value["proof"]
     _must("manifest.proof", isinstance(proof, list) and len(proof) < 64 and all(map(_is_hash, proof)))
