@@ -104,6 +104,14 @@ def test_an_ended_certificate_cannot_sign(media: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_credential_ends_with_its_certificate() -> None:
+    path = Path(__file__).with_name("expired.jpg")
+    report = read_credential(path, (path.with_suffix(".pem").read_text(),))
+    assert report.state == "invalid"
+    assert "signingCredential.expired" in {problem.code for problem in report.problems}
+    assert report.title == "过期"
+
+
 def test_a_root_that_did_not_issue_the_leaf_is_found_when_reading_back(
     media: Path, tmp_path: Path, chain: Chain
 ) -> None:
@@ -274,6 +282,18 @@ def test_a_later_byte_breaks_the_credential_and_a_new_one_names_its_parent(
     assert report.actions == ("c2pa.opened", "c2pa.published")
     assert [(i.relation, i.has_credential) for i in report.ingredients] == [("parentOf", True)]
     assert b"another propagator" in relabelled.read_bytes()
+
+
+def test_a_parent_may_be_named_by_its_digest_and_an_ai_edit_of_it_is_told(
+    media: Path, tmp_path: Path, chain: Chain
+) -> None:
+    parent = Ingredient("母版", "parentOf", digest="sha256:" + "ab" * 32, span=Span(0, 10, Fraction(1)))
+    model = Ingredient("修复模型", "inputTo", digest="sha256:" + "cd" * 32)
+    said = Credential("修复版", "马栏影业", SourceType.AI_ENHANCED, ingredients=(parent, model))
+    report = sign_media(media / "film.mp4", tmp_path / "out.mp4", chain, said).report
+    assert (report.state, report.actions) == ("trusted", ("c2pa.opened", "c2pa.edited"))
+    assert report.ai_generated
+    assert {i.relation for i in report.ingredients} == {"parentOf", "inputTo"}
 
 
 def _free_box(content: bytes) -> bytes:

@@ -66,14 +66,12 @@ def _actions(credential: Credential) -> list[dict[str, Any]]:
     ids: dict[str, list[str]] = {}
     for number, ingredient in enumerate(credential.ingredients):
         ids.setdefault(ingredient.relation, []).append(_id(number))
-    if "parentOf" in ids:
-        actions = [_taking({"action": "c2pa.opened"}, ids["parentOf"])]
-        if "inputTo" in ids:
-            edited = {"action": "c2pa.edited", "digitalSourceType": str(credential.source_type)}
-            actions.append(_taking(edited, ids["inputTo"]))
+    source_type = {"digitalSourceType": str(credential.source_type)}
+    if "parentOf" in ids:  # it takes in the parent and nothing else
+        actions = [_taking({"action": "c2pa.opened"} | source_type, ids["parentOf"])]
+        actions += [_taking({"action": "c2pa.edited"}, ids["inputTo"])] if "inputTo" in ids else []
     else:
-        created = {"action": "c2pa.created", "digitalSourceType": str(credential.source_type)}
-        actions = [_taking(created, ids.get("inputTo", []))]
+        actions = [_taking({"action": "c2pa.created"} | source_type, ids.get("inputTo", []))]
     if "componentOf" in ids:
         actions.append(_taking({"action": "c2pa.placed"}, ids["componentOf"]))
     return [*actions, *map(_action, credential.actions)]
