@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from malan.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +30,50 @@ def footage() -> Path:
 def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages in tests are English unless a test says otherwise."""
     monkeypatch.setenv("MALAN_LANG", "en")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of this test process, fast and forgetful; its URL, in which NAME is the database."""
+    from postgres_server import postgres_server, programs
+
+    if programs() is None:
+        pytest.skip("PostgreSQL is not on this machine (Debian: postgresql); tools/system.sh test installs it")
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty database is, for `open_database` in this process or another: a SQLite file, then PostgreSQL."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "malan.db")
+        return
+    from postgres_server import create_database, drop_database
+
+    server, name = request.getfixturevalue("postgres_url"), f"t{uuid4().hex}"
+    yield create_database(server, name)
+    drop_database(server, name)
+
+
+@pytest.fixture
+def database(database_place: str) -> Iterator[Engine]:
+    """An empty database, on SQLite and then on PostgreSQL: a test that asks for it runs twice."""
+    from malan.runtime.database import open_database
+
+    engine = open_database(database_place)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def workspace(database_place: str, tmp_path: Path) -> Iterator[Workspace]:
+    """An empty workspace, its records on SQLite and then on PostgreSQL: a test that asks for it runs twice."""
+    from malan.workspace import Workspace
+
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "malan.toml").write_text(f'database = "{database_place}"\n')
+    ws = Workspace(folder)
+    yield ws
+    ws.database.dispose()

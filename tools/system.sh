@@ -22,6 +22,7 @@ case "$1" in
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws Chinese captions in test films"
     need espeak-ng "command -v espeak-ng" "speaks in test films"
     need chromium "command -v chromium" "the browser tests drive the console in it"
+    need postgresql "ls /usr/lib/postgresql/*/bin/initdb" "the tests start a PostgreSQL of their own"
     need ffmpeg "command -v ffprobe" "ffprobe reads the labels Malan writes, as a stranger would"
     need libimage-exiftool-perl "command -v exiftool" "exiftool reads them too"
     if [ "$1" = bench ]; then

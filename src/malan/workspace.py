@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from malan.store import Library
 
 SETTINGS_FILE = "malan.toml"
+_SECRET = ("database",)
 _FIRST_SETTINGS = """\
 # Settings of this Malan workspace. Every one has a default; what is set here wins.
 # 本工作区的设置。每一项都有默认值，此处填写的优先。
@@ -32,6 +33,7 @@ _FIRST_SETTINGS = """\
 # file_timeout_s = 7200    # a file that takes longer is ended and reported     单个文件的时限，超出即终止并报告
 # organisation = ""        # who publishes; named in media credentials          发布机构名称，写入媒体凭证
 # producer_code = ""       # your provider code, for labels of AI-made files    服务提供者编码，写入 AI 生成标识
+# database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
 
 
@@ -44,6 +46,7 @@ class Settings:
     file_timeout_s: int = 7200
     organisation: str = ""  # who publishes; named in media credentials
     producer_code: str = ""  # of this provider (TC260-PG-20252A); named in labels of AI-made files
+    database: str = field(default="", repr=False)  # empty: malan.db in the workspace; may hold a password: never shown
 
     @property
     def worker_count(self) -> int:
@@ -93,10 +96,11 @@ class Workspace:
 
     @cached_property
     def database(self) -> Engine:
-        """Parties, terms, jobs."""
+        """Parties, terms, jobs, usage, money."""
         from malan.runtime.database import open_database
 
-        return open_database(self.root / "malan.db")
+        place = self.settings.database
+        return open_database(place if "://" in place else self.root / (place or "malan.db"))
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -136,7 +140,7 @@ def _read_settings(path: Path) -> Settings:
         if name not in known:
             raise UsageError("workspace.unknown_setting", path=str(path), name=name, known=", ".join(sorted(known)))
         if not _fits(value, getattr(Settings(), name)):
-            raise UsageError("workspace.bad_value", path=str(path), name=name, value=value)
+            raise UsageError("workspace.bad_value", path=str(path), name=name, value="…" if name in _SECRET else value)
     return Settings(**said)
 
 

@@ -6,13 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from malan.core.errors import MalanError, MediaError, NotFound, Rejected, RetryLater, StoreError
-from malan.runtime.database import SCHEMA_VERSION, open_database, writing
 from malan.runtime.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Cancelled, Jobs
 
 KEEP_RUNNING = """
@@ -20,7 +18,7 @@ import sys, time
 from pathlib import Path
 from malan.runtime.database import open_database
 from malan.runtime.jobs import Jobs
-jobs = Jobs(open_database(Path(sys.argv[1])))
+jobs = Jobs(open_database(sys.argv[1]))
 with jobs.running(sys.argv[2]) as run:
     for key in run.waiting()[:2]:
         run.finish([key])
@@ -32,21 +30,14 @@ with jobs.running(sys.argv[2]) as run:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "malan.db"
+def jobs(database: Engine) -> Jobs:
+    return Jobs(database)
 
 
-@pytest.fixture
-def jobs(file: Path) -> Iterator[Jobs]:
-    engine = open_database(file)
-    yield Jobs(engine)
-    engine.dispose()
-
-
-def start_elsewhere(file: Path, job_id: str) -> subprocess.Popen[str]:
+def start_elsewhere(database_place: str, job_id: str) -> subprocess.Popen[str]:
     """Another process that takes the job up, finishes two items and goes on running."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", KEEP_RUNNING, str(file), job_id]
+    command = [sys.executable, "-c", KEEP_RUNNING, database_place, job_id]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -107,9 +98,9 @@ def test_an_interrupted_job_goes_back_into_the_queue(jobs: Jobs) -> None:
     assert jobs.get(job.id).can_go_on
 
 
-def test_a_killed_job_is_taken_up_where_it_stood(jobs: Jobs, file: Path) -> None:
+def test_a_killed_job_is_taken_up_where_it_stood(jobs: Jobs, database_place: str) -> None:
     job = jobs.create("asset.scan", {"n": 1}, ["a", "b", "c", "d"])
-    other = start_elsewhere(file, job.id)
+    other = start_elsewhere(database_place, job.id)
     assert jobs.get(job.id).is_alive
     assert jobs.unfinished("asset.scan", {"n": 1}) is None
     end(other)
@@ -122,9 +113,9 @@ def test_a_killed_job_is_taken_up_where_it_stood(jobs: Jobs, file: Path) -> None
     assert (jobs.get(job.id).state, jobs.get(job.id).done) == (DONE, 4)
 
 
-def test_kinds_that_must_not_run_beside_each_other_do_not(jobs: Jobs, file: Path) -> None:
+def test_kinds_that_must_not_run_beside_each_other_do_not(jobs: Jobs, database_place: str) -> None:
     first, second = jobs.create("asset.scan", {}), jobs.create("asset.add", {})
-    other = start_elsewhere(file, first.id)
+    other = start_elsewhere(database_place, first.id)
     try:
         with pytest.raises(RetryLater) as caught, jobs.running(second.id, not_beside=("asset.scan",)):
             pass
@@ -148,9 +139,9 @@ def test_a_job_is_not_run_twice_at_once(jobs: Jobs) -> None:
         pass
 
 
-def test_a_running_job_stops_when_asked(jobs: Jobs, file: Path) -> None:
+def test_a_running_job_stops_when_asked(jobs: Jobs, database_place: str) -> None:
     job = jobs.create("asset.scan", {})
-    other = start_elsewhere(file, job.id)
+    other = start_elsewhere(database_place, job.id)
     try:
         assert jobs.cancel(job.id[:10]).is_cancelling
         assert other.wait(20) == 0
@@ -222,20 +213,3 @@ def test_twenty_thousand_items_are_no_trouble(jobs: Jobs) -> None:
     with jobs.running(job.id) as run:
         run.finish(run.waiting()[:19_999])
         assert run.waiting() == ["019999"]
-
-
-def test_a_database_of_a_newer_malan_is_refused(file: Path) -> None:
-    engine = open_database(file)
-    with writing(engine) as connection:
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    engine.dispose()
-    with pytest.raises(StoreError) as caught:
-        open_database(file)
-    assert caught.value.code == "database.newer"
-
-
-def test_a_file_that_is_no_database_is_refused(file: Path) -> None:
-    file.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StoreError) as caught:
-        open_database(file)
-    assert caught.value.code == "database.unusable"

@@ -1,77 +1,253 @@
-"""The governance database of a workspace: one SQLite file that many processes read while one writes.
+"""The governance database of a workspace: one SQLite file, or a PostgreSQL database, spoken to alike.
 
-Opens and versions it; knows no table. Start reading at `open_database`.
+    reading   one state of everything, however many write meanwhile
+    writing   the only writer: what it reads stays true until it has written
+    updating  one of many writers: each statement is atomic, what it read may have changed since
+
+Opens, versions and erases; knows no table. Changes of a table that is out there are in `migrations`. Start reading at
+`open_database`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Connection, Delete, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from malan.core.errors import StoreError
+from malan.core.errors import MalanError, MissingExtra, RetryLater, StoreError, UsageError
+from malan.runtime.migrations import SCHEMA_VERSION, migrate, version_of
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "SCHEMA_VERSION",
+    "add_new",
+    "ensure_tables",
+    "erase",
+    "open_database",
+    "put",
+    "reading",
+    "shown_place",
+    "updating",
+    "writing",
+]
+
 _PATIENCE_MS = 30_000
+_WRITE_LOCK = 0x6D616C616E  # "malan": the advisory lock that makes a writer the only one
+_MADE = "malan_tables_made"
+_POSTGRES = ("postgresql", "postgresql+psycopg")
+_BUSY = ("55P03", "40001", "40P01", "57014")  # lock not available, serialization, deadlock, statement cancelled
 
 
-def open_database(path: Path) -> Engine:
-    """An engine on a SQLite file, made if it is not there. Readers never wait for a writer (write-ahead log).
+def open_database(place: Path | str) -> Engine:
+    """An engine on a SQLite file, made if it is not there, or on a PostgreSQL database, which must be.
 
-    A commit survives the end of the process at any moment; a loss of power may undo the last commits, never a part of
-    one.
+    Readers never wait for a writer. A commit survives the end of the process at any moment. On SQLite a loss of power
+    may undo the last commits, never a part of one; on PostgreSQL it undoes none, unless its server was told otherwise.
+
+    Args:
+        place: A file, or a URL: `postgresql://user@host/name`, `sqlite:////srv/malan.db`. A password in it is never
+            shown; better, leave it to `PGPASSWORD`, `~/.pgpass` or a `service` of libpq.
 
     Raises:
-        StoreError: It is not a database, is of a newer version, or the folder cannot be written.
+        UsageError: The URL does not parse, or names another kind of database.
+        MissingExtra: The PostgreSQL driver is not installed.
+        StoreError: It is not a database, is of a newer version, or cannot be reached or written.
     """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _PATIENCE_MS / 1000})
-    event.listen(engine, "connect", _prepare)
-    with reading(engine) as connection:
-        found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-        if found > SCHEMA_VERSION:
-            raise StoreError("database.newer", path=str(path), found=found, known=SCHEMA_VERSION)
-        if found < SCHEMA_VERSION:
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    engine = _engine(_url(place))
+    try:
+        _check_version(engine)
+    except MalanError:
+        engine.dispose()
+        raise
     return engine
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one state of the database."""
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except (DatabaseError, sqlite3.Error) as error:
-        raise _unusable(engine, error) from error
+    """A connection that sees one state of the database and writes nothing."""
+    with _failures(engine), engine.connect() as connection:
+        if _is_sqlite(engine):
+            with _begun(connection, "BEGIN"):
+                yield connection
+        else:
+            options: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            with connection.execution_options(**options).begin():
+                yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that holds the write lock from its start, so what it reads stays true until it has written."""
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
+    """A transaction that holds the write lock from its start, so what it reads stays true until it has written.
+
+    It waits for other writers of this kind, half a minute at most.
+
+    Raises:
+        RetryLater: Another held the lock for all that time.
+    """
+    with updating(engine) as connection:
+        if not _is_sqlite(engine):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
+        yield connection
+
+
+@contextmanager
+def updating(engine: Engine) -> Iterator[Connection]:
+    """A transaction beside others: each statement sees what was committed before it, and locks the rows it changes.
+
+    For statements that carry their condition (`UPDATE … WHERE taken + 5 <= most`). SQLite has one writer at a time.
+
+    Raises:
+        RetryLater: A row was held by another for half a minute, or two waited for each other.
+    """
+    with _failures(engine), engine.connect() as connection:
+        if _is_sqlite(engine):
+            with _begun(connection, "BEGIN IMMEDIATE"):
                 yield connection
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-            connection.exec_driver_sql("COMMIT")
-    except (DatabaseError, sqlite3.Error) as error:
-        raise _unusable(engine, error) from error
+        else:
+            with connection.begin():
+                yield connection
 
 
-def _prepare(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by `writing`, not guessed by the driver
+def ensure_tables(engine: Engine, metadata: MetaData) -> None:
+    """Make the tables that are not there yet, in their newest shape; asked again by the same engine it does nothing."""
+    made: frozenset[int] = engine.get_execution_options().get(_MADE, frozenset())
+    if id(metadata) in made:
+        return
+    with writing(engine) as connection:
+        metadata.create_all(connection)
+    engine.update_execution_options(**{_MADE: made | {id(metadata)}})
+
+
+def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> int:
+    """Insert rows whose keys are not there yet; those that are stay as they stand. How many were new."""
+    listed = [dict(rows)] if isinstance(rows, Mapping) else [dict(row) for row in rows]
+    if not listed:
+        return 0
+    insert = _insert(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(insert, listed).rowcount
+
+
+def put(connection: Connection, table: Table, row: Mapping[str, Any], change: Mapping[str, Any] | None = None) -> None:
+    """Insert a row, or where its primary key is there already, set `change` (else all of the row) on it."""
+    keys = [column.name for column in table.primary_key]
+    fresh = {name: value for name, value in row.items() if name not in keys} if change is None else dict(change)
+    insert = _insert(connection, table).values(**row)
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=fresh))
+
+
+def erase(engine: Engine, table: Table, statement: Delete) -> None:
+    """Delete rows so that their bytes do not linger in the database's files.
+
+    Covered: the table, its indexes, SQLite's write-ahead log. Not covered: backups, replicas, and PostgreSQL's own
+    write-ahead log, which is overwritten in its time.
+    """
+    with writing(engine) as connection:
+        if _is_sqlite(engine):
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        connection.execute(statement)
+    with _failures(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if _is_sqlite(engine):
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
+            connection.exec_driver_sql(f'VACUUM FULL "{table.name}"')  # writes the rows that are left to a new file
+
+
+def shown_place(engine: Engine) -> str:
+    """Where the database is, for people: never a user, a password or a parameter."""
+    url = engine.url
+    if _is_sqlite(engine):
+        return str(url.database)
+    return f"postgresql://{url.host or 'localhost'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+
+def _check_version(engine: Engine) -> None:
+    with reading(engine) as connection:
+        found = version_of(connection)
+    if found > SCHEMA_VERSION:
+        raise StoreError("database.newer", path=shown_place(engine), found=found, known=SCHEMA_VERSION)
+    if found < SCHEMA_VERSION:
+        with writing(engine) as connection:
+            migrate(connection)
+
+
+def _url(place: Path | str) -> URL:
+    if isinstance(place, Path) or "://" not in place:
+        return URL.create("sqlite", database=str(place))
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError):
+        raise UsageError("database.bad_url") from None  # the cause would show the password
+    if url.drivername in _POSTGRES:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername != "sqlite" or not url.database or url.query:
+        raise UsageError("database.other_kind", kind=url.drivername[:40])
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": _PATIENCE_MS / 1000}, hide_parameters=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    settings = f"-c lock_timeout={_PATIENCE_MS} -c TimeZone=UTC -c client_min_messages=warning"
+    arguments = {"connect_timeout": 10, "application_name": "malan", "options": settings}
+    given = {name: value for name, value in arguments.items() if name not in url.query}
+    try:
+        return create_engine(url, connect_args=given, hide_parameters=True, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("database.needs_postgres", module=error.name) from None
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun here, not guessed by the driver
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _unusable(engine: Engine, error: Exception) -> StoreError:
-    return StoreError("database.unusable", path=str(engine.url.database), detail=str(getattr(error, "orig", error)))
+@contextmanager
+def _begun(connection: Connection, begin: str) -> Iterator[None]:
+    connection.exec_driver_sql(begin)
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+@contextmanager
+def _failures(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _failure(engine, error) from error
+
+
+def _failure(engine: Engine, error: Exception) -> MalanError:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    is_locked = getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    if is_locked or getattr(cause, "sqlstate", None) in _BUSY:
+        return RetryLater("database.busy", path=shown_place(engine))
+    return StoreError("database.unusable", path=shown_place(engine), detail=_without_secrets(engine.url, str(cause)))
+
+
+def _without_secrets(url: URL, text: str) -> str:
+    """A driver's sentence without anything of the URL that may be secret."""
+    secrets = [str(url.password or ""), *(str(value) for name, value in url.query.items() if "pass" in name.lower())]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…")
+    return " ".join(text.split())[:500]
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"

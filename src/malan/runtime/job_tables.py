@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, RowMapping, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, RowMapping, String, Table
 
 from malan.runtime.limits import started_ticks
 
@@ -34,7 +34,7 @@ JOBS = Table(
     Column("beat_s", Float),
     Column("host", String),
     Column("pid", Integer),
-    Column("pid_started", Integer),
+    Column("pid_started", BigInteger),
     Column("cancel_asked", Integer, nullable=False, default=0),
     Column("total", Integer, nullable=False, default=0),
     Column("done", Integer, nullable=False, default=0),

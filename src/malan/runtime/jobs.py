@@ -23,11 +23,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from malan.core.errors import MalanError, NotFound, Rejected, RetryLater, UsageError
 from malan.core.ids import canonical_bytes, digest_bytes, digest_record
-from malan.runtime.database import reading, writing
+from malan.runtime.database import add_new, ensure_tables, put, reading, writing
 from malan.runtime.job_tables import (
     CANCELLED,
     DONE,
@@ -67,8 +66,7 @@ class Jobs:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        with writing(engine) as connection:
-            METADATA.create_all(connection)
+        ensure_tables(engine, METADATA)
 
     def create(self, kind: str, spec: Mapping[str, Any], items: Iterable[str] = ()) -> JobRow:
         """A new job, queued, with items that wait. The id is the digest of what is asked for and when."""
@@ -268,7 +266,7 @@ def _add_items(connection: Connection, job_id: str, keys: Iterable[str]) -> None
         for n, key in enumerate(keys)
     ]
     if rows:
-        connection.execute(insert(ITEMS).on_conflict_do_nothing(), rows)
+        add_new(connection, ITEMS, rows)
     total = {"total": _count(connection, job_id)} if rows else {}
     if total:
         connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(**total))
@@ -276,9 +274,8 @@ def _add_items(connection: Connection, job_id: str, keys: Iterable[str]) -> None
 
 def _fail_item(connection: Connection, job_id: str, key: str, error: MalanError) -> None:
     said = {"state": FAILED, "code": error.code, "values": _plain(error.values), "updated_s": time.time()}
-    row = insert(ITEMS).values(job_id=job_id, key=key, position=_count(connection, job_id), attempts=1, **said)
-    known = {**said, "attempts": ITEMS.c.attempts + 1}
-    connection.execute(row.on_conflict_do_update(index_elements=["job_id", "key"], set_=known))
+    row = {"job_id": job_id, "key": key, "position": _count(connection, job_id), "attempts": 1, **said}
+    put(connection, ITEMS, row, {**said, "attempts": ITEMS.c.attempts + 1})
 
 
 def _count(connection: Connection, job_id: str, state: str | None = None) -> int:

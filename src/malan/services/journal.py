@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Engine, LargeBinary, MetaData, String, Table, delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from malan import __version__
 from malan.core.canonical import canonical_json
@@ -26,7 +25,7 @@ from malan.core.uuid7 import uuid7
 from malan.ledger.envelope import open_envelope, public_key_of, seal
 from malan.ledger.keys import OPERATOR, OWNER, SYSTEM, ActorKey
 from malan.ledger.statement import SALT_BYTES, Activity, Actor, Commitment, Input, Statement, Subject, once_of, urn
-from malan.runtime.database import reading, writing
+from malan.runtime.database import ensure_tables, erase, reading, writing
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -192,14 +191,8 @@ def forget(ws: Workspace, event: Logged, fields: Sequence[str] = ()) -> list[str
     chosen = list(fields) or sorted(known)
     if missing := [name for name in chosen if name not in known]:
         raise NotFound("log.nothing_to_forget", index=event.index, field=missing[0])
-    engine = _engine(ws)
-    with writing(engine) as connection:
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-        connection.execute(
-            delete(_disclosures).where(_disclosures.c.event_id == event.statement.id, _disclosures.c.field.in_(chosen))
-        )
-    with reading(engine) as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # nor does it linger in the write-ahead log
+    where = (_disclosures.c.event_id == event.statement.id, _disclosures.c.field.in_(chosen))
+    erase(_engine(ws), _disclosures, delete(_disclosures).where(*where))
     return chosen
 
 
@@ -245,10 +238,10 @@ def _keep_and_seal(ws: Workspace, fact: Fact, actor: ActorKey, role: str, signer
     ]
     if rows:
         with writing(_engine(ws)) as connection:
-            connection.execute(insert(_disclosures), rows)
+            connection.execute(_disclosures.insert(), rows)
     return seal(statement.to_bytes(), signers)
 
 
 def _engine(ws: Workspace) -> Engine:
-    _metadata.create_all(ws.database)
+    ensure_tables(ws.database, _metadata)
     return ws.database

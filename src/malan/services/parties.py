@@ -9,12 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, select
-from sqlalchemy.dialects.sqlite import insert
 
 from malan.core import Terms
 from malan.core.errors import NotFound
 from malan.rights.terms import party_id
-from malan.runtime.database import reading, writing
+from malan.runtime.database import add_new, ensure_tables, reading, writing
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -34,7 +33,7 @@ def remember_owner(ws: Workspace, name: str) -> str:
     """The id of a party by its name; the name as first written is kept."""
     owner_id = party_id(name)
     with writing(_engine(ws)) as connection:
-        connection.execute(insert(_parties).values(id=owner_id, name=" ".join(name.split())).on_conflict_do_nothing())
+        add_new(connection, _parties, {"id": owner_id, "name": " ".join(name.split())})
     return owner_id
 
 
@@ -54,7 +53,7 @@ def remember_terms(ws: Workspace, terms: Terms) -> str:
     body = {name: getattr(terms, name) for name in Terms.__dataclass_fields__}
     row = {"id": terms.id, "owner_id": terms.owner_id, "body": json.dumps(body, default=dict, ensure_ascii=False)}
     with writing(_engine(ws)) as connection:
-        connection.execute(insert(_terms).values(**row).on_conflict_do_nothing())
+        add_new(connection, _terms, row)
     return terms.id
 
 
@@ -74,5 +73,5 @@ def terms_of(ws: Workspace, terms_id: str) -> Terms:
 
 
 def _engine(ws: Workspace) -> Engine:
-    _metadata.create_all(ws.database)
+    ensure_tables(ws.database, _metadata)
     return ws.database
