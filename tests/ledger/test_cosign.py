@@ -68,7 +68,7 @@ def test_the_published_layout_of_a_cosignature_is_read() -> None:
         cosignature_time(plain[4:])
 
 
-@given(st.integers(0, (1 << 63) - 1))
+@given(st.integers(1, (1 << 63) - 1))
 def test_what_is_cosigned_verifies_with_its_time(time_s: int) -> None:
     witness = _cosigner(time_s=time_s)
     note = open_note(sign_note(TEXT, [LOG, witness]), [witness.verifier])
@@ -98,6 +98,12 @@ def test_a_time_after_the_end_of_time_is_refused() -> None:
     wrong = f"— witness.example {base64.b64encode(held).decode()}\n"
     with pytest.raises(ProofError, match="does not hold"):
         check_signatures(parse_note((TEXT + "\n" + wrong).encode()), [_cosigner().verifier])
+
+
+@pytest.mark.parametrize("time_s", [0, -1, 1 << 63])
+def test_without_a_time_nothing_is_cosigned(time_s: int) -> None:
+    with pytest.raises(UsageError):
+        _cosigner(time_s=time_s).sign(TEXT)
 
 
 def test_a_witness_signs_nothing_but_checkpoints() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import socket
@@ -156,6 +157,19 @@ def test_witnesses_of_a_policy_cosign_over_http(owner: Workspace, park: Workspac
     assert verify_log(owner).cosigned_by == ("park.example/log/witness",)
 
 
+def test_a_monitor_reads_what_the_witness_cosigned_last(owner: Workspace, park: Workspace) -> None:
+    done = cosign_folder(park, owner.root / "log", [_vkey(owner)])
+    with _serving(park) as url:
+        host, port = url.removeprefix("http://").split(":")
+        known = hashlib.sha256(b"owner.example/log").hexdigest()
+        get = "GET /{}/checkpoint HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        found = _say(host, int(port), get.format(known).encode())
+        missing = _say(host, int(port), get.format("0" * 64).encode())
+    assert _status(found) == 200
+    assert found.decode().endswith(done.line)
+    assert _status(missing) == 404
+
+
 def test_a_policy_short_of_its_quorum_says_who_failed(owner: Workspace, park: Workspace) -> None:
     (owner.root / "log.policy").write_text(f"witness park {show_witness(park).vkey} http://127.0.0.1:1\nquorum park\n")
     asked = ask_witnesses(owner, timeout_s=2)
@@ -238,7 +252,10 @@ def _say(host: str, port: int, data: bytes) -> bytes:
     with socket.create_connection((host, port), timeout=10) as peer:
         with suppress(OSError):
             peer.sendall(data)
-        return peer.recv(4096)
+        held = peer.recv(65536)
+        while held and b"\r\n\r\n" in held and b"Connection: close" in data and (more := peer.recv(65536)):
+            held += more
+        return held
 
 
 def _status(said: bytes) -> int:

@@ -61,9 +61,12 @@ class Cosigner:
 
         Raises:
             ProofError: The text is no checkpoint; a witness signs nothing else.
+            UsageError: The clock tells no time; a cosignature without one says nothing (tlog-witness).
         """
         Checkpoint.parse(text)
         time_s = self._clock()
+        if not 0 < time_s < 1 << 63:
+            raise UsageError("witness.clock", time=time_s)
         signature = time_s.to_bytes(8, "big") + self._private.sign(cosigned_message(text, time_s))
         return signature_line(self.verifier, signature)
 

@@ -8,6 +8,7 @@ The witness has its own key and its own memory (`witness/`), apart from the log 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,14 @@ class WitnessDesk:
     def answer(self, body: bytes) -> WitnessAnswer:
         """The answer to one add-checkpoint request (C2SP tlog-witness); see `Witness.add_checkpoint`."""
         return self.witness().add_checkpoint(body)
+
+    def latest(self, origin_hash: str) -> bytes | None:
+        """The checkpoint cosigned last for a log, by the SHA-256 of its origin in hex; None when there is none."""
+        witness = self.witness()
+        for origin in witness.origins:
+            if hashlib.sha256(origin.encode()).hexdigest() == origin_hash:
+                return witness.last_note(origin)
+        return None
 
 
 def show_witness(ws: Workspace) -> WitnessShown:

@@ -1,4 +1,4 @@
-"""The witness over HTTP (C2SP tlog-witness): one address, `POST /add-checkpoint`, and nothing else.
+"""The witness over HTTP (C2SP tlog-witness): POST `/add-checkpoint` for logs, GET `/<hash>/checkpoint` for monitors.
 
 Anyone may ask: what counts is the signature of the log on what is asked. Covered: size and time of a request are
 limited; an answer never tells more than the standard asks for; a failure inside is 503 and signs nothing. `malan log
@@ -48,7 +48,16 @@ def create_witness_app(ws: Workspace, *, body_timeout_s: float = BODY_TIMEOUT_S)
             return _plain(503)
         return Response(answer.body, answer.status, {**_HEADERS, "content-type": answer.content_type})
 
+    async def latest(request: Request) -> Response:
+        try:
+            note = await run_in_threadpool(desk.latest, request.path_params["origin_hash"])
+        except MalanError as error:
+            sys.stderr.write(f"{say('cli.error')} {error.message()}\n")
+            return _plain(503)
+        return _plain(404) if note is None else _plain(200, note)
+
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_route("/{origin_hash}/checkpoint", latest, methods=["GET"])
     app.add_route("/add-checkpoint", add_checkpoint, methods=["POST"])
     return app
 
@@ -93,8 +102,8 @@ async def _body(request: Request) -> bytes:
     return bytes(held[: LARGEST_REQUEST_BYTES + 1])
 
 
-def _plain(status: int) -> Response:
-    return Response(b"", status, {**_HEADERS, "content-type": "text/plain; charset=utf-8"})
+def _plain(status: int, body: bytes = b"") -> Response:
+    return Response(body, status, {**_HEADERS, "content-type": "text/plain; charset=utf-8"})
 
 
 if __name__ == "__main__":
