@@ -16,6 +16,7 @@ from dataclasses import dataclass
 _FICLONE = 0x40049409  # linux/fs.h: share all blocks of another file
 _COPY_AT_ONCE = 1 << 30
 _BUFFER = 1 << 20
+_BLOCK = 256
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
@@ -117,15 +118,20 @@ Piece = Copy | Put
 def tidy(pieces: Iterable[Piece]) -> list[Piece]:
     """The same file in as few pieces as it takes: empty ones gone, neighbours joined."""
     found: list[Piece] = []
-    for piece in pieces:
-        if not piece.size:
+    ours: list[bytes] = []
+    for piece in [*pieces, None]:
+        if isinstance(piece, Put):
+            ours.append(piece.data)
             continue
+        if piece is not None and not piece.size:
+            continue
+        if data := b"".join(ours):
+            found.append(Put(data))
+        ours = []
         last = found[-1] if found else None
         if isinstance(piece, Copy) and isinstance(last, Copy) and last.end == piece.start:
             found[-1] = Copy(last.start, piece.end)
-        elif isinstance(piece, Put) and isinstance(last, Put):
-            found[-1] = Put(last.data + piece.data)
-        else:
+        elif piece is not None:
             found.append(piece)
     return found
 
@@ -143,6 +149,25 @@ def keeps_places(pieces: Iterable[Piece]) -> bool:
             return False
         at += piece.size
     return True
+
+
+def only_changes(source: Source, pieces: Sequence[Piece]) -> list[Piece]:
+    """The same file with as few bytes of ours as need be: what is in its place already counts as copied."""
+    if not keeps_places(pieces):
+        return list(pieces)
+    found: list[Piece] = []
+    at = 0
+    for piece in pieces:
+        if isinstance(piece, Copy):
+            found.append(piece)
+        else:
+            old = source.head(at, piece.size)
+            for start in range(0, piece.size, _BLOCK):
+                new = piece.data[start : start + _BLOCK]
+                is_there = old[start : start + _BLOCK] == new
+                found.append(Copy(at + start, at + start + len(new)) if is_there else Put(new))
+        at += piece.size
+    return tidy(found)
 
 
 def assemble(source_fd: int, pieces: Sequence[Piece], out_fd: int) -> None:

@@ -27,6 +27,7 @@ from malan.media.labels.pieces import (
     bytes_put,
     first_difference,
     keeps_places,
+    only_changes,
 )
 from malan.media.labels.readback import foreign_texts
 from malan.media.labels.verify import judge, look, opened_source, safely
@@ -119,7 +120,7 @@ def _planned(source: Source, carrier: Carrier, text: str, path: Path) -> list[Pi
     if len(text) > MOST_CHARACTERS:
         raise UsageError("label.too_long", count=len(text), most=MOST_CHARACTERS)
     try:
-        return safely(lambda: carrier.plan(source, text))
+        return safely(lambda: only_changes(source, carrier.plan(source, text)))
     except Damaged as damage:
         raise MediaError("label.cannot_write", path=shown(path), place=shown(damage.place)) from damage
     except Impossible as error:
