@@ -62,6 +62,19 @@ def test_the_same_checkpoint_may_be_cosigned_again(witness: Witness) -> None:
     assert _ask(witness, LOG, 7, 7).status == 200
 
 
+def test_asking_on_and_on_costs_no_signature_and_no_write(tmp_path: Path) -> None:
+    clock = iter([100, 101, 105, 106, 106, 50, 50])  # each answer looks at it once, a new signature twice
+    witness = Witness(tmp_path, Cosigner.from_private("w", b"\x09" * 32, lambda: next(clock)), {ORIGIN: LOG.keys})
+    first = _ask(witness, LOG, 0, 7)
+    (state,) = tmp_path.glob("*.note")
+    written = state.stat().st_ino
+    assert [_ask(witness, LOG, 7, 7), _ask(witness, LOG, 7, 7)] == [first, first]
+    assert state.stat().st_ino == written
+    later = _ask(witness, LOG, 7, 7)
+    assert later.body != first.body
+    assert _ask(witness, LOG, 7, 7).body not in (first.body, later.body)  # the clock was set back: the answer says so
+
+
 def test_a_wrong_old_size_is_told_the_size_last_cosigned(witness: Witness) -> None:
     _ask(witness, LOG, 0, 7)
     for old, new in ((0, 9), (6, 9), (8, 9), (0, 7), (3, 5)):
@@ -360,6 +373,25 @@ def test_a_log_at_hand_is_cosigned_without_any_network(witness: Witness) -> None
     assert refused.value.code == "witness.rolled_back"
     assert witness.cosign_log(DrawnLog(35, story="other ", since=11)).status == 422
     assert len(list(witness.split_views())) == 1
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 16])
+def test_a_forked_log_at_hand_is_convicted_whatever_its_length(tmp_path: Path, size: int) -> None:
+    witness = Witness(tmp_path, COSIGNER, {ORIGIN: LOG.keys})
+    witness.cosign_log(LOG.at(size))
+    assert witness.cosign_log(DrawnLog(30, story="other ", since=2)).status == 422
+    (split,) = witness.split_views()
+    assert split.check(LOG.keys).size == size
+
+
+def test_a_damaged_copy_convicts_nobody(witness: Witness) -> None:
+    witness.cosign_log(LOG.at(7))
+    damaged = LOG.at(30)
+    note = damaged.note()
+    damaged.leaves[3] = bytes(32)
+    damaged.note = lambda: note  # type: ignore[method-assign]
+    assert witness.cosign_log(damaged).status == 422
+    assert not list(witness.split_views())
 
 
 def test_a_split_view_is_evidence_for_anyone_and_one_changed_byte_is_not(witness: Witness) -> None:

@@ -77,7 +77,11 @@ def test_a_partner_cosigns_by_folder_and_the_line_is_published(owner: Workspace,
     witness = show_witness(park)
     accepted = accept_cosignature(owner, done.line, witness.vkey)
     assert accepted.has_quorum
-    assert verify_log(owner).cosigned_by == ("park.example/log/witness",)
+    unchecked = verify_log(owner)
+    assert (unchecked.cosigned_by, unchecked.claimed_by) == ((), ("park.example/log/witness",))
+    (owner.root / "log.policy").write_text(f"witness park {witness.vkey}\nquorum park\n")
+    checked = verify_log(owner)
+    assert (checked.cosigned_by, checked.claimed_by) == (("park.example/log/witness",), ())
     _grow(owner)
     again = cosign_folder(park, owner.root / "log")
     assert (again.since, again.size) == (done.size, done.size + 1)

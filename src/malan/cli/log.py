@@ -80,6 +80,7 @@ def receipt(
 def verify(
     folder: Annotated[Path | None, typer.Argument(help=speak("cli.log.folder"), show_default=False)] = None,
     key: Annotated[list[str] | None, typer.Option(help=speak("cli.log.key"))] = None,
+    policy: Annotated[Path | None, typer.Option(help=speak("cli.witness.policy"))] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +88,7 @@ def verify(
 
     ws = open_workspace(workspace) if folder is None or not key else None
     with progress_bar(speak("cli.log.verifying"), quiet=as_json) as step:
-        verified = verify_log(ws, folder, key or [], progress=step)
+        verified = verify_log(ws, folder, key or [], policy=policy, progress=step)
     if as_json:
         print_json(_verified_json(verified))
     else:
@@ -173,6 +174,7 @@ def _verified_json(verified: LogVerified) -> dict[str, object]:
         "events": verified.events,
         "index_rows": verified.index_rows,
         "cosigned_by": verified.cosigned_by,
+        "claimed_by": verified.claimed_by,
         "damages": [{"code": one.code, "message": one.message(), **one.values} for one in verified.damages],
         "remarks": [{"code": one.code, "message": one.message(), **one.values} for one in verified.remarks],
     }
@@ -188,3 +190,5 @@ def _print_verified(verified: LogVerified) -> None:
     print_line(speak("cli.log.whole", origin=verified.origin, size=verified.size, root=verified.root))
     witnesses = ", ".join(verified.cosigned_by)
     print_line(speak("cli.log.witnessed", names=witnesses) if witnesses else speak("cli.log.self_attested"))
+    if verified.claimed_by:
+        print_line(speak("cli.log.claimed", names=", ".join(verified.claimed_by)))

@@ -56,6 +56,11 @@ class Cosigner:
     def vkey(self) -> str:
         return self.verifier.vkey
 
+    @property
+    def now_s(self) -> int:
+        """The time it would sign with."""
+        return self._clock()
+
     def sign(self, text: str) -> str:
         """The cosignature line over the text of a checkpoint, dated now.
 
@@ -64,7 +69,7 @@ class Cosigner:
             UsageError: The clock tells no time; a cosignature without one says nothing (tlog-witness).
         """
         Checkpoint.parse(text)
-        time_s = self._clock()
+        time_s = self.now_s
         if not 0 < time_s < 1 << 63:
             raise UsageError("witness.clock", time=time_s)
         signature = time_s.to_bytes(8, "big") + self._private.sign(cosigned_message(text, time_s))

@@ -19,6 +19,7 @@ from malan.ledger.reader import LogReader
 from malan.ledger.rotation import check_rotations, follow_rotations
 from malan.ledger.statement import Statement
 from malan.services.journal import Logged, disclosed, parse_event, read_event, start_log
+from malan.services.witness import POLICY_FILE, read_policy
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -47,7 +48,8 @@ class LogVerified:
     origin: str
     size: int
     root: str
-    cosigned_by: tuple[str, ...]
+    cosigned_by: tuple[str, ...]  # witnesses of the policy whose cosignature was checked
+    claimed_by: tuple[str, ...]  # further names under the checkpoint, whose keys nobody gave: worth nothing yet
     events: int  # statements whose signatures were checked; none in a damaged log
     index_rows: int | None  # None: the log of somebody else, or a damaged one
     damages: tuple[MalanError, ...]
@@ -103,6 +105,7 @@ def verify_log(
     folder: Path | None = None,
     keys: Sequence[str] = (),
     *,
+    policy: Path | None = None,
     progress: Progress | None = None,
 ) -> LogVerified:
     """Read a whole log and check everything in it: files, tree, checkpoint, signatures, statements, index.
@@ -111,6 +114,7 @@ def verify_log(
         ws: Whose log; may be None when `folder` and `keys` are given.
         folder: Another log, as it was exported.
         keys: Verifier keys to trust instead of those of the workspace.
+        policy: Which witnesses to believe; for the log of the workspace, its `log.policy` when not given.
 
     Raises:
         ProofError: The checkpoint cannot be believed, or an event is not what its actor signed.
@@ -126,9 +130,11 @@ def verify_log(
     audited = audit(where, verifiers, expected=expected, progress=lambda done, total: tell(done, total, ""))
     events = _check_events(reader, audited.checkpoint.size, tell) if audited.is_whole else 0
     rows = ws.log.check_index() if ws is not None and folder is None and audited.is_whole else None
-    checkpoint, names = audited.checkpoint, _cosigners(reader, verifiers)
+    if policy is None and ws is not None and folder is None and (ws.root / POLICY_FILE).is_file():
+        policy = ws.root / POLICY_FILE
+    checkpoint, names = audited.checkpoint, _cosigners(reader, verifiers, policy)
     found = (audited.damages, audited.remarks)
-    return LogVerified(checkpoint.origin, checkpoint.size, checkpoint.root.hex(), names, events, rows, *found)
+    return LogVerified(checkpoint.origin, checkpoint.size, checkpoint.root.hex(), *names, events, rows, *found)
 
 
 def export_log(ws: Workspace, out: Path) -> int:
@@ -189,10 +195,15 @@ def _whose(ws: Workspace | None, folder: Path | None, keys: Sequence[str]) -> tu
     return folder, verifiers
 
 
-def _cosigners(reader: LogReader, verifiers: Sequence[NoteVerifier]) -> tuple[str, ...]:
-    """Names under the newest checkpoint besides the log's own; whether to believe them, a policy says."""
-    note = open_note(reader.note(), verifiers)
-    return tuple(sorted({line.name for line in note.signatures} - {reader.origin}))
+def _cosigners(
+    reader: LogReader, verifiers: Sequence[NoteVerifier], policy: Path | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names under the newest checkpoint besides the log's own: those checked with a key of the policy, and the rest."""
+    witnesses = [witness.verifier for witness in read_policy(policy).witnesses] if policy else []
+    note = open_note(reader.note(), [*verifiers, *witnesses])
+    checked = tuple(key.name for key in note.verified_by if key in witnesses)
+    claimed = {line.name for line in note.signatures} - {reader.origin, *checked}
+    return checked, tuple(sorted(claimed))
 
 
 def _check_events(reader: LogReader, size: int, progress: Progress) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from malan.core.errors import MalanError, NotFound, ProofError, Rejected, UsageError
 from malan.ledger.compare import Comparison, compare_logs
 from malan.ledger.cosign import Cosigner, add_cosignatures
-from malan.ledger.files import Staged, read_whole
+from malan.ledger.files import FolderLock, Staged, read_whole
 from malan.ledger.keys import WITNESS, ActorKey
 from malan.ledger.note import COSIGNATURE_V1, ED25519, NoteVerifier, parse_note
 from malan.ledger.policy import LARGEST_POLICY_BYTES, KnownLog, Policy
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_REQUEST_BYTES",
+    "POLICY_FILE",
     "WitnessDesk",
     "accept_cosignature",
     "ask_witnesses",
@@ -41,6 +42,7 @@ __all__ = [
     "cosign_folder",
     "describe_comparison",
     "know_log",
+    "read_policy",
     "show_witness",
 ]
 
@@ -194,7 +196,7 @@ def ask_witnesses(ws: Workspace, policy: Path | None = None, *, timeout_s: float
         ProofError: The log moved on meanwhile; ask again.
     """
     start_log(ws)
-    believed = _read_policy(policy or ws.root / POLICY_FILE)
+    believed = read_policy(policy or ws.root / POLICY_FILE)
     if not any(witness.url for witness in believed.witnesses):
         raise UsageError("witness.no_address")
     reader = ws.log.reader
@@ -241,6 +243,19 @@ def compare_copies(first: Path, second: Path, keys: Sequence[str]) -> Comparison
     return compare_logs(LogReader(first, verifiers), LogReader(second, verifiers), verifiers)
 
 
+def read_policy(path: Path) -> Policy:
+    """The policy in a file.
+
+    Raises:
+        NotFound: There is none.
+        UsageError: A line of it is not understood.
+    """
+    try:
+        return Policy.parse(read_whole(path.parent, path.name, LARGEST_POLICY_BYTES))
+    except NotFound as error:
+        raise NotFound("witness.no_policy", path=path) from error
+
+
 def describe_comparison(found: Comparison) -> dict[str, Any]:
     """A comparison as JSON."""
     return {
@@ -276,19 +291,13 @@ def _known_logs(ws: Workspace) -> tuple[KnownLog, ...]:
 
 
 def _know(ws: Workspace, verifiers: Sequence[NoteVerifier]) -> None:
-    known = _known_logs(ws)
-    keys = {log.verifier.public_key for log in known}
-    new = [KnownLog(verifier) for verifier in dict.fromkeys(verifiers) if verifier.public_key not in keys]
-    if new:
-        with Staged(ws.folder(_FOLDER)) as staged:
-            staged.add(_LOGS, Policy((*known, *new)).text().encode())
-
-
-def _read_policy(path: Path) -> Policy:
-    try:
-        return Policy.parse(read_whole(path.parent, path.name, LARGEST_POLICY_BYTES))
-    except NotFound as error:
-        raise NotFound("witness.no_policy", path=path) from error
+    with FolderLock(ws.folder(_FOLDER)):
+        known = _known_logs(ws)
+        keys = {log.verifier.public_key for log in known}
+        new = [KnownLog(verifier) for verifier in dict.fromkeys(verifiers) if verifier.public_key not in keys]
+        if new:
+            with Staged(ws.folder(_FOLDER)) as staged:
+                staged.add(_LOGS, Policy((*known, *new)).text().encode())
 
 
 def _is_enough(ws: Workspace, policy: Policy) -> bool:
