@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,20 @@ def _commands() -> str:
     for name in (*GROUPS, *PLAIN):
         lines += [f"## malan {name}", "", f"{entry(f'cli.{name}').text('en')} / {entry(f'cli.{name}').text('zh')}", ""]
         command: Any = get_command(importlib.import_module(f"malan.cli.{name}").app)
-        parts = sorted(getattr(command, "commands", {"": command}).items())
-        for part, sub in parts:
+        for part, sub in sorted(_leaves(command)):
             if part:
                 lines += [f"### malan {name} {part}", "", f"{sub.help or ''}", ""]
             lines += [*_parameters(sub), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command below a group, with its words: `label write`."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+    for part, sub in (inner or {}).items():
+        yield from _leaves(sub, f"{name} {part}".strip())
 
 
 def _parameters(command: Any) -> list[str]:

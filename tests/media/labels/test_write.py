@@ -356,6 +356,22 @@ def test_a_recording_that_was_never_closed_is_refused(file: File, tmp_path: Path
     assert caught.value.code == "label.unfinished"
 
 
+def test_a_picture_that_was_cut_off_is_named_as_damaged(file: File, tmp_path: Path, label: Label) -> None:
+    (tmp_path / "a.jpg").write_bytes(file("jpeg").read_bytes()[:-200])
+    with pytest.raises(MediaError) as caught:
+        write_label(tmp_path / "a.jpg", tmp_path / "b.jpg", label)
+    assert caught.value.code == "media.damaged"
+    assert not (tmp_path / "b.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["avi", "wav", "webp", "mp4", "mkv"])
+def test_bytes_behind_the_end_of_a_file_do_no_harm(name: str, file: File, tmp_path: Path, label: Label) -> None:
+    source, out = tmp_path / f"a-{file(name).name}", tmp_path / file(name).name
+    source.write_bytes(file(name).read_bytes() + b"\1\2\3")
+    write_label(source, out, label)
+    assert verify(out).label == label.to_fields()
+
+
 def test_the_sum_of_an_ogg_page_is_that_of_the_format(file: File) -> None:
     data = file("ogg").read_bytes()
     size = 27 + data[26] + sum(data[27 : 27 + data[26]])

@@ -15,8 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
+
+from malan.core.errors import MediaError
 from malan.media.labels.carriers import Carrier
 from malan.media.open import open_media, read_packets
+from malan.media.sniff import shown
 
 _SMALL_BYTES = 32 << 20
 _SMALL_PIXELS = 16_000_000
@@ -28,13 +32,20 @@ Essence = Mapping[str, str]  # part of a file → digest of its media
 
 
 def essence_of(path: str | Path, carrier: Carrier, size_bytes: int) -> Essence:
-    """The essence of a file. `size_bytes` decides how: give the size of the source for both that are compared."""
-    if carrier.is_picture:
-        return {"picture": _pixels(path)}
-    with open_media(path) as container:
-        if size_bytes <= _SMALL_BYTES:
-            return _by_track(container, read_packets(container, *container.streams))
-        return {**_by_index(container, path), **_by_runs(container)}
+    """The essence of a file. `size_bytes` decides how: give the size of the source for both that are compared.
+
+    Raises:
+        MediaError: It cannot be read to its end.
+    """
+    try:
+        if carrier.is_picture:
+            return {"picture": _pixels(path)}
+        with open_media(path) as container:
+            if size_bytes <= _SMALL_BYTES:
+                return _by_track(container, read_packets(container, *container.streams))
+            return {**_by_index(container, path), **_by_runs(container)}
+    except (av.FFmpegError, OSError, SyntaxError) as error:  # Pillow says OSError or SyntaxError of damaged pictures
+        raise MediaError("media.damaged", path=shown(path)) from error
 
 
 def difference(one: Essence, other: Essence) -> str | None:

@@ -122,9 +122,7 @@ def _says_unknown(source: Source, data: Chunk) -> bool:
 
 def find_avi(source: Source) -> Iterator[Found]:
     """The values `AIGC` of every `LIST INFO`; a chunk of its own is read too."""
-    for riff in _chunks(source, 0, source.size, "file"):
-        if riff.name != b"RIFF":
-            continue
+    for riff in _riffs(source):
         for chunk in _chunks(source, riff.content + 4, riff.end, "RIFF"):
             if chunk.name == b"AIGC":
                 yield Found(_text(source, chunk), "RIFF/AIGC", False)
@@ -136,9 +134,7 @@ def find_avi(source: Source) -> Iterator[Found]:
 
 def plan_avi(source: Source, text: str) -> list[Piece]:
     """The file with one value `AIGC`: in the old list or in spare room before the pictures, else after the index."""
-    riffs = [chunk for chunk in _chunks(source, 0, source.size, "file") if chunk.name == b"RIFF"]
-    if not riffs or source.size > riffs[-1].next + 1:
-        raise Damaged("RIFF")
+    riffs = list(_riffs(source))
     edits: dict[int, bytes] = {}
     listed = [chunk for riff in riffs for chunk in _chunks(source, riff.content + 4, riff.end, "RIFF")]
     for chunk in listed:
@@ -158,6 +154,15 @@ def plan_avi(source: Source, text: str) -> list[Piece]:
         raise Impossible("label.too_large")
     edits[last.start + 4] = size.to_bytes(4, "little")
     return _edited(source, edits, last.next, bytes(max(0, last.next - source.size)) + new)
+
+
+def _riffs(source: Source) -> Iterator[Chunk]:
+    """The lists a film is made of, one after another; what is no list ends them (some writers leave a tail)."""
+    at = 0
+    while source.head(at, 4) == b"RIFF":
+        riff = next(_chunks(source, at, source.size, "file"))
+        yield riff
+        at = riff.next
 
 
 def _in_room(source: Source, head: Sequence[Chunk], value: bytes, edits: dict[int, bytes]) -> bool:
