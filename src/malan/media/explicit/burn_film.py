@@ -25,7 +25,7 @@ from malan.media.cut import FORMATS, may_join
 from malan.media.cut_check import wanting
 from malan.media.cut_write import MATCHED, Source, open_source, write_cut
 from malan.media.explicit.overlay import Overlay
-from malan.media.explicit.stamp import Stamp, can_stamp
+from malan.media.explicit.stamp import WHITE, Stamp, can_stamp
 from malan.media.index import PacketIndex, build_index
 from malan.media.open import open_plain
 from malan.media.picture import Shape, clockwise
@@ -37,12 +37,13 @@ LEAST_CONTRAST = 0.25  # of the range, ink over plate
 _PROGRESSIVE = (0, 1)
 _MOST_TIMESCALE = 1_000_000
 _CODECS = {
-    "hevc": ("libx265", "-crf", "20", "-preset", "fast", "-x265-params", "log-level=none", "-tag:v", "hvc1"),
+    "hevc": ("libx265", "-crf", "20", "-preset", "fast", "-x265-params", "log-level=none"),
     "vp8": ("libvpx", "-crf", "10", "-b:v", "4M", "-deadline", "good", "-cpu-used", "5", "-threads", "4"),
     "vp9": ("libvpx-vp9", "-crf", "24", "-b:v", "0", "-deadline", "good", "-cpu-used", "5", "-row-mt", "1"),
     "prores": ("prores_ks", "-profile:v", "3"),
 }
 _PLAIN = ("libx264", "-crf", "17", "-preset", "fast")
+_FIELDS = ("-flags", "+ilme+ildct")  # interlaced pictures stay interlaced
 _PIXELS = {"prores": "yuv422p10le"}
 
 
@@ -154,7 +155,7 @@ def _encode_whole(film: Source, overlay: Overlay, part: Path, suffix: str) -> No
     picture = part.with_name(part.name + ".png")
     fd = open_plain(film.path)
     try:
-        picture.write_bytes(overlay.png)
+        overlay.painted(WHITE.get(int(film.codec.color_trc), 1.0)).save(picture, "PNG")
         command = _command(fd, picture, film, overlay, part, suffix)
         result = subprocess.run(command, pass_fds=(fd,), capture_output=True, check=False)
     finally:
@@ -175,11 +176,16 @@ def _command(fd: int, picture: Path, film: Source, overlay: Overlay, part: Path,
     square = "scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1"
     graph = f"[0:v:0]{square}[p];[p][1:v]{overlay.filter(start)},format={_PIXELS.get(codec, kept)}[v]"
     clock = index.timebase.denominator if index.timebase.denominator <= _MOST_TIMESCALE else 90_000
+    encoder = list(_CODECS.get(codec, _CODECS["vp9"] if suffix == ".webm" else _PLAIN))
+    if encoder[0] == "libx265" and FORMATS.get(suffix) in ("mp4", "mov"):
+        encoder += ["-tag:v", "hvc1"]
+    if encoder[0] == "libx264" and int(film.codec.field_order) not in _PROGRESSIVE:
+        encoder += _FIELDS
     ticks = ["-video_track_timescale", str(clock)] if FORMATS.get(suffix) in ("mp4", "mov") else []
     return [
         get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-copyts", "-protocol_whitelist", "fd,file", "-fd", str(fd),
         "-i", "fd:", "-i", f"file:{picture.absolute()}", "-filter_complex", graph, "-map", "[v]", "-map", "0:a?",
-        "-c:v", *_CODECS.get(codec, _PLAIN), "-c:a", "copy", "-sn", "-dn", "-fps_mode", "passthrough",
+        "-c:v", *encoder, "-c:a", "copy", "-sn", "-dn", "-fps_mode", "passthrough",
         "-enc_time_base:v", "demux", *ticks, "-avoid_negative_ts", "disabled",
         "-f", {".webm": "webm", **FORMATS}[suffix], f"file:{part.absolute()}",
     ]  # fmt: skip

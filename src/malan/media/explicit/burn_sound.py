@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from malan.core import Track
 from malan.core.errors import MediaError, MissingExtra, StoreError
-from malan.media.audio import audio_blocks
+from malan.media.audio import audio_blocks, audio_stream
 from malan.media.explicit.rhythm import LISTEN_HZ, PAUSE_UNITS, UNIT_S, find_rhythm, rhythm
-from malan.media.open import open_plain
+from malan.media.open import open_media, open_plain
 from malan.media.probe import probe
 from malan.media.sniff import shown
 
@@ -134,19 +134,27 @@ def _spoken(part: Path, rate: int) -> NDArray[np.float32]:
 
 def _join(source: Path, part: Path, suffix: str, track: Track, label_TC: NDArray[np.float32], rate: int) -> None:
     """Label, then programme, by the concat filter; pictures on the sleeve and tags come along."""
-    raw = part.with_name(part.name + ".f32")
-    channels = label_TC.shape[1]
+    raw, layout = part.with_name(part.name + ".f64"), _layout(source, label_TC.shape[1])
+    programme = "[0:a:0]asetpts=PTS-STARTPTS,aformat=sample_fmts=dbl[p]"
+    graph = f"{programme};[1:a:0][p]concat=n=2:v=0:a=1{_format(track)}[a]"
     try:
-        raw.write_bytes(label_TC.astype("<f4").tobytes())
+        raw.write_bytes(label_TC.astype("<f8").tobytes())
         _ffmpeg(source, [
-            "-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", f"file:{raw.absolute()}", "-filter_complex",
-            f"[0:a:0]asetpts=PTS-STARTPTS[p];[1:a:0][p]concat=n=2:v=0:a=1{_format(track)}[a]", "-map", "[a]",
+            "-f", "f64le", "-ar", str(rate), "-ch_layout", layout, "-i", f"file:{raw.absolute()}", "-filter_complex",
+            graph, "-map", "[a]",
             *(["-map", "0:v?", "-c:v", "copy"] if suffix in (".mp3", ".m4a", ".flac") else ["-vn"]),
-            "-map_metadata", "0", "-map_chapters", "-1", *_encoder(track), "-ar", str(rate),
+            "-map_metadata", "0", "-map_chapters", "-1", *_encoder(track, suffix), "-ar", str(rate),
             "-f", FORMATS[suffix], f"file:{part.absolute()}",
         ])  # fmt: skip
     finally:
         raw.unlink(missing_ok=True)
+
+
+def _layout(source: Path, channels: int) -> str:
+    """The channels of the programme by name, so that nothing is mixed when both are joined."""
+    with open_media(source) as container:
+        name = audio_stream(container, None, source).codec_context.layout.name
+    return name or f"{channels}c"
 
 
 def _format(track: Track) -> str:
@@ -155,9 +163,12 @@ def _format(track: Track) -> str:
     return f",aformat=sample_fmts={kinds[track.codec]}" if track.codec in kinds else ""
 
 
-def _encoder(track: Track) -> list[str]:
+def _encoder(track: Track, suffix: str) -> list[str]:
+    """The codec of the source; for one that nobody writes, the usual one of the container."""
     if _LOSSLESS.fullmatch(track.codec):
         return ["-c:a", track.codec]
+    if suffix in (".wav", ".flac"):
+        return ["-c:a", "pcm_s16le" if suffix == ".wav" else "flac"]
     known = _CODECS.get(track.codec, ("aac",))
     rate = ["-b:a", f"{max(96, 80 * (track.channels or 2))}k"] if known == ("aac",) else []
     return ["-c:a", *known, *rate]

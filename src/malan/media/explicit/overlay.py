@@ -60,9 +60,13 @@ class Overlay:
     @property
     def rgba(self) -> Image.Image:
         """White ink over a black plate, not premultiplied."""
+        return self.painted()
+
+    def painted(self, white: float = 1.0) -> Image.Image:
+        """The same with a white of a share of the range: less where full range means a blinding light (HDR)."""
         ink, plate = self.ink_HW.astype(np.float32) / 255, self.plate_HW.astype(np.float32) / 255
         alpha = ink + plate * (1 - ink)
-        gray = np.round(255 * ink / np.maximum(alpha, 1e-6)).astype(np.uint8)
+        gray = np.round(255 * white * ink / np.maximum(alpha, 1e-6)).astype(np.uint8)
         return Image.fromarray(np.dstack([gray, gray, gray, np.round(alpha * 255).astype(np.uint8)]), "RGBA")
 
     @property

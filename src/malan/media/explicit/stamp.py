@@ -15,7 +15,7 @@ from malan.media.explicit.overlay import Overlay
 from malan.media.picture import Shape
 
 _FULL_RANGE = 2
-_TRANSFERS = {16: 0.58, 18: 0.75}  # graphics white in PQ and HLG (ITU-R BT.2408, 203 cd/m²), as a share of the signal
+WHITE = {16: 0.58, 18: 0.75}  # graphics white in PQ and HLG (ITU-R BT.2408, 203 cd/m²), as a share of the signal
 _FORMATS = {f"yuv{j}{kind}p{bits}" for kind in ("420", "422", "444") for j, bits in (("", ""), ("j", ""), ("", "10le"))}
 
 
@@ -82,7 +82,7 @@ def _levels(bits: int, full: bool, transfer: int) -> tuple[float, float, float]:
     """Black, white and no colour, in code values (ITU-R BT.709, 3.4)."""
     scale, most = float(1 << (bits - 8)), float((1 << bits) - 1)
     black, white = (0.0, most) if full else (16 * scale, 235 * scale)
-    return black, black + (white - black) * _TRANSFERS.get(transfer, 1.0), 128 * scale
+    return black, black + (white - black) * WHITE.get(transfer, 1.0), 128 * scale
 
 
 def _reduced(cover: NDArray[np.float32], across: int, down: int) -> NDArray[np.float32]:
