@@ -69,7 +69,7 @@ def pictures(shot_lengths: Sequence[int], size: tuple[int, int], seed: int) -> I
         texture = _texture(seed + shot, width + length, height)
         for step in range(length):
             picture = texture[:, step : step + width].copy()
-            _write_number(picture, number)
+            write_number(picture, number)
             yield picture
             number += 1
 
@@ -86,7 +86,7 @@ def read_number(picture: NDArray[np.uint8]) -> int:
     return sum(1 << (BITS - 1 - i) for i, bit in enumerate(bits) if bit)
 
 
-def _write_number(picture: NDArray[np.uint8], number: int) -> None:
+def write_number(picture: NDArray[np.uint8], number: int) -> None:
     height, width = picture.shape[:2]
     for i in range(BITS):
         bit = number >> (BITS - 1 - i) & 1

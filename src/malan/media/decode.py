@@ -97,7 +97,7 @@ class FrameDecoder:
         wanted = self._index.key_frames if frames is None else np.asarray(list(frames), np.int64)
         self._context.skip_frame = "DEFAULT"
         for packet in self._index.shown[wanted]:
-            yield from self.packets([int(packet)])
+            yield from self.packets(range(int(packet), self._index.end_of(int(packet))))
 
     def packet_range(self, first: int, end: int) -> tuple[int, int]:
         """Packet numbers `start, stop` that must be decoded to see the frames `first` to `end`, both ends excluded.
@@ -109,7 +109,7 @@ class FrameDecoder:
         keys = self._index.shown[self._index.key_frames]
         before = keys[: np.searchsorted(self._index.key_frames, first, side="right")]
         before = before[before <= wanted.min()]
-        return (int(before[-1]) if len(before) else 0), int(wanted.max()) + 1
+        return (int(before[-1]) if len(before) else 0), self._index.end_of(int(wanted.max()))
 
     def packets(self, numbers: Iterable[int]) -> Iterator[Numbered]:
         """Decode packets by number (rising) from a fresh decoder; shown frames in presentation order.

@@ -26,10 +26,11 @@ DISPOSABLE = 2  # no other frame needs it
 DISCARD = 4  # decoded but never shown (edit lists, pre-roll)
 CORRUPT = 8  # the container says so
 UNDECODABLE = 16  # gives no picture of its own: it needs what lies before the start of the file
+SECOND_FIELD = 32  # gives no picture of its own: it completes the frame of the packet before
 
 MAX_PACKETS = 10_000_000  # 46 hours at 60 frames a second
 
-_HIDDEN = DISCARD | UNDECODABLE
+_HIDDEN = DISCARD | UNDECODABLE | SECOND_FIELD
 _NO_TIME = -(2**63)
 _REORDERED = 17
 _FAR = 2**60  # times beyond are damage; sums of two still fit
@@ -81,6 +82,11 @@ class PacketIndex:
     def key_frames(self) -> NDArray[np.int64]:
         """Frame numbers of shown key frames, rising."""
         return np.flatnonzero(self.flags[self.shown] & KEY)
+
+    def end_of(self, packet: int) -> int:
+        """One past the last packet of the frame that begins with a packet: two further on where fields are apart."""
+        pair = packet + 1 < self.packet_count and self.flags[packet + 1] & SECOND_FIELD
+        return packet + (2 if pair else 1)
 
     def frame_at(self, ticks: int) -> int:
         """Number of the frame shown at a time; clamped to the first and last frame."""

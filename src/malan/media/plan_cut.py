@@ -63,7 +63,7 @@ def _copyable(index: PacketIndex, first: int, end: int) -> tuple[NDArray[np.int6
     nothing else needs them. Empty when there is none.
     """
     start = int(index.shown[first])
-    stop = int(index.shown[first:end].max()) + 1
+    stop = index.end_of(int(index.shown[first:end].max()))
     packets = np.arange(start, stop)
     frames = index.frame_of_packet[packets]
     hidden = np.flatnonzero(index.flags[packets] & DISCARD)

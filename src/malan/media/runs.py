@@ -76,7 +76,7 @@ class RunDecoder:
         if not len(wanted):
             return
         start = plan_runs(self._index, self._index.shown[first:end])[0].start
-        for packet, frame in self.decode(Run(start, int(wanted[-1]) + 1, wanted)):
+        for packet, frame in self.decode(Run(start, self._index.end_of(int(wanted[-1])), wanted)):
             frame.pts, frame.time_base = int(self._index.pts[packet]), self._index.timebase
             yield int(self._index.frame_of_packet[packet]), frame
 
@@ -86,7 +86,7 @@ class RunDecoder:
 
     def _attempt(self, run: Run, alone: bool) -> Iterator[tuple[int, av.VideoFrame]]:
         """One pass over a run. A packet the decoder refuses is left out; what depends on it will be missing."""
-        wanted = set(run.wanted.tolist())
+        wanted = {part for first in run.wanted.tolist() for part in range(first, self._index.end_of(first))}
         with self._decoder(alone) as context:
             skips = context.name in _SKIPPABLE
             for number, packet in self._packets.read(range(run.start, run.stop)):
@@ -140,7 +140,7 @@ def plan_runs(index: PacketIndex, packets: NDArray[np.int64]) -> list[Run]:
     runs: list[Run] = []
     for start in np.unique(starts).tolist():
         mine = wanted[starts == start]
-        _add_run(runs, Run(start, int(mine[-1]) + 1, mine))
+        _add_run(runs, Run(start, index.end_of(int(mine[-1])), mine))
     return runs
 
 

@@ -21,7 +21,18 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from malan.core.errors import MediaError
-from malan.media.index import DISCARD, KEY, UNDECODABLE, PacketIndex, PacketRows, Repaired, repair_times
+from malan.media.fields import FieldPairs
+from malan.media.index import (
+    DISCARD,
+    DISPOSABLE,
+    KEY,
+    SECOND_FIELD,
+    UNDECODABLE,
+    PacketIndex,
+    PacketRows,
+    Repaired,
+    repair_times,
+)
 from malan.media.open import check_size, has_decoder, open_media, read_only, read_packets, video_stream
 from malan.media.sniff import shown
 
@@ -72,6 +83,7 @@ class Survey:
         self._container, self._path, self.picture = container, path, picture
         self.rows = PacketRows()
         self.opening = Opening(picture, path) if picture is not None else None
+        self._fields = _field_pairs(picture)
         self.extents = {stream.index: Extent() for stream in container.streams}
         self.is_whole = False
         self.is_heard = False  # some sound has been decoded
@@ -99,6 +111,8 @@ class Survey:
     def _see(self, packet: Packet) -> None:
         """A packet of the picture track; its extent is that of the index."""
         self.rows.add(packet, self._path)
+        if self._fields is not None and self._fields.is_second(bytes(packet)):
+            self.rows.flags[-1] = self.rows.flags[-1] & ~(KEY | DISPOSABLE) | SECOND_FIELD
         if self.opening is not None and not self.opening.is_settled:
             self.opening.feed(len(self.rows) - 1, packet)
 
@@ -139,8 +153,10 @@ class Survey:
         if not index.frame_count:
             return 0
         last = int(index.shown[-1])
-        known = 0 if times.untimed else self.rows.duration[last]
-        return int(index.pts[last]) + (known if 0 < known <= 1000 * times.step_ticks else times.step_ticks)
+        parts = range(last, index.end_of(last))  # two where fields are apart
+        known = [0 if times.untimed else self.rows.duration[part] for part in parts]
+        step = times.step_ticks
+        return int(index.pts[last]) + sum(ticks if 0 < ticks <= 1000 * step else step for ticks in known)
 
 
 class Opening:
@@ -223,6 +239,12 @@ class Opening:
             self.frame = self.frame or frame
             if frame.pts is not None:
                 self.came_out.add(frame.pts)
+
+
+def _field_pairs(picture: VideoStream | None) -> FieldPairs | None:
+    if picture is None or not has_decoder(picture):
+        return None
+    return FieldPairs.of(picture.codec_context.name, picture.codec_context.extradata)
 
 
 def picture_of(container: InputContainer) -> VideoStream | None:
