@@ -87,6 +87,8 @@ class Sampler:
         known[at] = True
         blocks = np.empty((len(known), 3, ROWS, COLUMNS), np.uint8)
         blocks[at] = [self._blocks[number] for number in numbers.tolist()]
+        # kept once: what was collected is a view of the stretch from now on
+        self._blocks.update((number, blocks[i]) for number, i in zip(numbers.tolist(), at.tolist(), strict=True))
         missing = np.flatnonzero(~known)
         if len(missing):
             after = np.searchsorted(at, missing)
