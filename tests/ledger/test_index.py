@@ -64,6 +64,22 @@ def test_a_reader_finds_what_is_published(tmp_path: Path, log: LogWriter) -> Non
     index.close()
 
 
+def test_a_reader_beside_a_writer_neither_sees_nor_spoils_what_is_not_published(
+    tmp_path: Path, index: LogIndex, log: LogWriter
+) -> None:
+    log.append([b"300"])
+    assert index.find("once 300") == [300]
+    beside = LogIndex(tmp_path / "index.db", reader(log.folder), keys_of)
+    assert beside.find("once 300") == []
+    assert "once 300" not in beside.keys_from("once")
+    assert (beside.find("once 299"), beside.check()) == ([299], 600)
+    assert index.check() == 602
+    log.append([b"301"])
+    log.publish()
+    assert beside.find("once 301") == index.find("once 301") == [301]
+    beside.close()
+
+
 def test_two_indexes_share_a_file(tmp_path: Path, index: LogIndex, log: LogWriter) -> None:
     other = LogIndex(tmp_path / "index.db", log, keys_of)
     log.append([b"300"])

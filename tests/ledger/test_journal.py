@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from log_factory import ORIGIN, flip
 
-from malan.core.errors import ProofError
+from malan.core.errors import ProofError, StoreError
 from malan.core.merkle import merkle_root
 from malan.ledger.checkpoint import Checkpoint
 from malan.ledger.journal import FIRST_BYTES, HEADER_BYTES, LARGE_RECORD_BYTES, SECTOR_BYTES, Journal
@@ -125,9 +127,23 @@ def test_records_cannot_be_swapped_left_out_or_brought_from_elsewhere(tmp_path: 
             read(tmp_path)
 
 
+def test_a_record_longer_than_the_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    sizes = struct.pack(">II", 0xFFFFFFF0, 1)
+    data = bytearray(path.read_bytes())
+    data[HEADER_BYTES : HEADER_BYTES + 12] = sizes + struct.pack(">I", zlib.crc32(sizes))
+    path.write_bytes(data)
+    with pytest.raises(ProofError, match="cut off"):
+        read(tmp_path)
+
+
 def test_a_link_or_a_pipe_is_no_journal(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.rename(tmp_path / "real")
     path.symlink_to(tmp_path / "real")
-    with pytest.raises(Exception, match="cannot be read"):
+    with pytest.raises(StoreError, match="cannot be read"):
+        read(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ProofError, match="not a plain file"):
         read(tmp_path)

@@ -138,6 +138,8 @@ class FolderLock:
         Raises:
             RetryLater: Another process has held the log for longer than a batch or a publishing takes.
         """
+        if self._is_taken():
+            return
         until, pause_s = time.monotonic() + self._patience_s, 0.0005
         while not self._is_taken():
             if time.monotonic() > until:
@@ -168,11 +170,9 @@ class FolderLock:
 
 def write_all(descriptor: int, data: bytes | memoryview, at: int | None = None) -> None:
     """Write every byte, at the given place or where the file stands; short writes are continued."""
-    rest = memoryview(data)
-    while rest:
-        written = os.write(descriptor, rest) if at is None else os.pwrite(descriptor, rest, at)
-        rest = rest[written:]
-        at = None if at is None else at + written
+    written = os.write(descriptor, data) if at is None else os.pwrite(descriptor, data, at)
+    if written < len(data):
+        write_all(descriptor, memoryview(data)[written:], None if at is None else at + written)
 
 
 def sync_folder(folder: Path) -> None:

@@ -53,6 +53,8 @@ class Entries(Protocol):
 class LogIndex:
     """Keys of a log's entries, always up to date with it. Safe for threads and for several processes on one file.
 
+    Whoever looks first and appends if nothing is there does both inside `LogWriter.exclusive`.
+
     Args:
         path: The SQLite file; beside the log, not in it.
         log: Where the entries are; new ones are taken in before every answer.
@@ -71,22 +73,22 @@ class LogIndex:
 
     def catch_up(self) -> int:
         """Take in the entries that are new since; how many are indexed now. Cheap when there are none."""
-        return self._mended(lambda connection: self._number(connection, "size"))
+        return self._mended(lambda _, size: size)
 
     def find(self, key: str) -> list[int]:
         """Where entries with this key stand, the oldest first."""
-        return self._mended(lambda connection: _find(connection, key))
+        return self._mended(lambda connection, size: _find(connection, key, size))
 
     def find_many(self, keys: Iterable[str]) -> dict[str, list[int]]:
         """The same for many keys; those that are nowhere have an empty list."""
         wanted = list(keys)
-        return self._mended(lambda connection: {key: _find(connection, key) for key in wanted})
+        return self._mended(lambda connection, size: {key: _find(connection, key, size) for key in wanted})
 
     def keys_from(self, prefix: str) -> list[str]:
         """All keys that begin so, sorted."""
-        query = "SELECT DISTINCT key FROM keys WHERE key >= ? AND key < ? ORDER BY key"
+        query = "SELECT DISTINCT key FROM keys WHERE key >= ? AND key < ? AND entry < ? ORDER BY key"
         bounds = (prefix, prefix + "\U0010ffff")
-        return self._mended(lambda connection: [row[0] for row in connection.execute(query, bounds)])
+        return self._mended(lambda connection, size: [row[0] for row in connection.execute(query, (*bounds, size))])
 
     def check(self) -> int:
         """Compare the whole table with the log, as it lies on disk and before anything is mended; rows that agree.
@@ -113,33 +115,35 @@ class LogIndex:
                 self._connection.close()
             self._connection, self._is_trusted = None, False
 
-    def _mended(self, answer: Callable[[sqlite3.Connection], _T]) -> _T:
-        """The answer of the table after it caught up; a damaged file is made anew, once."""
+    def _mended(self, answer: Callable[[sqlite3.Connection, int], _T]) -> _T:
+        """The answer of the table after it caught up with a log of some size; a damaged file is made anew, once."""
         with self._turn:
             try:
-                return answer(self._caught_up())
+                return answer(*self._caught_up())
             except sqlite3.DatabaseError as error:
                 if isinstance(failure := self._failure(error), StoreError):
                     raise failure from error
             self.forget()
             try:
-                return answer(self._caught_up())
+                return answer(*self._caught_up())
             except sqlite3.DatabaseError as error:
                 raise self._failure(error) from error
 
-    def _caught_up(self) -> sqlite3.Connection:
-        connection = self._open()
-        if not self._is_trusted or self._number(connection, "size") != self._log.size:
+    def _caught_up(self) -> tuple[sqlite3.Connection, int]:
+        """The table, and how far the log it was asked about goes: another process may have indexed more already."""
+        connection, size = self._open(), self._log.size
+        done = self._number(connection, "size")
+        if not self._is_trusted or done < size:
             with _transaction(connection):
-                self._catch_up(connection)
-            self._is_trusted = True
-        return connection
+                self._catch_up(connection, size)
+            self._is_trusted = done <= size
+        return connection, size
 
-    def _catch_up(self, connection: sqlite3.Connection) -> None:
-        if not self._belongs(connection):
+    def _catch_up(self, connection: sqlite3.Connection, size: int) -> None:
+        if not self._belongs(connection, size):
             connection.execute("DELETE FROM keys")
             connection.execute("DELETE FROM about")
-        done, size = self._number(connection, "size"), self._log.size
+        done = self._number(connection, "size")
         for first in range(done, size, _BATCH):
             self._add(connection, first, min(size, first + _BATCH))
 
@@ -147,33 +151,35 @@ class LogIndex:
         entries = list(self._log.entries(first, end))
         rows = [(key, first + i) for i, entry in enumerate(entries) for key in set(self._keys_of(entry))]
         connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", rows)
-        about = {
-            "origin": self._log.origin,
-            "version": self._version,
-            "size": str(end),
-            "last": leaf_hash(entries[-1]).hex(),
-        }
+        about = {"origin": self._log.origin, "version": self._version, "size": str(end)}
+        about |= {"last": leaf_hash(entries[-1]).hex()} | ({"first": leaf_hash(entries[0]).hex()} if first == 0 else {})
         connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
 
-    def _belongs(self, connection: sqlite3.Connection) -> bool:
-        """Whether the table is of this log, at an earlier time, and of these keys."""
+    def _belongs(self, connection: sqlite3.Connection, size: int) -> bool:
+        """Whether the table is of this log and these keys: the first entry agrees, the last where it is known."""
         about = dict(connection.execute("SELECT name, value FROM about"))
-        size = self._number(connection, "size")
-        if size == 0:
+        done = self._number(connection, "size")
+        if done == 0 or size == 0:
             return not about
-        if (about.get("origin"), about.get("version")) != (self._log.origin, self._version) or size > self._log.size:
+        if (about.get("origin"), about.get("version")) != (self._log.origin, self._version):
             return False
-        return leaf_hash(next(iter(self._log.entries(size - 1, size)))).hex() == about.get("last")
+        known = {"first": 0} | ({"last": done - 1} if done <= size else {})
+        return all(about.get(name) == self._leaf(index) for name, index in known.items())
+
+    def _leaf(self, index: int) -> str:
+        return leaf_hash(next(iter(self._log.entries(index, index + 1)))).hex()
 
     def _compare(self, connection: sqlite3.Connection) -> int:
         for (line,) in connection.execute("PRAGMA integrity_check(1)"):
             if line != "ok":
                 raise ProofError("ledger.index_damaged", path=self._path.name, detail=line)
-        if not self._belongs(connection):
+        size = min(self._log.size, self._number(connection, "size"))
+        if not self._belongs(connection, self._log.size):
             raise ProofError("ledger.index_damaged", path=self._path.name, detail="about")
-        held = connection.execute("SELECT entry, key FROM keys ORDER BY entry, key")
+        about_these = "SELECT entry, key FROM keys WHERE entry < ? OR entry >= ? ORDER BY entry, key"
+        held = connection.execute(about_these, (size, self._number(connection, "size")))
         count = 0
-        for expected, found in zip_longest(self._rows(self._number(connection, "size")), held):
+        for expected, found in zip_longest(self._rows(size), held):
             if expected != found:
                 entry, key = min(row for row in (expected, found) if row is not None)
                 raise ProofError("ledger.index_row", path=self._path.name, key=key, entry=entry)
@@ -215,8 +221,9 @@ class LogIndex:
         return ProofError("ledger.index_damaged", path=self._path.name, detail=str(error))
 
 
-def _find(connection: sqlite3.Connection, key: str) -> list[int]:
-    return [row[0] for row in connection.execute("SELECT entry FROM keys WHERE key = ? ORDER BY entry", (key,))]
+def _find(connection: sqlite3.Connection, key: str, size: int) -> list[int]:
+    query = "SELECT entry FROM keys WHERE key = ? AND entry < ? ORDER BY entry"
+    return [row[0] for row in connection.execute(query, (key, size))]
 
 
 @contextmanager

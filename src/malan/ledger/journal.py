@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -92,11 +93,12 @@ class Journal:
         except OSError as error:
             raise StoreError("ledger.read", path=NAME, detail=str(error)) from error
         try:
-            base = _read_header(os.pread(descriptor, HEADER_BYTES, 0))
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ProofError("ledger.no_file", path=NAME)
+            return cls(folder, descriptor, _read_header(os.pread(descriptor, HEADER_BYTES, 0)))
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(folder, descriptor, base)
 
     def is_replaced(self) -> bool:
         """Whether another journal has taken this one's place since."""
@@ -108,7 +110,7 @@ class Journal:
 
     def has_more(self) -> bool:
         """Whether something stands after `end`: another process has written, or was killed while it wrote."""
-        return any(os.pread(self._descriptor, _HEAD.size, self.end))
+        return any(self._pread(_HEAD.size, self.end))
 
     def read(self) -> Iterator[Record]:
         """The records after `end`; advances it. A torn one ends the journal and is noted in `torn`.
@@ -175,7 +177,7 @@ class Journal:
         self._size += growth
 
     def _next(self) -> Record | None:
-        head = os.pread(self._descriptor, _HEAD.size, self.end)
+        head = self._pread(_HEAD.size, self.end)
         if len(head) < _HEAD.size:
             raise ProofError("ledger.journal_cut", path=NAME, byte=self.end + len(head))
         if not any(head):
@@ -185,9 +187,9 @@ class Journal:
         if checksum != zlib.crc32(head[:8]):
             self._check_torn(self.end + _HEAD.size)
             return None
-        frame = os.pread(self._descriptor, _FRAME_BYTES + length, self.end)
-        if len(frame) < _FRAME_BYTES + length:
-            raise ProofError("ledger.journal_cut", path=NAME, byte=self.end + len(frame))
+        if self.end + _FRAME_BYTES + length > self._size:
+            raise ProofError("ledger.journal_cut", path=NAME, byte=self._size)
+        frame = self._pread(_FRAME_BYTES + length, self.end)
         if frame[_HEAD.size : _FRAME_BYTES] != _chain(self._digest, head, frame[_FRAME_BYTES:]):
             self._check_torn(self.end + len(frame))
             return None
@@ -195,6 +197,12 @@ class Journal:
         self._digest = frame[_HEAD.size : _FRAME_BYTES]
         self.end += len(frame)
         return record
+
+    def _pread(self, length: int, at: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, at)
+        except OSError as error:
+            raise StoreError("ledger.read", path=NAME, detail=str(error)) from error
 
     def _unpacked(self, payload: bytes, count: int) -> list[bytes]:
         try:
@@ -204,7 +212,7 @@ class Journal:
 
     def _check_end(self) -> None:
         """No record begins here; what stands behind can only be the far end of one that was never finished."""
-        rest = os.pread(self._descriptor, self._size - self.end, self.end)
+        rest = self._pread(self._size - self.end, self.end)
         if not any(rest):
             return
         first = self.end + len(rest) - len(rest.lstrip(b"\0"))
@@ -215,7 +223,7 @@ class Journal:
     def _check_torn(self, end: int) -> None:
         """A record whose bytes up to `end` do not hold: torn when a sector of it was never written, else damaged."""
         first = self.end // SECTOR_BYTES * SECTOR_BYTES
-        data = os.pread(self._descriptor, -(-end // SECTOR_BYTES) * SECTOR_BYTES - first, first)
+        data = self._pread(-(-end // SECTOR_BYTES) * SECTOR_BYTES - first, first)
         if all(any(data[at : at + SECTOR_BYTES]) for at in range(0, len(data), SECTOR_BYTES)):
             raise ProofError("ledger.journal_damaged", path=NAME, byte=self.end)
         self.torn = self.end
