@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Delete, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy import DDL, URL, Connection, Delete, Engine, MetaData, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -28,6 +28,8 @@ __all__ = [
     "add_new",
     "ensure_tables",
     "erase",
+    "hold_still",
+    "keep_forever",
     "open_database",
     "put",
     "reading",
@@ -81,22 +83,25 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     """A transaction that holds the write lock from its start, so what it reads stays true until it has written.
 
     It waits for other writers of this kind, half a minute at most.
 
+    Args:
+        durable: A loss of power does not undo it either: for what is done once it is written (a delivery, money).
+
     Raises:
         RetryLater: Another held the lock for all that time.
     """
-    with updating(engine) as connection:
+    with updating(engine, durable=durable) as connection:
         if not _is_sqlite(engine):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
         yield connection
 
 
 @contextmanager
-def updating(engine: Engine) -> Iterator[Connection]:
+def updating(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     """A transaction beside others: each statement sees what was committed before it, and locks the rows it changes.
 
     For statements that carry their condition (`UPDATE … WHERE taken + 5 <= most`). SQLite has one writer at a time.
@@ -105,12 +110,12 @@ def updating(engine: Engine) -> Iterator[Connection]:
         RetryLater: A row was held by another for half a minute, or two waited for each other.
     """
     with _failures(engine), engine.connect() as connection:
-        if _is_sqlite(engine):
-            with _begun(connection, "BEGIN IMMEDIATE"):
-                yield connection
-        else:
+        if not _is_sqlite(engine):
             with connection.begin():
                 yield connection
+            return
+        with _synchronous(connection, durable), _begun(connection, "BEGIN IMMEDIATE"):
+            yield connection
 
 
 def ensure_tables(engine: Engine, metadata: MetaData) -> None:
@@ -155,6 +160,34 @@ def erase(engine: Engine, table: Table, statement: Delete) -> None:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         else:
             connection.exec_driver_sql(f'VACUUM FULL "{table.name}"')  # writes the rows that are left to a new file
+
+
+def keep_forever(table: Table) -> None:
+    """Have the database itself refuse to change or delete rows of a table: to be called where the table is declared."""
+    stays = f"RAISE(ABORT, '{table.name} is append-only')"
+    for change in ("UPDATE", "DELETE"):
+        trigger = f"CREATE TRIGGER {table.name}_no_{change.lower()} BEFORE {change} ON {table.name}"
+        _after_create(table, "sqlite", f"{trigger} BEGIN SELECT {stays}; END")
+    function = f"""CREATE OR REPLACE FUNCTION {table.name}_stays() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION '{table.name} is append-only'; END $$"""
+    trigger = f"""CREATE TRIGGER {table.name}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.name}
+        FOR EACH STATEMENT EXECUTE FUNCTION {table.name}_stays()"""
+    for text in (function, trigger):
+        _after_create(table, "postgresql", text)
+
+
+def _after_create(table: Table, dialect: str, text: str) -> None:
+    statement = DDL(text)  # type: ignore[no-untyped-call]
+    event.listen(table, "after_create", statement.execute_if(dialect=dialect))
+
+
+def hold_still(connection: Connection, table: Table) -> None:
+    """Wait for whoever is inserting into a table, and let nobody insert until this transaction ends.
+
+    What is in it then is complete: no row with a lower number can appear later.
+    """
+    if connection.dialect.name != "sqlite":  # whose one writer this transaction is
+        connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def shown_place(engine: Engine) -> str:
@@ -219,6 +252,18 @@ def _begun(connection: Connection, begin: str) -> Iterator[None]:
         connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
+
+
+@contextmanager
+def _synchronous(connection: Connection, durable: bool) -> Iterator[None]:
+    """SQLite syncs its log to the disk at a commit only when asked to."""
+    if durable:
+        connection.exec_driver_sql("PRAGMA synchronous = FULL")
+    try:
+        yield
+    finally:
+        if durable:
+            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
 
 
 @contextmanager
