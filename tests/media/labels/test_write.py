@@ -408,7 +408,7 @@ def _renamed(data: bytes, number: int) -> bytes:
 
 @pytest.mark.parametrize("name", RECIPES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_damage_brings_the_reader_or_the_planner_down(name: str, file: File, tmp_path: Path, data: Any) -> None:
     content = bytearray(file(name).read_bytes())
     near = st.integers(0, min(len(content), 4000) - 1) | st.integers(max(0, len(content) - 4000), len(content) - 1)
