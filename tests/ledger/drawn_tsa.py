@@ -120,6 +120,7 @@ class DrawnTsa:
     extension: bytes = b""
     break_signature: bool = False
     unsigned: bytes = b""
+    algorithm: str = ""
 
     def answer(self, request: bytes) -> bytes:
         if self.status:
@@ -180,6 +181,7 @@ class DrawnTsa:
         key_id = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
         attributes = self._attributes(content)
         algorithm, signature = self._sign(der.encode(der.SET, attributes))
+        algorithm = _algorithm(self.algorithm) if self.algorithm else algorithm
         if self.break_signature:
             signature = signature[:-1] + bytes([signature[-1] ^ 1])
         return der.encode(

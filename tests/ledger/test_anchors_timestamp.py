@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from drawn_log import DrawnLog
 from drawn_tsa import NOW, DrawnTsa, OpensslTsa, certify, openssl_accepts, stamping
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, answering
 
@@ -150,6 +150,21 @@ def test_a_token_wrong_in_one_way_is_refused_by_name(knobs: dict[str, Any], code
     assert refused.value.code == code
 
 
+def test_more_certificates_than_any_chain_needs_are_refused() -> None:
+    assert _check(DrawnTsa(SIGNER, [SIGNER] * 16).token(REQUEST)) == NOW
+    with pytest.raises(ProofError) as refused:
+        _check(DrawnTsa(SIGNER, [SIGNER] * 17).token(REQUEST))
+    assert refused.value.code == "anchor.certificate"
+
+
+@pytest.mark.parametrize("signer", [SIGNER, stamping("tsa", ROOT, key=ed25519.Ed25519PrivateKey.generate())])
+def test_an_algorithm_that_is_not_the_keys_is_refused(signer: Any) -> None:
+    assert _check(DrawnTsa(signer).token(REQUEST)) == NOW
+    with pytest.raises(ProofError) as refused:
+        _check(DrawnTsa(signer, algorithm="1.2.840.113549.1.1.11").token(REQUEST))
+    assert refused.value.code == "anchor.algorithm"
+
+
 def test_a_fraction_of_a_second_is_kept() -> None:
     assert _check(DrawnTsa(SIGNER, time=f"{NOW:%Y%m%d%H%M%S}.25Z").token(REQUEST)) == NOW + timedelta(milliseconds=250)
 
@@ -235,6 +250,7 @@ def test_a_loop_of_issuers_ends() -> None:
 TOKEN = DrawnTsa(SIGNER).token(REQUEST)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TOKEN) - 1), st.integers(1, 255))
 def test_one_changed_byte_never_changes_what_a_token_states(position: int, flip: int) -> None:
     changed = bytearray(TOKEN)
@@ -246,6 +262,7 @@ def test_one_changed_byte_never_changes_what_a_token_states(position: int, flip:
     assert (stated.time, stated.nonce) == (NOW, NONCE)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_no_token_and_no_response(data: bytes) -> None:
     for read in (_check, lambda d: token_in(d, "tsa"), lambda d: _check(TOKEN[: len(d)] + d)):
@@ -303,6 +320,33 @@ def test_a_refusal_and_a_bad_moment_are_told_apart(failure_bit: int | None) -> N
     with answering(tsa.serve) as url, pytest.raises(MalanError) as refused:
         _authority(url).anchor(NOTE)
     assert refused.value.code == ("anchor.later" if failure_bit in (14, 25) else "anchor.refused")
+
+
+def test_a_chain_may_have_six_authorities_between_and_no_more() -> None:
+    for count, is_good in ((6, True), (7, False)):
+        issuers = [ROOT]
+        for i in range(count):
+            issuers.append(certify(f"middle {i}", issuers[-1], is_ca=True))
+        signer = stamping("tsa", issuers[-1])
+        token = DrawnTsa(signer, [signer, *issuers[1:]]).token(REQUEST)
+        if is_good:
+            assert _check(token) == NOW
+        else:
+            with pytest.raises(ProofError, match="does not lead"):
+                _check(token)
+
+
+@pytest.mark.parametrize("purpose", [ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+def test_an_authority_for_time_stamping_or_for_anything_may_stand_between(purpose: Any) -> None:
+    middle = certify("middle", ROOT, is_ca=True, purposes=[purpose])
+    signer = stamping("tsa", middle)
+    assert _check(DrawnTsa(signer, [signer, middle]).token(REQUEST)) == NOW
+
+
+@pytest.mark.parametrize("until", [NOW, NOW + timedelta(days=300)])
+def test_a_certificate_is_valid_up_to_its_last_second(until: datetime) -> None:
+    signer = stamping("tsa", ROOT, since=NOW, until=until)
+    assert _check(DrawnTsa(signer).token(REQUEST)) == NOW
 
 
 def test_roots_that_are_none_are_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError
@@ -21,6 +21,7 @@ def test_the_example_of_the_specification_reads_and_writes_the_same() -> None:
     assert checkpoint.text() == SOFA
 
 
+@settings(deadline=None)
 @given(st.integers(0, (1 << 63) - 1), st.binary(min_size=32, max_size=32), st.lists(st.sampled_from("abc"), max_size=2))
 def test_any_checkpoint_reads_back(size: int, root: bytes, more: list[str]) -> None:
     checkpoint = Checkpoint("例.example/log", size, root if size else merkle_root([]), tuple(more))
@@ -52,6 +53,10 @@ def test_any_checkpoint_reads_back(size: int, root: bytes, more: list[str]) -> N
 def test_another_spelling_is_refused(text: str) -> None:
     with pytest.raises(ProofError):
         Checkpoint.parse(text)
+
+
+def test_the_longest_log_there_can_be_is_read() -> None:
+    assert Checkpoint.parse(SOFA.replace("20852163", str((1 << 63) - 1))).size == (1 << 63) - 1
 
 
 def test_a_checkpoint_of_another_log_is_refused_even_when_the_key_is_trusted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from drawn_log import DrawnLog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError
@@ -23,6 +23,7 @@ def test_a_copy_may_be_the_same_or_behind_or_ahead() -> None:
     assert compare_logs(LOG.at(0), LOG.at(5), LOG.keys).relation is Relation.SECOND_AHEAD
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.data())
 def test_a_fork_is_found_to_the_entry_and_proven(first: int, second: int, data: st.DataObject) -> None:
     since = data.draw(st.integers(0, min(first, second) - 1))

@@ -5,13 +5,22 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError, UsageError
 from malan.ledger.checkpoint import Checkpoint
 from malan.ledger.cosign import Cosigner, add_cosignatures, cosignature_time, cosignatures
-from malan.ledger.note import NoteSigner, NoteVerifier, check_signatures, open_note, parse_note, sign_note
+from malan.ledger.note import (
+    NoteSigner,
+    NoteVerifier,
+    check_signatures,
+    cosigned_message,
+    open_note,
+    parse_note,
+    sign_note,
+)
 
 # A published checkpoint of a certificate log, with the cosignatures of public witnesses (May 2026).
 ARCHE = """arche2025h1.staging.ct.transparency.dev
@@ -68,6 +77,7 @@ def test_the_published_layout_of_a_cosignature_is_read() -> None:
         cosignature_time(plain[4:])
 
 
+@settings(deadline=None)
 @given(st.integers(1, (1 << 63) - 1))
 def test_what_is_cosigned_verifies_with_its_time(time_s: int) -> None:
     witness = _cosigner(time_s=time_s)
@@ -80,6 +90,7 @@ def test_what_is_cosigned_verifies_with_its_time(time_s: int) -> None:
 COSIGNED = sign_note(TEXT, [LOG, _cosigner()])
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(COSIGNED) - 1), st.integers(1, 255))
 def test_one_changed_byte_never_leaves_two_signatures(position: int, flip: int) -> None:
     changed = bytearray(COSIGNED)
@@ -98,6 +109,14 @@ def test_a_time_after_the_end_of_time_is_refused() -> None:
     wrong = f"— witness.example {base64.b64encode(held).decode()}\n"
     with pytest.raises(ProofError, match="does not hold"):
         check_signatures(parse_note((TEXT + "\n" + wrong).encode()), [_cosigner().verifier])
+
+
+def test_a_signature_over_a_time_after_the_end_of_time_is_refused_even_when_it_holds() -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x0f")
+    for time_s, is_good in (((1 << 63) - 1, True), (1 << 63, False)):
+        raw = time_s.to_bytes(8, "big") + private.sign(cosigned_message(TEXT, time_s))
+        assert _cosigner().verifier.holds(TEXT, raw) is is_good
+        assert not _cosigner().verifier.holds(TEXT, raw + b"\x00")
 
 
 @pytest.mark.parametrize("time_s", [0, -1, 1 << 63])
@@ -123,6 +142,16 @@ def test_a_newer_cosignature_takes_the_place_of_the_older_one() -> None:
     data = add_cosignatures(sign_note(TEXT, [LOG]), witness.sign(TEXT), [witness.verifier])
     data = add_cosignatures(data, later.sign(TEXT), [witness.verifier])
     assert data == sign_note(TEXT, [LOG, later])
+
+
+def test_only_the_line_of_the_very_same_key_gives_way() -> None:
+    witness = _cosigner()
+    namesake = Cosigner.from_private("witness.example", b"\x42" * 32, lambda: 1)
+    twin = Cosigner.from_private("twin.example", bytes(31) + bytes([len("witness.example")]), lambda: 1)
+    data = sign_note(TEXT, [LOG, namesake, twin])
+    assert add_cosignatures(data, witness.sign(TEXT), [witness.verifier]) == sign_note(
+        TEXT, [LOG, namesake, twin, witness]
+    )
 
 
 def test_lines_of_strangers_are_not_added() -> None:

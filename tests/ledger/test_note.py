@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError, UsageError
@@ -67,6 +67,7 @@ def test_every_mangled_verifier_key_is_refused() -> None:
             NoteVerifier.parse(key)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(BOTH) - 1), st.integers(1, 255))
 def test_one_changed_byte_is_always_found(position: int, flip: int) -> None:
     changed = bytearray(BOTH)
@@ -78,12 +79,14 @@ def test_one_changed_byte_is_always_found(position: int, flip: int) -> None:
     assert (note.text, len(note.verified)) == (TEXT, 1)  # that line now names a key nobody knows: it counts no more
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_is_refused_by_name(data: bytes) -> None:
     with pytest.raises(ProofError):
         open_note(data, [NoteVerifier.parse(PETER)])
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=200), st.integers(1, 4))
 def test_what_is_signed_is_what_opens(text: str, count: int) -> None:
     signers = [NoteSigner.generate(f"例.example/{i}") for i in range(count)]
@@ -121,6 +124,22 @@ def test_sixteen_signatures_are_read_and_endless_ones_are_not() -> None:
         open_note(b"a" * LARGEST_NOTE_BYTES + data, [signers[0].verifier])
 
 
+def test_a_signature_of_one_byte_is_a_signature_of_somebody() -> None:
+    signer = NoteSigner.generate("w")
+    data = "a\n\n— x AAAAAAA=\n".encode() + signer.sign("a\n").encode()
+    assert [len(line.signature) for line in open_note(data, [signer.verifier]).signatures] == [1, 64]
+
+
+def test_as_many_signatures_and_bytes_as_are_read_are_read() -> None:
+    signer = NoteSigner.generate("w")
+    assert open_note(sign_note("a\n", [signer] * 64), [signer.verifier])
+    room = LARGEST_NOTE_BYTES - len(sign_note("\n", [signer]))
+    data = sign_note("a" * room + "\n", [signer])
+    assert len(data) == LARGEST_NOTE_BYTES
+    assert open_note(data, [signer.verifier])
+    assert NoteSigner.generate("x" * 255)
+
+
 def test_the_same_line_twice_is_one_signature() -> None:
     signer = NoteSigner.generate("w")
     assert open_note(sign_note("a\n", [signer, signer]), [signer.verifier]).verified == ("w",)
@@ -135,6 +154,10 @@ def test_the_same_line_twice_is_one_signature() -> None:
         (b"text\r\n\n", "note.control_character"),
         (b"te\xffxt\n\n", "note.encoding"),
         (b"text\n\n- a AAAAAAA=\n", "note.signature_line"),
+        (b"text\n\na AAAAAAA=\n", "note.signature_line"),
+        ("text\n\n— a\n".encode(), "note.signature_line"),
+        ("text\n\n— AAAAAAA=\n".encode(), "note.signature_line"),
+        ("text\n\n— a !AAAAAA=\n".encode(), "note.signature_line"),
         ("text\n\n— a  AAAAAAA=\n".encode(), "note.signature_line"),
         ("text\n\n— a AAAAAAA\n".encode(), "note.signature_line"),
         ("text\n\n— a AAAAAAB=\n".encode(), "note.signature_line"),

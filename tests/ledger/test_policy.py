@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError, UsageError
@@ -119,6 +119,7 @@ def test_a_cosignature_from_the_future_does_not_count_when_the_time_is_known() -
         policy.accept(_note(1), now_s=1_700_000_000 - 301)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.sets(st.integers(1, 6)))
 def test_at_least_k_means_k_or_more(count: int, chosen: set[int]) -> None:
     policy = Policy.at_least(count, [w.verifier for w in WITNESSES])
@@ -197,6 +198,7 @@ def test_a_policy_too_large_or_with_too_many_lines_is_refused() -> None:
         Policy.parse("".join(lines).encode() + b"quorum none\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_refused_or_asks_for_no_witness(data: bytes) -> None:
     try:

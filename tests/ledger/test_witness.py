@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from drawn_log import ORIGIN, DrawnLog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError, StoreError
@@ -45,6 +45,7 @@ def test_the_first_checkpoint_of_a_known_log_is_cosigned(witness: Witness) -> No
     assert witness.last(ORIGIN) == LOG.at(7).checkpoint()
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6, unique=True).map(sorted))
 def test_every_honest_growth_is_cosigned(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     witness = Witness(tmp_path_factory.mktemp("witness"), COSIGNER, {ORIGIN: LOG.keys})
@@ -123,6 +124,7 @@ def test_a_witness_that_changes_its_key_believes_what_the_former_one_remembered(
     assert _ask(renewed, LOG, 7, 9).status == 200
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_a_proof_with_anything_changed_is_unprocessable(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -143,6 +145,11 @@ def test_a_proof_with_anything_changed_is_unprocessable(
     assert answer.status == 422
     assert witness.last(ORIGIN) == LOG.at(old).checkpoint()
     assert not list(witness.split_views())
+
+
+def test_as_many_proof_lines_as_the_standard_allows_are_read(witness: Witness) -> None:
+    _ask(witness, LOG, 0, 1)
+    assert witness.add_checkpoint(request_body(1, [bytes(32)] * 63, LOG.at(3).note())).status == 422
 
 
 def test_a_proof_from_nothing_must_be_empty(witness: Witness) -> None:
@@ -206,6 +213,7 @@ def test_a_malformed_request_is_a_bad_request(witness: Witness, body: bytes) -> 
     assert witness.add_checkpoint(body).status == 400
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=500))
 def test_garbage_never_breaks_the_witness(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
     witness = Witness(tmp_path_factory.mktemp("witness"), COSIGNER, {ORIGIN: LOG.keys})
@@ -215,6 +223,7 @@ def test_garbage_never_breaks_the_witness(tmp_path_factory: pytest.TempPathFacto
 REQUEST = request_body(5, LOG.prove_consistency(5, 9), LOG.at(9).note())
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, len(REQUEST) - 1), st.integers(1, 255))
 def test_one_changed_byte_in_a_request_is_never_cosigned(
     tmp_path_factory: pytest.TempPathFactory, position: int, flip: int
