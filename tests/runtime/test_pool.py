@@ -148,6 +148,19 @@ def test_the_source_is_read_only_a_few_tasks_ahead(pool: WorkerPool) -> None:
     outcomes.close()
 
 
+def test_what_does_not_fit_beside_the_running_waits_and_what_fits_goes_on() -> None:
+    tasks = [
+        Task("worker_tasks:sleep_then", (0.5, 1), key="large", expected_bytes=80),
+        Task("worker_tasks:double", (1,), key="as large", expected_bytes=80),
+        Task("worker_tasks:double", (1,), key="small", expected_bytes=20),
+        Task("worker_tasks:double", (1,), key="too large for any budget", expected_bytes=1000),
+    ]
+    with WorkerPool(2, budget_bytes=100) as pool:
+        ended = [outcome.key for outcome in pool.run(tasks)]
+    assert ended.index("as large") > ended.index("large")
+    assert sorted(ended) == sorted(task.key for task in tasks)
+
+
 def test_leaving_early_ends_what_runs(pool: WorkerPool) -> None:
     outcomes = pool.run([Task("worker_tasks:double", (1,)), Task("worker_tasks:sleep_then", (60, 1))])
     next(outcomes)

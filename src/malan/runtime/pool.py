@@ -48,6 +48,7 @@ class Task:
     arguments: tuple[Any, ...] = ()
     key: Any = None  # the caller's own handle; stays in this process
     limits: Limits | None = None  # None: those of the pool
+    expected_bytes: int = 0  # of memory; counts against the budget of the pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,22 @@ class WorkerPool:
         workers: How many; by default one for each processor this process may use.
         limits: For tasks that do not bring their own.
         threads: What numeric and media libraries in a worker may use; one is cheapest when there are many files.
+        budget_bytes: What the tasks under way may be expected to take together; a task that does not fit waits until
+            it does, or until nothing else runs. None: no bound.
     """
 
-    def __init__(self, workers: int | None = None, *, limits: Limits = _DEFAULT_LIMITS, threads: int = 1) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        limits: Limits = _DEFAULT_LIMITS,
+        threads: int = 1,
+        budget_bytes: int | None = None,
+    ) -> None:
         self.size = workers or len(os.sched_getaffinity(0))
         self.limits = limits
         self._environment = _environment(threads)
+        self._budget_bytes = budget_bytes
         self._waiting: deque[_Ticket] = deque()
         self._left: list[_Run] = []  # runs whose caller went away
         self._workers: list[_Worker] = []
@@ -248,13 +259,24 @@ class WorkerPool:
                 free = next((w for w in self._workers if w.ticket is None and not w.is_ending), None)
                 if not self._waiting or (free is None and len(self._workers) >= self.size):
                     return
-                ticket = self._waiting.popleft()
+                ticket = self._next_that_fits()
+                if ticket is None:
+                    return
+                self._waiting.remove(ticket)
             try:
                 worker = free or self._start()
             except OSError as error:  # no process to be had: this task fails, the next one tries again
                 ticket.answer(error=WorkerDied("runtime.no_worker", detail=error.strerror or str(error)))
             else:
                 worker.give(ticket, ticket.task.limits or self.limits)
+
+    def _next_that_fits(self) -> _Ticket | None:
+        """The first waiting task for which there is memory; the very first when nothing else runs."""
+        taken = [worker.ticket.task.expected_bytes for worker in self._workers if worker.ticket]
+        if self._budget_bytes is None or not taken:
+            return self._waiting[0]
+        left = self._budget_bytes - sum(taken)
+        return next((ticket for ticket in self._waiting if ticket.task.expected_bytes <= left), None)
 
     def _start(self) -> _Worker:
         worker = _Worker(self.limits.memory_bytes, self._environment)

@@ -36,6 +36,9 @@ KIND = "asset.scan"
 Progress = Callable[[int, int, str], None]
 _BATCH_ASSETS, _BATCH_BYTES, _BATCH_S = 64, 48 * MIB, 4.0
 _TELL_S = 0.5
+_SCAN_BYTES, _FRAME_BYTES = 320 * MIB, 600  # what a scan takes whatever its length, and for each frame of the film
+_BUDGET_BYTES = 1150 * MIB  # of all scans of two workers; with what this process takes, Malan stays within 1.5 GB
+_INDEX_BYTES = 3  # of the stored packet index a frame
 _SORTED = 5000
 _KEEPS_ITS_STATUS = frozenset(
     {"asset.no_path", "asset.not_the_same", "media.changed", "media.not_there"}
@@ -144,7 +147,7 @@ def _run_scan(
         steps = _Steps(run, log, progress, len(keys))
         tasks = _tasks(ws, log, spool, keys, spec["captions"])
         with (
-            WorkerPool(ws.settings.worker_count, limits=_limits(ws)) as pool,
+            WorkerPool(ws.settings.worker_count, limits=_limits(ws), budget_bytes=_budget_bytes(ws)) as pool,
             closing(pool.run(tasks, on_progress=steps.hear, on_wait=run.stop_if_asked)) as outcomes,
         ):
             try:
@@ -195,6 +198,11 @@ def _limits(ws: Workspace) -> Limits:
     return Limits(ws.settings.worker_memory_mb * MIB, timeout_s, timeout_s)
 
 
+def _budget_bytes(ws: Workspace) -> int:
+    """What all scans under way may take: films of ten hours come one after the other, others side by side."""
+    return max(_BUDGET_BYTES, ws.settings.worker_count * (_SCAN_BYTES + 64 * MIB))
+
+
 def _tasks(ws: Workspace, log: _Log, spool: Path, keys: Sequence[str], captions: bool) -> Iterator[Task]:
     """One task an asset whose file is where it was; the others are noted as failed."""
     threads = "one" if len(keys) >= ws.settings.worker_count else "auto"  # one film alone may use all cores
@@ -207,7 +215,9 @@ def _tasks(ws: Workspace, log: _Log, spool: Path, keys: Sequence[str], captions:
         index = _stored_index(ws, key)
         looks = place.size_bytes, place.mtime_ns
         arguments = (place.path, key, *looks, index, str(spool / key), captions, threads)
-        yield Task("malan.services.tasks:scan_asset", arguments, key=(key, place.path))
+        frames = 0 if index is None else len(index) // _INDEX_BYTES
+        expected = _SCAN_BYTES + frames * _FRAME_BYTES
+        yield Task("malan.services.tasks:scan_asset", arguments, key=(key, place.path), expected_bytes=expected)
 
 
 def _present(row: AssetRow) -> Location:
