@@ -161,7 +161,7 @@ def test_files_that_do_not_belong_are_named(folder: Path) -> None:
 
 
 def test_what_an_unfinished_publishing_left_is_remarked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*given: object) -> None:
+    def crash(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     log = LogWriter.open(folder, SIGNER)
@@ -184,7 +184,7 @@ def test_what_an_unfinished_publishing_left_is_remarked(folder: Path, monkeypatc
 def test_a_checkpoint_whose_journal_was_not_begun_anew_is_no_damage(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*given: object) -> None:
+    def crash(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     log = LogWriter.open(folder, SIGNER)

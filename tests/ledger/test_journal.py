@@ -93,7 +93,7 @@ def test_a_record_whose_first_block_never_came_is_torn(tmp_path: Path) -> None:
     assert read(tmp_path) == ([], HEADER_BYTES + 4096)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(at=st.one_of(st.integers(0, ENDS[-1] + 12), st.integers(0, FIRST_BYTES - 1)), by=st.integers(1, 255))
 def test_any_changed_byte_is_found(tmp_path: Path, at: int, by: int) -> None:
     path = tmp_path / "journal"

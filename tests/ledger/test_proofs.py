@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 import rfc_verifier
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError
@@ -72,6 +72,7 @@ def test_every_size_to_a_thousand_is_consistent_with_later_ones() -> None:
             check_consistency(old, old_root, new, new_root, consistency_path(old, new, root_of))
 
 
+@settings(deadline=None)
 @given(sizes, st.data())
 def test_an_inclusion_proof_is_the_path_of_the_standard(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -80,6 +81,7 @@ def test_an_inclusion_proof_is_the_path_of_the_standard(size: int, data: st.Data
     assert inclusion_proof(LEAVES[:size], index) == path
 
 
+@settings(deadline=None)
 @given(sizes, st.data())
 def test_a_consistency_proof_is_the_proof_of_the_standard(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, size))
@@ -88,6 +90,7 @@ def test_a_consistency_proof_is_the_proof_of_the_standard(size: int, data: st.Da
     assert consistency_proof(LEAVES[:size], old) == proof
 
 
+@settings(deadline=None)
 @given(st.integers(2, LARGEST), st.data())
 def test_a_consistency_proof_holds_for_nothing_else(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, size - 1))

@@ -91,10 +91,11 @@ def test_a_reader_follows_a_log_that_grows(tmp_path: Path) -> None:
     check_consistency(3, older.root, 300, newer.root, log.prove_consistency(3))
 
 
-def test_a_reader_with_an_older_checkpoint_is_served_from_the_full_tile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("newer", [[201, 202, 220], [256], [201, 300]])
+def test_a_reader_with_an_older_checkpoint_is_served_from_longer_files(tmp_path: Path, newer: list[int]) -> None:
     folder = write_log(tmp_path / "log", [200])
     older = (folder / "checkpoint").read_bytes()
-    write_log(folder, [256])
+    write_log(folder, newer)
     (folder / "checkpoint").write_bytes(older)
     log = reader(folder)
     assert log.size == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core.errors import ProofError
@@ -43,6 +43,7 @@ def test_a_tile_has_the_path_of_the_standard(tile: Tile, path: str) -> None:
     assert Tile.parse(path) == tile
 
 
+@settings(deadline=None)
 @given(st.integers(-1, 63), st.integers(0, 2**55), st.integers(1, 256))
 def test_a_path_is_read_back(level: int, index: int, width: int) -> None:
     tile = Tile(level, index, width)
@@ -109,6 +110,7 @@ def test_a_full_tile_is_the_tree_of_the_standard() -> None:
     assert tile_rows(hashes)[3][5] == merkle_root(hashes[40:48])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 600), max_size=6))
 def test_the_edge_knows_the_root_however_leaves_arrive(parts: list[int]) -> None:
     edge, leaves = Edge(), [leaf_hash(bytes([i % 256])) for i in range(sum(parts))]

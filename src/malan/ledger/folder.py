@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from malan.core.errors import NotFound, ProofError
@@ -71,10 +72,19 @@ class LogFiles:
         return unpack(data, found.width)[: tile.width]
 
     def _read(self, tile: Tile, most_bytes: int) -> tuple[Tile, bytes]:
-        """A file; a partial tile may have given way to the full one since (tlog-tiles, "Partial Tiles")."""
-        for found in dict.fromkeys((tile, tile.full())):
+        """A file; a partial one may have given way to a longer or the full one since (tlog-tiles, "Partial Tiles")."""
+        for found in chain([tile], self._longer(tile)):
             try:
                 return found, read_whole(self.folder, found.path, most_bytes)
             except NotFound:
                 continue
         raise ProofError("ledger.tile_missing", path=tile.path, entry=tile.first_entry)
+
+    def _longer(self, tile: Tile) -> Iterator[Tile]:
+        """What else begins as a partial tile does: longer partial ones, the full one. The disk is asked only now."""
+        if tile.width == WIDTH:
+            return
+        folder = self.folder / f"{tile.full().path}.p"
+        widths = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+        yield from (Tile(tile.level, tile.index, width) for width in widths if tile.width < width < WIDTH)
+        yield tile.full()

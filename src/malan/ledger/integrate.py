@@ -42,17 +42,26 @@ def integrate(folder: Path, edge: Edge, held: Sequence[bytes], entries: Sequence
     return full
 
 
-def remove_partials(folder: Path, full: Iterable[Tile]) -> None:
-    """Delete the partial files that full ones supersede; those of unfinished tiles stay, for older checkpoints.
+def remove_partials(folder: Path, full: Iterable[Tile], *, old_size: int, size: int) -> None:
+    """Delete the partial files that others supersede, now that a checkpoint covers `size` entries.
+
+    Where a tile became full, all its partials go. Of a tile that is not full, older ones stay: older checkpoints need
+    them (tlog-tiles, "Partial Tiles"). A bundle holds whole entries, and a longer one serves as well: only the one
+    before stays, for whoever has just read the checkpoint before.
 
     Raises:
         StoreError: One could not be deleted.
     """
-    for tile in full:
-        for level in (tile.level, *([ENTRIES] if tile.level == 0 else [])):
-            partials = folder / (Tile(level, tile.index).path + ".p")
-            try:
+    bundle = Tile(ENTRIES, size // WIDTH)
+    kept = {str(size - bundle.first_entry), str(old_size - bundle.first_entry)}
+    try:
+        for tile in full:
+            for level in (tile.level, *([ENTRIES] if tile.level == 0 else [])):
+                partials = folder / f"{Tile(level, tile.index).path}.p"
                 if partials.is_dir():
                     shutil.rmtree(partials)
-            except OSError as error:
-                raise StoreError("ledger.write", path=str(partials), detail=str(error)) from error
+        for path in (folder / f"{bundle.path}.p").glob("*"):
+            if path.name not in kept:
+                path.unlink()
+    except OSError as error:
+        raise StoreError("ledger.write", path=bundle.path, detail=str(error)) from error

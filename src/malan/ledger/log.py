@@ -183,7 +183,7 @@ class LogWriter:
             full = integrate(self.folder, edge, held, self._pending)
             checkpoint = Checkpoint(self.origin, edge.size, edge.root())
             self._write_note(sign_note(checkpoint.text(), [self._signer]))
-            remove_partials(self.folder, full)
+            remove_partials(self.folder, full, old_size=self._edge.size, size=edge.size)
             self._adopt(Journal.create(self.folder, checkpoint), edge, [])
             return checkpoint
 
@@ -368,7 +368,7 @@ class LogWriter:
         full = [tile for tile, _ in edge.add(leaf_hashes(self._pending[:count]))]
         if edge.root() != standing.root:
             raise ProofError("ledger.forked", size=standing.size, root=edge.root().hex())
-        remove_partials(self.folder, full)
+        remove_partials(self.folder, full, old_size=self._edge.size, size=edge.size)
         rest = self._pending[count:]
         journal = Journal.create(self.folder, standing)
         if rest:
