@@ -38,7 +38,7 @@ def test_terms_past_their_end_are_refused(tmp_path: Path) -> None:
     assert decide(terms, "train", on=date(2026, 11, 20)).allowed
 
 
-@pytest.mark.parametrize("line", ['moon_phase = "full"', "[limits]\nclip_minutes = 5", "[isolation]\nlevel = 3"])
+@pytest.mark.parametrize("line", ['moon_phase = "full"', "[limits]\nclip_minutes = 5", "[walls]\nheight = 3"])
 def test_a_condition_that_is_not_understood_denies_everything(tmp_path: Path, line: str) -> None:
     terms = load_terms(write(tmp_path, f'uses = ["train"]\n{line}'), "a")
     assert [reason.code for reason in decide(terms, "train", on=TODAY).reasons] == ["rights.not_understood"]

@@ -139,7 +139,8 @@ class Snapshot:
 class Terms:
     """使用条款: what an owner allows. What is not named is not allowed; `other` holds what was not understood.
 
-    An empty tuple of purposes or territories means "any"; an empty tuple of uses means none.
+    No purposes, territories or recipients means any; no uses means none; no tiers, egress or isolation means the
+    cautious defaults of `rights.decide`.
     """
 
     owner_id: str
@@ -149,18 +150,29 @@ class Terms:
     territories: tuple[str, ...] = ()
     starts: str | None = None  # ISO 8601 date, first day
     ends: str | None = None  # ISO 8601 date, last day
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)  # clip_seconds, runs, outputs, output_bytes
     price_minor: int = 0  # smallest unit of `currency`
     currency: str = "CNY"
     share_rule: str | None = None
     attribution: str | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
+    recipients: tuple[str, ...] = ()  # ids of parties
+    isolation: str | None = None  # least level a run must reach: process, sandbox, confidential
+    tiers: tuple[str, ...] = ()  # ways of training: recipe, recipe-dp, code
+    egress: tuple[str, ...] = ()  # what may leave a run: metrics, adapter, weights, samples
+    prohibitions: tuple[str, ...] = ()  # likeness, redistribution, scene
+    price_per: str = "deal"  # deal, clip_second, run, output
+    licence: str | None = None  # a public licence these terms stand for, as an SPDX id
 
     @cached_property
     def id(self) -> str:
-        """Digest of everything said above."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return digest_record("terms", {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()})
+        """Digest of everything said above; what was left out does not count, so that terms outlive new fields."""
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        said = {k: v for k, v in held.items() if k in _FIRST_FIELDS or v != self.__dataclass_fields__[k].default}
+        return digest_record("terms", {k: dict(v) if isinstance(v, Mapping) else v for k, v in said.items()})
+
+
+_FIRST_FIELDS = frozenset(list(Terms.__dataclass_fields__)[:13])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,20 @@ name = "Training, two years"
 uses = ["retrieve", "train"]
 purposes = ["research"]        # leave out for any
 territories = ["CN"]           # leave out for any
+recipients = ["某模型公司"]     # leave out for anybody
 starts = 2026-01-01
 ends = 2027-12-31
 attribution = "湖南台"
+prohibitions = ["likeness", "redistribution"]
+isolation = "sandbox"          # least level of a run
+tiers = ["recipe"]             # who may write what trains
+egress = ["metrics", "adapter"]
 [limits]
 clip_seconds = 1800000
 [price]
 minor = 250                    # 2.50 yuan
 currency = "CNY"
+per = "clip_second"
 """
 
 from __future__ import annotations
@@ -26,13 +32,19 @@ from typing import Any
 from malan.core import Terms
 from malan.core.errors import UsageError
 from malan.core.ids import digest_record
-from malan.rights.decide import USES
+from malan.rights.decide import EGRESS, LEVELS, TIERS, USES
 
 _MAX_BYTES = 65_536
-_LISTS = ("uses", "purposes", "territories")
-_TEXTS = ("name", "attribution", "share_rule")
+PROHIBITIONS = ("likeness", "redistribution", "scene")
+"""What is promised and cannot be enforced: no copy of a person's likeness, no passing on, no re-making of a scene."""
+
+PRICED = ("deal", "clip_second", "run", "output")
+LIMITS = ("clip_seconds", "runs", "outputs", "output_bytes")
+
+_LISTS = ("uses", "purposes", "territories", "prohibitions", "tiers", "egress")
+_CHOICES = {"uses": USES, "prohibitions": PROHIBITIONS, "tiers": TIERS, "egress": EGRESS, "isolation": LEVELS}
+_TEXTS = ("name", "attribution", "share_rule", "isolation", "licence")
 _DAYS = ("starts", "ends")
-_LIMITS = ("clip_seconds", "runs", "outputs")
 
 
 def party_id(name: str) -> str:
@@ -58,23 +70,29 @@ def load_terms(path: Path, owner: str) -> Terms:
         UsageError: The file cannot be read, does not parse, or says something impossible (end before start,
             negative price, no uses, an unknown use).
     """
-    said = _parse(path)
-    values: dict[str, Any] = {"owner_id": party_id(owner), "name": path.stem, "other": {}}
+    return read_terms(_parse(path), owner, str(path), path.stem)
+
+
+def read_terms(said: Mapping[str, Any], owner: str, where: str, name: str) -> Terms:
+    """Terms from what a TOML file or a form says; `where` is named in errors, `name` is used where none is given."""
+    values: dict[str, Any] = {"owner_id": party_id(owner), "name": name, "other": {}}
     for key, value in said.items():
         if key in _LISTS:
-            values[key] = _strings(path, key, value)
+            values[key] = _strings(where, key, value)
+        elif key == "recipients":
+            values[key] = tuple(sorted({party_id(one) for one in _strings(where, key, value)}))
         elif key in _TEXTS:
-            values[key] = _text(path, key, value)
+            values[key] = _text(where, key, value)
         elif key in _DAYS:
-            values[key] = _day(path, key, value)
+            values[key] = _day(where, key, value)
         elif key == "limits":
-            values[key], unknown = _limits(path, value)
+            values[key], unknown = _limits(where, value)
             values["other"] |= unknown
         elif key == "price":
-            values |= _price(path, value)
+            values |= _price(where, value)
         else:
             values["other"][key] = str(value)
-    return _checked(path, values)
+    return _checked(where, values)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -87,62 +105,67 @@ def _parse(path: Path) -> dict[str, Any]:
         raise UsageError("rights.bad_terms", path=str(path), detail=str(error)) from error
 
 
-def _checked(path: Path, values: dict[str, Any]) -> Terms:
+def _checked(where: str, values: dict[str, Any]) -> Terms:
     uses = values.get("uses", ())
     if not uses:
-        raise _impossible(path, "uses", "[]")
-    for use in uses:
-        if use not in USES:
-            raise _impossible(path, "uses", use)
+        raise _impossible(where, "uses", "[]")
+    for key, known in _CHOICES.items():
+        said = values.get(key, ())
+        for one in (said,) if isinstance(said, str) else said:
+            if one not in known:
+                raise _impossible(where, key, one)
     if values.get("starts") and values.get("ends") and values["ends"] < values["starts"]:
-        raise _impossible(path, "ends", values["ends"])
+        raise _impossible(where, "ends", values["ends"])
     return Terms(**values)
 
 
-def _strings(path: Path, key: str, value: Any) -> tuple[str, ...]:
+def _strings(where: str, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _impossible(path, key, value)
+        raise _impossible(where, key, value)
     return tuple(sorted(set(value)))
 
 
-def _text(path: Path, key: str, value: Any) -> str:
+def _text(where: str, key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _impossible(path, key, value)
+        raise _impossible(where, key, value)
     return value
 
 
-def _day(path: Path, key: str, value: Any) -> str:
+def _day(where: str, key: str, value: Any) -> str:
     """A TOML date, or the same as text."""
     try:
         return (value if type(value) is date else date.fromisoformat(value)).isoformat()
     except (TypeError, ValueError):
-        raise _impossible(path, key, value) from None
+        raise _impossible(where, key, value) from None
 
 
-def _limits(path: Path, value: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
+def _limits(where: str, value: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
     """The limits this version can count, and those it cannot."""
     if not isinstance(value, dict):
-        raise _impossible(path, "limits", value)
-    amounts = {name: _amount(path, f"limits.{name}", amount) for name, amount in value.items()}
-    known = {name: amount for name, amount in amounts.items() if name in _LIMITS}
-    return known, {f"limits.{name}": str(amount) for name, amount in amounts.items() if name not in _LIMITS}
+        raise _impossible(where, "limits", value)
+    amounts = {name: _amount(where, f"limits.{name}", amount) for name, amount in value.items()}
+    known = {name: amount for name, amount in amounts.items() if name in LIMITS}
+    return known, {f"limits.{name}": str(amount) for name, amount in amounts.items() if name not in LIMITS}
 
 
-def _price(path: Path, value: Any) -> dict[str, Any]:
+def _price(where: str, value: Any) -> dict[str, Any]:
     """Money is whole numbers of the smallest unit; `2.5` is refused rather than rounded."""
-    if not isinstance(value, dict) or not set(value) <= {"minor", "currency"}:
-        raise _impossible(path, "price", value)
+    if not isinstance(value, dict) or not set(value) <= {"minor", "currency", "per"}:
+        raise _impossible(where, "price", value)
     currency = value.get("currency", "CNY")
     if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise _impossible(path, "price.currency", currency)
-    return {"price_minor": _amount(path, "price.minor", value.get("minor", 0)), "currency": currency}
+        raise _impossible(where, "price.currency", currency)
+    if (per := value.get("per", "deal")) not in PRICED:
+        raise _impossible(where, "price.per", per)
+    minor = _amount(where, "price.minor", value.get("minor", 0))
+    return {"price_minor": minor, "currency": currency, "price_per": per}
 
 
-def _amount(path: Path, key: str, value: Any) -> int:
+def _amount(where: str, key: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _impossible(path, key, value)
+        raise _impossible(where, key, value)
     return value
 
 
-def _impossible(path: Path, key: str, value: Any) -> UsageError:
-    return UsageError("rights.bad_value", path=str(path), key=key, value=value, uses=", ".join(USES))
+def _impossible(where: str, key: str, value: Any) -> UsageError:
+    return UsageError("rights.bad_value", path=where, key=key, value=value, uses=", ".join(USES))

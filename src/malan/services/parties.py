@@ -6,12 +6,15 @@ Records only; what terms allow is decided in `rights`. Start reading at `remembe
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, select
 
 from malan.core import Terms
-from malan.core.errors import NotFound
+from malan.core.errors import NotFound, ProofError
+from malan.rights.decide import CompiledTerms, compile_terms
 from malan.rights.terms import party_id
 from malan.runtime.database import add_new, ensure_tables, reading, writing
 
@@ -62,14 +65,45 @@ def terms_of(ws: Workspace, terms_id: str) -> Terms:
 
     Raises:
         NotFound: Nobody registered footage under them here.
+        ProofError: Somebody changed them where they are stored.
     """
     with reading(_engine(ws)) as connection:
         body = connection.scalar(select(_terms.c.body).where(_terms.c.id == terms_id))
     if body is None:
         raise NotFound("asset.terms_unknown", id=terms_id[:12])
+    return _read_terms(terms_id, body)
+
+
+def compiled_terms(ws: Workspace, terms_ids: Iterable[str] | None = None) -> dict[str, CompiledTerms]:
+    """Terms ready to be asked, by id; those that are not on record, or were changed there, are left out.
+
+    Args:
+        ws: Whose records.
+        terms_ids: Which; without them, all.
+    """
+    wanted = None if terms_ids is None else set(terms_ids)
+    with reading(_engine(ws)) as connection:
+        rows = connection.execute(select(_terms.c.id, _terms.c.body)).all()
+    compiled = {}
+    for row in rows:
+        if wanted is None or row.id in wanted:
+            with suppress(ProofError):
+                compiled[row.id] = compile_terms(_read_terms(row.id, row.body))
+    return compiled
+
+
+def _read_terms(terms_id: str, body: str) -> Terms:
+    """Stored terms, if they are still what their id says; a field of a newer version is kept as not understood."""
     said: dict[str, Any] = json.loads(body)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
-    return Terms(**values)
+    known = {key: value for key, value in values.items() if key in Terms.__dataclass_fields__}
+    unknown = {key: str(value) for key, value in values.items() if key not in known}
+    if unknown:
+        return Terms(**{**known, "other": {**known.get("other", {}), **unknown}})
+    terms = Terms(**known)
+    if terms.id != terms_id:
+        raise ProofError("rights.terms_changed", terms=terms_id[:12])
+    return terms
 
 
 def _engine(ws: Workspace) -> Engine:

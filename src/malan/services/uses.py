@@ -10,9 +10,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from malan.core import Decision, Reason
-from malan.core.errors import NotFound, NotGranted
+from malan.core.errors import NotFound, NotGranted, ProofError
 from malan.rights import decide
-from malan.services.parties import terms_of
+from malan.rights.decide import Use
+from malan.services.parties import compiled_terms, terms_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -27,15 +28,16 @@ def decide_use(ws: Workspace, terms_id: str, use: str) -> Decision:
     """What the terms say about a use today."""
     try:
         terms = terms_of(ws, terms_id)
-    except NotFound:
+    except (NotFound, ProofError):
         return Decision(False, (Reason("rights.unknown_terms", (("terms", terms_id[:12]),)),))
     return decide(terms, use, on=today())
 
 
 def allowed_terms(ws: Workspace, use: str, among: Iterable[str] | None = None) -> tuple[str, ...]:
     """The ids of all terms in the library (or `among` these) that allow a use today."""
-    ids = ws.library.terms_ids() if among is None else among
-    return tuple(terms_id for terms_id in ids if decide_use(ws, terms_id, use).allowed)
+    ids = tuple(ws.library.terms_ids() if among is None else among)
+    compiled, asked = compiled_terms(ws, ids), Use(use, today())
+    return tuple(terms_id for terms_id in ids if terms_id in compiled and compiled[terms_id].decide(asked).allowed)
 
 
 def require_use(ws: Workspace, terms_id: str, use: str, what: str, lang: str | None = None) -> None:

@@ -1,0 +1,91 @@
+"""`malan terms`: write, show and check what owners allow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+
+if TYPE_CHECKING:
+    from malan.services.terms import TermsShown
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.terms"))
+
+OwnerOption = Annotated[str, typer.Option(help=speak("cli.terms.owner"))]
+OdrlOption = Annotated[bool, typer.Option("--odrl", help=speak("cli.terms.odrl"))]
+
+
+@app.command(help=speak("cli.terms.new"))
+def new(
+    name: Annotated[str | None, typer.Argument(help=speak("cli.terms.ready"), show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help=speak("cli.terms.out"), show_default=False)] = None,
+    owner: OwnerOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    from malan.core.errors import Rejected
+    from malan.services.terms import new_terms, ready_names
+
+    if name is None:
+        if as_json:
+            print_json({"ready": ready_names()})
+        else:
+            print_table([speak("cli.column.name"), speak("cli.column.text")], ready_names().items())
+        return
+    body = new_terms(name, owner)
+    if out is None:
+        print_json({"name": name, "toml": body}) if as_json else print(body, end="")
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(body)
+    except FileExistsError:
+        raise Rejected("terms.exists", path=str(out)) from None
+    if as_json:
+        print_json({"name": name, "path": out})
+    else:
+        print_line(speak("cli.terms.written", path=out))
+
+
+@app.command(help=speak("cli.terms.check"))
+def check(
+    path: Annotated[Path, typer.Argument(help=speak("cli.terms.file"))],
+    owner: OwnerOption = "owner",
+    odrl: OdrlOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.terms import check_terms
+
+    shown = check_terms(path, owner)
+    _print(shown, odrl=odrl, as_json=as_json)
+    if shown.terms.other:
+        raise typer.Exit(1)
+
+
+@app.command(help=speak("cli.terms.show"))
+def show(
+    terms: Annotated[str, typer.Argument(help=speak("cli.terms.id"))],
+    odrl: OdrlOption = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.terms import stored_terms
+
+    _print(stored_terms(open_workspace(workspace), terms), odrl=odrl, as_json=as_json)
+
+
+def _print(shown: TermsShown, *, odrl: bool, as_json: bool) -> None:
+    from malan.services.terms import describe_terms
+
+    if odrl or as_json:
+        print_json(describe_terms(shown, odrl=odrl))
+        return
+    print_line(f"{shown.terms.name}  {shown.terms.id[:12]}")
+    columns = [speak(f"cli.column.{name}") for name in ("condition", "value", "mark")]
+    rows = [(one.name, one.value, speak(f"terms.mark.{one.mark}")) for one in shown.constraints]
+    print_table(columns, rows)
+    for use, answer in shown.answers.items():
+        reasons = " ".join(reason.text() for reason in answer.reasons)
+        print_line(f"{'✓' if answer.allowed else '✗'} {use}: {reasons}")
