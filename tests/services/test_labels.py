@@ -234,3 +234,15 @@ def test_a_label_against_the_standard_is_refused_as_misuse(
     assert getattr(result.exception, "code", None) == code
     assert getattr(result.exception, "exit_code", None) == 2
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_labelling_a_signed_file_says_that_the_signature_is_lost(films: Path, tmp_path: Path) -> None:
+    from malan.media.credentials import Credential, SourceType, new_chain, sign_media
+
+    signed, out = tmp_path / "signed.jpg", tmp_path / "out.jpg"
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "a.jpg")
+    credential = Credential("a picture", "Malan", SourceType.AI_GENERATED)
+    sign_media(tmp_path / "a.jpg", signed, new_chain("Test"), credential)
+    result = malan("write", signed, "--out", out, "--producer", MADE.content_producer, "--produce-id", "1", "--json")
+    assert [reason["code"] for reason in json.loads(result.stdout)["reasons"]] == ["label.breaks_credential"]
+    assert verify(out).verdict == "compliant"

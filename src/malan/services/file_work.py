@@ -102,10 +102,14 @@ def thumbnails(path: str, out: str, columns: int, height_px: int) -> dict[str, A
 
 
 def label(path: str, out: str, fields: list[str]) -> dict[str, Any]:
+    from malan.media.credentials import has_credential
     from malan.media.labels import Label, verify, write_label
-    from malan.services.labels import told
+    from malan.services.labels import note, told
 
     written = write_label(path, out, Label(*fields))
+    said = told(verify(out))
+    if has_credential(path):
+        said["reasons"].append(note("label.breaks_credential"))
     return {
         "file": path,
         "out": out,
@@ -113,7 +117,7 @@ def label(path: str, out: str, fields: list[str]) -> dict[str, Any]:
         "bytes_put": written.bytes_put,
         "is_in_place": written.is_in_place,
         "read_back_by": written.read_back_by,
-        **told(verify(out)),
+        **said,
     }
 
 

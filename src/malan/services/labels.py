@@ -76,6 +76,11 @@ def told(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def note(code: str) -> dict[str, Any]:
+    """Something to know that decides nothing, as one of the reasons of `told`."""
+    return {"code": code, "message": say(code), "severity": "note"}
+
+
 def carry(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> bool:
     """Put the label of `source`, if it has one, into `out`, which was made from it; whether there was one.
 
