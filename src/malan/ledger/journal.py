@@ -93,8 +93,11 @@ class Journal:
         except OSError as error:
             raise StoreError("ledger.read", path=NAME, detail=str(error)) from error
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise ProofError("ledger.no_file", path=NAME)
+            if status.st_size < FIRST_BYTES:
+                raise ProofError("ledger.journal_cut", path=NAME, byte=status.st_size)
             return cls(folder, descriptor, _read_header(os.pread(descriptor, HEADER_BYTES, 0)))
         except BaseException:
             os.close(descriptor)
