@@ -19,6 +19,7 @@ from PIL import Image
 from malan.core.errors import MediaError
 from malan.media.labels import Label, ebml, matroska, verify, write_label
 from malan.media.labels.bmff import carrier_of as box_carrier
+from malan.media.labels.xmp import with_label
 
 File = Callable[[str], Path]
 
@@ -41,6 +42,37 @@ def test_keys_beside_the_label_keep_their_values(file: File, tmp_path: Path, lab
         said = dict(container.metadata)
     assert (said["aa"], said["zz"], said["com.apple.quicktime.make"]) == ("first", "last", "a camera")
     assert verify(out).label == label.to_fields()
+
+
+@pytest.mark.parametrize("name", ["mp4-fragments", "mp4-fragments-absolute"])
+def test_the_index_of_fragments_follows_them(name: str, file: File, tmp_path: Path, label: Label) -> None:
+    out = tmp_path / "out.mp4"
+    assert not write_label(file(name), out, label).is_in_place
+    data, at, places = out.read_bytes(), 0, []
+    while (at := data.find(b"tfra", at + 1)) > 0:
+        count = int.from_bytes(data[at + 16 : at + 20], "big")
+        wide = data[at + 4] == 1
+        step = (16 if wide else 8) + 3
+        for entry in range(at + 20, at + 20 + count * step, step):
+            width = 8 if wide else 4
+            places.append(int.from_bytes(data[entry + width : entry + 2 * width], "big"))
+    assert len(places) > 2
+    assert {data[place + 4 : place + 8] for place in places} == {b"moof"}
+
+
+def test_an_index_in_front_of_the_header_reaches_as_far_as_before(file: File, tmp_path: Path, label: Label) -> None:
+    """A `sidx` counts from its own end; the header behind it grows."""
+    data = file("mp4-fragments").read_bytes()
+    moov, moof = data.index(b"moov") - 4, data.index(b"moof") - 4
+    body = struct.pack(">IIIII", 0, 1, 1000, 0, moof - moov) + struct.pack(">HHIII", 0, 1, len(data) - moof, 2000, 0)
+    sidx = struct.pack(">I4s", len(body) + 8, b"sidx") + body
+    source, out = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    source.write_bytes(data[:moov] + sidx + data[moov:])
+    write_label(source, out, label)
+    new = out.read_bytes()
+    at = new.index(b"sidx") - 4
+    reach = int.from_bytes(new[at + 24 : at + 28], "big")
+    assert new[at + len(sidx) + reach + 4 : at + len(sidx) + reach + 8] == b"moof"
 
 
 # Matroska: everything moves
@@ -170,6 +202,23 @@ def test_xmp_at_its_limit_gives_up_padding_and_then_refuses(file: File, tmp_path
         with pytest.raises(MediaError) as caught:
             write_label(source, out, label)
         assert caught.value.code == "label.no_room"
+
+
+def test_a_label_in_extended_xmp_is_read_and_not_written_over(file: File, tmp_path: Path, label: Label) -> None:
+    """Large packets go on in further segments, each a part of the whole (XMP part 3, §1.1.3.1)."""
+    packet = with_label(None, label.to_json())
+    guid, half = hashlib.md5(packet).hexdigest().upper().encode(), len(packet) // 2
+    parts = b""
+    for at, part in ((half, packet[half:]), (0, packet[:half])):  # in any order
+        body = b"http://ns.adobe.com/xmp/extension/\0" + guid + struct.pack(">II", len(packet), at) + part
+        parts += b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    data, source = file("jpeg").read_bytes(), tmp_path / "a.jpg"
+    source.write_bytes(data[:2] + parts + data[2:])
+    verdict = verify(source)
+    assert (verdict.verdict, verdict.where, verdict.label) == ("compliant", ("APP1/XMP+",), label.to_fields())
+    with pytest.raises(MediaError) as caught:
+        write_label(source, tmp_path / "b.jpg", label)
+    assert caught.value.code == "label.extended_xmp"
 
 
 def test_pictures_in_boxes_are_no_carriers() -> None:

@@ -52,7 +52,7 @@ class Found:
 class Source:
     """A file to read from, with a limit on how often and how much."""
 
-    def __init__(self, fd: int, *, most_reads: int = 2_000_000, most_bytes: int = 256 << 20) -> None:
+    def __init__(self, fd: int, *, most_reads: int = 400_000, most_bytes: int = 256 << 20) -> None:
         self.fd, self.size = fd, os.fstat(fd).st_size
         self._reads, self._bytes = most_reads, most_bytes
 
