@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ def certify(
     since: datetime = NOW - timedelta(days=30),
     until: datetime = NOW + timedelta(days=300),
     strange: bool = False,
+    address: str = "",
 ) -> Certified:
     """A certificate, by an issuer or by itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -82,6 +84,9 @@ def certify(
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=is_critical)
+    if address:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        builder = builder.add_extension(names, critical=False)
     if strange:
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.7"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)

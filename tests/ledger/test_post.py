@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import pytest
+from drawn_tsa import certify
 from loopback import Answer, Asked, answering, saying
 
 from malan.core.errors import MalanError, ProofError, RetryLater, UsageError
@@ -88,6 +92,33 @@ def test_nobody_there_is_told_at_once() -> None:
 
 def test_plain_http_where_tls_was_asked_for_is_an_error() -> None:
     with saying(b"HTTP/1.1 200 OK\r\n\r\n") as url, pytest.raises(RetryLater):
+        _post(url.replace("http:", "https:"), timeout_s=0.3)
+
+
+def test_over_tls_only_a_certificate_under_a_trusted_root_is_believed(tmp_path: Path) -> None:
+    root = certify("root", is_ca=True)
+    served = certify("here", root, address="127.0.0.1")
+    elsewhere = certify("elsewhere", root, address="127.0.0.2")
+    trust = ssl.create_default_context(cadata=root.pem.decode())
+    for certified, given, code in (
+        (served, trust, None),
+        (served, None, "http.certificate"),
+        (elsewhere, trust, "http.certificate"),
+    ):
+        (tmp_path / "chain.pem").write_bytes(certified.pem + certified.key_pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "chain.pem")
+        with answering(lambda _: Answer(body=b"hello"), context) as url:
+            if code is None:
+                assert post(url, b"x", "text/plain", trust=given).body == b"hello"
+                continue
+            with pytest.raises(ProofError) as refused:
+                post(url, b"x", "text/plain", trust=given)
+            assert refused.value.code == code
+
+
+def test_a_handshake_that_never_ends_is_left_in_time() -> None:
+    with saying(b"\x16\x03\x03", *(b"\x00",) * 300, pause_s=0.01, hold_open=True) as url, pytest.raises(RetryLater):
         _post(url.replace("http:", "https:"), timeout_s=0.3)
 
 

@@ -1,4 +1,4 @@
-"""`malan log witness serve` is a process: it says where it answers and by which key, survives a kill, ends when told to."""
+"""`malan log witness serve` is a process: it says where it answers and by which key, and survives a kill."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from drawn_log import DrawnLog
+
 from malan.ledger.note import NoteVerifier
 from malan.ledger.policy import Policy
 from malan.ledger.submit import submit_checkpoint
