@@ -219,16 +219,21 @@ def test_other_codecs_pixels_and_containers(
     assert build_index(done.path).frame_count == 85
 
 
-@pytest.mark.parametrize("turn", [90, 180, 270])
-def test_a_turned_film_shows_the_label_upright(film: Path, tmp_path: Path, read: Reader, turn: int) -> None:
-    turned = tmp_path / "turned.mp4"
-    with av.open(str(film)) as source, av.open(str(turned), "w") as target:
+def _turned(film: Path, out: Path, degrees: int) -> Path:
+    """The same packets, which players are asked to turn."""
+    with av.open(str(film)) as source, av.open(str(out), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
-        stream.set_display_rotation(turn)
+        stream.set_display_rotation(degrees)
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_film_shows_the_label_upright(film: Path, tmp_path: Path, read: Reader, turn: int) -> None:
+    turned = _turned(film, tmp_path / "turned.mp4", turn)
     report = check_explicit(burn_label(turned, tmp_path / "out.mp4").path, read)
     assert report.verdict == "compliant"
     width, height = (270, 480) if turn != 180 else (480, 270)
@@ -237,13 +242,21 @@ def test_a_turned_film_shows_the_label_upright(film: Path, tmp_path: Path, read:
     assert report.box[3] < height / 4
 
 
-def test_squeezed_pixels_get_a_squeezed_label(film: Path, tmp_path: Path, read: Reader) -> None:
+@pytest.mark.parametrize(("group", "mode"), [("50", "smart"), ("500", "encode")])
+@pytest.mark.parametrize("turn", [0, 90])
+def test_squeezed_pixels_get_a_squeezed_label_and_stay_squeezed(
+    film: Path, tmp_path: Path, read: Reader, turn: int, group: str, mode: str
+) -> None:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     squeezed = tmp_path / "squeezed.mp4"
-    options = ["-vf", "scale=270:216,setsar=16/11", "-g", "50", "-preset", "veryfast"]
+    options = ["-vf", "scale=352:288,setsar=16/11", "-g", group, "-sc_threshold", "0", "-preset", "veryfast"]
     subprocess.run([get_ffmpeg_exe(), "-v", "error", "-i", film, *options, squeezed], check=True)
-    assert check_explicit(burn_label(squeezed, tmp_path / "out.mp4").path, read).verdict == "compliant"
+    source = _turned(squeezed, tmp_path / "turned.mp4", turn) if turn else squeezed
+    done = burn_label(source, tmp_path / "out.mp4")
+    assert (done.mode, check_explicit(done.path, read).verdict) == (mode, "compliant")
+    with av.open(str(done.path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio in (Fraction(16, 11), Fraction(11, 16))
 
 
 def test_a_film_shorter_than_the_label_shows_it_throughout(tmp_path: Path, read: Reader) -> None:

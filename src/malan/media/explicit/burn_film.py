@@ -70,13 +70,13 @@ def burn_film(
     with open_source(source, index) as film:
         shape = _shape(film)
         overlay = overlay_of(*shape.shown(None))
-        stamp, end = Stamp(overlay, shape), _label_end(index, overlay.seconds)
+        stamp, end = Stamp(overlay, shape, shape.shown(None)), _label_end(index, overlay.seconds)
         done = _smart(film, stamp, end, part, suffix) if _fits(film, suffix) else None
     if done is None:
-        _encode_whole(film, overlay, part, suffix)
+        stamp = Stamp(overlay, _upright(shape), shape.shown(None))
+        _encode_whole(film, stamp.fitted(overlay), part, suffix)
         note = "the whole film was encoded anew: its opening could not be replaced alone"
         done = BurnedFilm("encode", end, index.frame_count, (note,))
-        stamp = Stamp(overlay, _upright(shape))
     _read_back(part, stamp, done.frames_labelled, source)
     return done, overlay
 
@@ -90,7 +90,7 @@ def _shape(film: Source) -> Shape:
 
 
 def _upright(shape: Shape) -> Shape:
-    """What ffmpeg makes of a turned picture."""
+    """What ffmpeg makes of a turned picture: upright, its pixels squeezed the other way."""
     if shape.turn_deg not in (90, 270):
         return replace(shape, turn_deg=0)
     return Shape(shape.height_px, shape.width_px, 0, 1 / shape.sample_aspect)
@@ -172,9 +172,8 @@ def _command(fd: int, picture: Path, film: Source, overlay: Overlay, part: Path,
     index, codec = film.index, film.codec.name
     start = Fraction(int(index.frame_pts[0])) * index.timebase
     kept = film.codec.pix_fmt if codec in MATCHED and can_stamp(film.codec.pix_fmt) else "yuv420p"
-    # Squeezed pixels are made square, so that the label is as high as it was measured.
-    square = "scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1"
-    graph = f"[0:v:0]{square}[p];[p][1:v]{overlay.filter(start)},format={_PIXELS.get(codec, kept)}[v]"
+    even = "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"  # what halves colour needs
+    graph = f"[0:v:0]{even}[p];[p][1:v]{overlay.filter(start)},format={_PIXELS.get(codec, kept)}[v]"
     clock = index.timebase.denominator if index.timebase.denominator <= _MOST_TIMESCALE else 90_000
     encoder = list(_CODECS.get(codec, _CODECS["vp9"] if suffix == ".webm" else _PLAIN))
     if encoder[0] == "libx265" and FORMATS.get(suffix) in ("mp4", "mov"):

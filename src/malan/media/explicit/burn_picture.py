@@ -23,7 +23,17 @@ def burn_picture(source: Path, part: Path, overlay_of: Callable[[int, int], Over
     """Write a labelled copy of a picture to `part`: upright, with its colour profile and its notes (EXIF, XMP).
 
     Raises:
-        UsageError: It moves (GIF, animated WebP or PNG).
+        UsageError: It moves (animated WebP or PNG).
+        MediaError: It cannot be read.
+    """
+    return _label(open_picture(source), part, overlay_of, suffix)
+
+
+def open_picture(source: str | Path) -> Image.Image:
+    """A still picture, decoded; its size is checked before a pixel is.
+
+    Raises:
+        UsageError: It moves (animated WebP or PNG).
         MediaError: It cannot be read.
     """
     fd = open_plain(source)
@@ -37,7 +47,7 @@ def burn_picture(source: Path, part: Path, overlay_of: Callable[[int, int], Over
             image.load()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError("explicit.no_picture", path=shown(source)) from error
-    return _label(image, part, overlay_of, suffix)
+    return image
 
 
 def _label(image: Image.Image, part: Path, overlay_of: Callable[[int, int], Overlay], suffix: str) -> Overlay:

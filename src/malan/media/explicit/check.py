@@ -16,9 +16,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageOps
 
-from malan.core.errors import MediaError
 from malan.media.audio import audio_blocks
+from malan.media.explicit.burn_picture import open_picture
 from malan.media.explicit.burn_sound import opening
 from malan.media.explicit.overlay import LEAST_S, LEAST_SHARE, says_so
 from malan.media.explicit.rhythm import LISTEN_HZ, find_rhythm
@@ -75,7 +76,8 @@ def check_explicit(path: str | Path, recognise: Recognise | None = None) -> Expl
         recognise: Finds and reads lines of text in a picture (H, W, 3): their text and boxes.
 
     Raises:
-        MediaError: The file cannot be opened.
+        UsageError: A moving picture in a still format.
+        MediaError: The file cannot be opened or decoded.
     """
     found = probe(path)
     if found.first("video") is None and found.first("image") is None:
@@ -103,14 +105,8 @@ def _film(path: str | Path, recognise: Recognise) -> ExplicitReport:
 
 
 def _picture(path: str | Path, recognise: Recognise) -> ExplicitReport:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            picture = np.asarray((ImageOps.exif_transpose(image) or image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise MediaError("explicit.no_picture", path=str(path)) from error
-    seen = _read(picture, recognise)
+    image = open_picture(path)
+    seen = _read(np.asarray((ImageOps.exif_transpose(image) or image).convert("RGB")), recognise)
     if seen is None:
         return ExplicitReport("not_found", ("explicit.no_text",), "picture")
     return _judged("picture", seen, list(_wrong(seen)))

@@ -6,6 +6,8 @@ squeezed label, so that it stands upright where it is shown. Start at `Stamp`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +27,25 @@ def can_stamp(pixel_format: str | None) -> bool:
 
 
 class Stamp:
-    """A label fitted to the stored pixels of one track."""
+    """A label fitted to the stored pixels of one track.
 
-    def __init__(self, overlay: Overlay, shape: Shape) -> None:
-        ink, plate = (_stored(part, overlay, shape) for part in (overlay.ink_HW, overlay.plate_HW))
+    Args:
+        overlay: Made for pictures of `shown_px`.
+        shape: How the pixels are stored: turned, squeezed.
+        shown_px: Width and height the picture is shown at.
+    """
+
+    def __init__(self, overlay: Overlay, shape: Shape, shown_px: tuple[int, int]) -> None:
+        ink, plate = (_stored(part, overlay, shape, shown_px) for part in (overlay.ink_HW, overlay.plate_HW))
         rows, columns = np.flatnonzero(plate.any(axis=1)), np.flatnonzero(plate.any(axis=0))
         self._top, self._left = int(rows[0]) & ~1, int(columns[0]) & ~1
         area = np.s_[self._top : (int(rows[-1]) + 2) & ~1, self._left : (int(columns[-1]) + 2) & ~1]
         self._ink, self._plate = ink[area], plate[area]
+
+    def fitted(self, overlay: Overlay) -> Overlay:
+        """The label as it lies in the stored pixels, for a renderer that draws there."""
+        ink, plate = (np.round(part * 255).astype(np.uint8) for part in (self._ink, self._plate))
+        return replace(overlay, x=self._left, y=self._top, ink_HW=ink, plate_HW=plate)
 
     def put(self, frame: av.VideoFrame) -> None:
         """Draw on a frame. Its buffer is copied first where the decoder still refers to it."""
@@ -64,9 +77,9 @@ class Stamp:
         return float(area[ink > 0.95].mean() - ground.mean()) / (1 << bits)
 
 
-def _stored(part: NDArray[np.uint8], overlay: Overlay, shape: Shape) -> NDArray[np.float32]:
+def _stored(part: NDArray[np.uint8], overlay: Overlay, shape: Shape, shown_px: tuple[int, int]) -> NDArray[np.float32]:
     """Coverage from 0 to 1 over the whole stored picture."""
-    width, height = shape.shown(None)
+    width, height = shown_px
     canvas = np.zeros((height, width), np.uint8)
     canvas[overlay.y : overlay.y + overlay.height_px, overlay.x : overlay.x + overlay.width_px] = part
     turned = np.ascontiguousarray(np.rot90(canvas, shape.turn_deg // 90))
