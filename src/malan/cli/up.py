@@ -32,4 +32,4 @@ def up(
 def become_console(ws: Workspace, *, port: int, host: str = "127.0.0.1", allowed: tuple[str, ...] = ()) -> None:
     """Replace this process by the console of a workspace; does not return."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "malan.web", str(ws.root), host, str(port), *allowed])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "malan.server", str(ws.root), host, str(port), *allowed])  # noqa: S606

@@ -1,6 +1,6 @@
 """Asking another party over HTTP, with a limit on everything: time over all, size; no redirects, cookies or proxies.
 
-Start at `post`. Whatever comes back is data to be checked by whoever asked; nothing here believes it.
+Start at `ask`. Whatever comes back is data to be checked by whoever asked; nothing here believes it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -18,6 +18,8 @@ from malan.core.errors import ProofError, RetryLater, UsageError
 
 DEFAULT_TIMEOUT_S = 15.0
 LARGEST_REPLY_BYTES = 256 * 1024
+
+Connect = Callable[[str, int, float], socket.socket]
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,37 @@ def post(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     most_bytes: int = LARGEST_REPLY_BYTES,
     trust: ssl.SSLContext | None = None,
+    connect: Connect | None = None,
 ) -> Reply:
-    """Send a body and return the answer, whatever its status; a redirect is an answer and is not followed.
+    """Send a body and return the answer; see `ask`."""
+    held = {"Content-Type": content_type, **(headers or {})}
+    return ask(
+        "POST", url, body, headers=held, timeout_s=timeout_s, most_bytes=most_bytes, trust=trust, connect=connect
+    )
+
+
+def ask(
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    most_bytes: int = LARGEST_REPLY_BYTES,
+    trust: ssl.SSLContext | None = None,
+    connect: Connect | None = None,
+) -> Reply:
+    """Send a request and return the answer, whatever its status; a redirect is an answer and is not followed.
 
     Args:
+        method: GET or POST.
         url: http or https, without user name or fragment.
         body: What is sent.
-        content_type: What it is.
         headers: Further headers.
         timeout_s: For everything after the name was looked up: connect, send, and the last byte of the answer.
         most_bytes: A longer answer is refused.
         trust: Whom to believe over https; the certificates of the machine when not given.
+        connect: Connects to a host and port within seconds, or refuses to; to any when not given.
 
     Raises:
         UsageError: The address is none.
@@ -58,7 +80,7 @@ def post(
     host, port, path, is_tls = _address(url)
     name = f"{host}:{port}"
     try:
-        connected = socket.create_connection((host, port), timeout=timeout_s)
+        connected = (connect or _connect)(host, port, timeout_s)
     except OSError as error:
         raise RetryLater("http.unreachable", name=name, detail=_detail(error)) from error
     ends = _Deadline(connected, timeout_s)
@@ -66,9 +88,10 @@ def post(
         reply = _exchange(
             ends.over(_secured(connected, host, trust) if is_tls else connected),
             host if port == (443 if is_tls else 80) else f"[{host}]:{port}" if ":" in host else name,
+            method,
             path,
             body,
-            {"Content-Type": content_type, **(headers or {})},
+            headers or {},
             most_bytes,
         )
     except (OSError, http.client.HTTPException) as error:
@@ -98,15 +121,25 @@ def _secured(connected: socket.socket, host: str, trust: ssl.SSLContext | None) 
     return context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
 
 
+def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    return socket.create_connection((host, port), timeout=timeout_s)
+
+
 def _exchange(
-    over: socket.socket, host: str, path: str, body: bytes, headers: Mapping[str, str], most_bytes: int
+    over: socket.socket,
+    host: str,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    most_bytes: int,
 ) -> Reply:
     connection = http.client.HTTPConnection("unused")
     connection.sock = over
     if isinstance(over, ssl.SSLSocket):
         over.do_handshake()
     sent = {"Host": host, "User-Agent": "malan", "Accept-Encoding": "identity", "Connection": "close", **headers}
-    connection.request("POST", path, body, sent)
+    connection.request(method, path, body, sent)
     with connection.getresponse() as answer:
         held = _read_chunks(answer, most_bytes) if answer.chunked else answer.read(most_bytes + 1)
         if len(held) > most_bytes:

@@ -6,6 +6,7 @@ Start reading at `serve_console`.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from malan.core.catalogue import say
@@ -16,13 +17,23 @@ from malan.web.guard import LOOPBACK
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from malan.workspace import Workspace
 
 _GRACE_S = 2
 
+Beside = Callable[["ASGIApp", str], "ASGIApp"]
 
-def serve_console(ws: Workspace, *, port: int = 8600, host: str = "127.0.0.1", allowed: tuple[str, ...] = ()) -> None:
+
+def serve_console(
+    ws: Workspace,
+    *,
+    port: int = 8600,
+    host: str = "127.0.0.1",
+    allowed: tuple[str, ...] = (),
+    beside: Beside | None = None,
+) -> None:
     """Serve the console until interrupted; prints its address first.
 
     Args:
@@ -30,6 +41,7 @@ def serve_console(ws: Workspace, *, port: int = 8600, host: str = "127.0.0.1", a
         port: 0 takes a free one.
         host: The address to listen on.
         allowed: Further names it may be called by.
+        beside: Puts another application beside the console, given the console and the address of the server.
 
     Raises:
         UsageError: The port is in use.
@@ -42,7 +54,8 @@ def serve_console(ws: Workspace, *, port: int = 8600, host: str = "127.0.0.1", a
     url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     print(say("up.serving", url=url))
     print(say("web.single_user" if host in LOOPBACK else "up.open"), flush=True)
-    run(create_app(ws, hosts=(*LOOPBACK, host, *allowed)), listening)
+    app = create_app(ws, hosts=(*LOOPBACK, host, *allowed))
+    run(app, listening, beside(app, url) if beside else None)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,12 +71,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(app: FastAPI, listening: socket.socket) -> None:
-    """Serve until a signal ends it."""
-    make_server(app).run(sockets=[listening])
+def run(app: FastAPI, listening: socket.socket, whole: ASGIApp | None = None) -> None:
+    """Serve until a signal ends it; `whole` is what answers when the application is only a part of it."""
+    make_server(app, whole).run(sockets=[listening])
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
+def make_server(app: FastAPI, whole: ASGIApp | None = None) -> uvicorn.Server:
     """A uvicorn server that tells open streams to end before it waits for them."""
     import uvicorn
 
@@ -74,7 +87,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
     return Server(
         uvicorn.Config(
-            app,
+            whole or app,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -1,0 +1,229 @@
+"""The connector as an ASGI application: every endpoint of the Dataspace Protocol 2025-1, in both roles.
+
+    catalogue and version document · negotiations and transfers we provide · the same where we consume (callbacks)
+
+Parses, asks `services`, shows; what a message does is decided there. Provider and consumer share the paths below
+`negotiations/` and `transfers/`, because every process has an id of ours. Start at `create_exchange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from malan import __version__
+from malan.core.errors import MalanError, NotFound
+from malan.exchange.bodies import answer, failed, int_of, read_body
+from malan.services import negotiation, transfers
+from malan.services.dsp import words
+from malan.services.dsp.catalogue import catalog, dataset
+from malan.services.dsp.errors import NotAuthenticated
+from malan.services.dsp.flow import Exchange
+from malan.services.dsp.read import Message, read_message
+from malan.services.dsp.tables import Process
+from malan.services.dsp.write import process_body, version_body
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+PREFIXES = (words.ROOT, words.VERSION_PATH)
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+Work = Callable[[Request, str, bytes], Response]
+
+
+def create_exchange(ex: Exchange, *, is_single_user: bool = False) -> FastAPI:
+    """The connector as an application.
+
+    Args:
+        ex: What answers.
+        is_single_user: The server can be reached from this machine only, and has no accounts: then a program here may
+            call without a token.
+    """
+    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.exchange, app.state.is_single_user = ex, is_single_user
+    app.include_router(_router(ex))
+    app.add_exception_handler(404, _no_such_place)
+    app.add_exception_handler(405, _no_such_place)
+    app.add_middleware(OneSlash)
+    return app
+
+
+class OneSlash:
+    """Middleware: `…/2025-1/` and `/negotiations/` make `…/2025-1/negotiations`; peers join addresses as they like."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            head, marks, rest = scope["path"].partition(words.ROOT)
+            while "//" in rest and not head:
+                rest = rest.replace("//", "/")
+            scope = {**scope, "path": f"{head}{marks}{rest}".rstrip("/") or "/"}
+        await self.app(scope, receive, send)
+
+
+def _router(ex: Exchange) -> APIRouter:
+    router = APIRouter()
+
+    def serve(method: str, path: str, kind: str, work: Work) -> None:
+        async def endpoint(request: Request) -> Response:
+            return await _served(ex, request, kind, work)
+
+        router.add_api_route(f"{words.ROOT}{path}", endpoint, methods=[method], name=f"{method} {path}")
+
+    async def version() -> Response:
+        return answer(version_body(ex.participant))
+
+    router.add_api_route(words.VERSION_PATH, version, methods=["GET"])
+    serve("POST", "/catalog/request", words.CATALOG_ERROR, _catalog(ex))
+    serve("GET", "/catalog/datasets/{id:path}", words.CATALOG_ERROR, _dataset(ex))
+    serve("POST", "/negotiations/request", words.NEGOTIATION_ERROR, _first_request(ex))
+    serve("POST", "/negotiations/offers", words.NEGOTIATION_ERROR, _first_offer(ex))
+    serve("GET", "/negotiations/{pid}", words.NEGOTIATION_ERROR, _show(ex, negotiation.show_negotiation))
+    for path, kinds in _NEGOTIATION.items():
+        serve("POST", f"/negotiations/{{pid}}/{path}", words.NEGOTIATION_ERROR, _negotiation(ex, kinds))
+    serve("POST", "/transfers/request", words.TRANSFER_ERROR, _first_transfer(ex))
+    serve("GET", "/transfers/{pid}", words.TRANSFER_ERROR, _show(ex, transfers.show_transfer))
+    for path, kind in _TRANSFER.items():
+        serve("POST", f"/transfers/{{pid}}/{path}", words.TRANSFER_ERROR, _transfer(ex, kind))
+
+    async def data(request: Request) -> Response:
+        return await _data(ex, request)
+
+    router.add_api_route(f"{words.ROOT}/data/{{pid}}", data, methods=["GET"])
+    return router
+
+
+_NEGOTIATION: dict[str, tuple[str, ...]] = {
+    "request": (words.CONTRACT_REQUEST,),
+    "offers": (words.CONTRACT_OFFER,),
+    "events": (words.CONTRACT_EVENT,),
+    "agreement": (words.CONTRACT_AGREEMENT,),
+    "agreement/verification": (words.CONTRACT_VERIFICATION,),
+    "termination": (words.CONTRACT_TERMINATION,),
+}
+_TRANSFER: dict[str, str] = {
+    "start": words.TRANSFER_START,
+    "suspension": words.TRANSFER_SUSPENSION,
+    "completion": words.TRANSFER_COMPLETION,
+    "termination": words.TRANSFER_TERMINATION,
+}
+
+
+async def _served(ex: Exchange, request: Request, kind: str, work: Work) -> Response:
+    """One request from its body to its answer: who asks, then what; every failure in the words of the protocol."""
+    body = b""
+    try:
+        is_local = _is_local(request)
+        party = await run_in_threadpool(lambda: ex.caller(request.headers.get("authorization"), is_local=is_local))
+        if request.method == "POST":
+            body = await read_body(request)
+        return await run_in_threadpool(work, request, party, body)
+    except MalanError as error:
+        return failed(error, kind, body, str(request.path_params.get("pid", ""))[:500])
+
+
+def _is_local(request: Request) -> bool:
+    """Whether a program on this machine calls, and no page in its browser and no proxy for somebody else."""
+    if not request.app.state.is_single_user or request.client is None or request.client.host not in LOOPBACK:
+        return False
+    names = request.headers
+    if any(name in names for name in (*_FORWARDED, "origin", "sec-fetch-site", "cookie")):
+        return False
+    try:
+        return urlsplit(f"//{names.get('host', '')}").hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
+def _catalog(ex: Exchange) -> Work:
+    def work(request: Request, party: str, body: bytes) -> Response:
+        read_message(body, words.CATALOG_REQUEST)
+        page = catalog(ex, party, int_of(request.query_params.get("from")))
+        links = {"previous": page.previous, "next": page.next}
+        said = [f'<{ex.root}/catalog/request?from={at}>; rel="{name}"' for name, at in links.items() if at is not None]
+        return answer(page.body, 200, {"link": ", ".join(said)} if said else None)
+
+    return work
+
+
+def _dataset(ex: Exchange) -> Work:
+    return lambda request, party, _body: answer(dataset(ex, party, str(request.path_params["id"])))
+
+
+def _first_request(ex: Exchange) -> Work:
+    def work(_request: Request, party: str, body: bytes) -> Response:
+        return _begun(*negotiation.receive_request(ex, party, read_message(body, words.CONTRACT_REQUEST)))
+
+    return work
+
+
+def _first_offer(ex: Exchange) -> Work:
+    def work(_request: Request, party: str, body: bytes) -> Response:
+        return _begun(*negotiation.receive_offer(ex, party, read_message(body, words.CONTRACT_OFFER)))
+
+    return work
+
+
+def _first_transfer(ex: Exchange) -> Work:
+    def work(_request: Request, party: str, body: bytes) -> Response:
+        return _begun(*transfers.receive_request(ex, party, read_message(body, words.TRANSFER_REQUEST)))
+
+    return work
+
+
+def _negotiation(ex: Exchange, kinds: tuple[str, ...]) -> Work:
+    return _later(kinds, lambda pid, party, said: negotiation.receive_message(ex, pid, party, said))
+
+
+def _transfer(ex: Exchange, kind: str) -> Work:
+    return _later((kind,), lambda pid, party, said: transfers.receive_message(ex, pid, party, said))
+
+
+def _later(kinds: tuple[str, ...], receive: Callable[[str, str, Message], Process]) -> Work:
+    def work(request: Request, party: str, body: bytes) -> Response:
+        return answer(_shown(receive(str(request.path_params["pid"]), party, read_message(body, *kinds))))
+
+    return work
+
+
+def _show(ex: Exchange, find: Callable[[Exchange, str, str | None], Process]) -> Work:
+    return lambda request, party, _body: answer(_shown(find(ex, str(request.path_params["pid"]), party)))
+
+
+async def _data(ex: Exchange, request: Request) -> Response:
+    """What a data address opens, to whoever holds its secret."""
+    try:
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            raise NotAuthenticated("exchange.no_session")
+        said = await run_in_threadpool(_session, ex, str(request.path_params["pid"]), secret)
+        return answer(said)
+    except MalanError as error:
+        return failed(error, words.TRANSFER_ERROR, pid=str(request.path_params["pid"])[:500])
+
+
+def _session(ex: Exchange, pid: str, secret: str) -> dict[str, Any]:
+    process, agreement = transfers.open_data(ex, pid, secret)
+    return transfers.session_view(ex, process, agreement)
+
+
+def _begun(process: Process, _is_new: bool) -> Response:
+    return answer(_shown(process), 201)
+
+
+def _shown(process: Process) -> dict[str, Any]:
+    return process_body(process.machine.body, process.consumer_pid, process.provider_pid, process.state)
+
+
+async def _no_such_place(request: Request, _error: Exception) -> Response:
+    kinds = {"negotiations": words.NEGOTIATION_ERROR, "transfers": words.TRANSFER_ERROR}
+    part = request.url.path.removeprefix(words.ROOT).strip("/").partition("/")[0]
+    return failed(NotFound("exchange.no_place", path=request.url.path[:200]), kinds.get(part, words.CATALOG_ERROR))
