@@ -328,6 +328,19 @@ def test_a_label_without_a_plate_is_measured_as_well(tmp_path: Path, read: Reade
     assert abs(report.letters_px - ink.height) <= 2
 
 
+def test_words_a_reader_parts_are_joined_on_their_line_alone(tmp_path: Path) -> None:
+    label = overlay_for(640, 480)
+    picture = Image.new("RGB", (640, 480), (90, 120, 60))
+    picture.paste(label.rgba, (label.x, label.y), label.rgba)
+    picture.save(tmp_path / "p.png")
+    left, top, right, bottom = label.x + 4, label.y + 4, label.x + label.width_px - 4, label.y + label.height_px - 4
+    middle = left + (right - left) * 2 // 5
+    halves = [("AI", (left, top, middle, bottom)), ("生成", (middle + 2, top, right, bottom))]
+    assert check_explicit(tmp_path / "p.png", lambda _: halves).verdict == "compliant"
+    apart = [halves[0], ("生成", (middle, 400, right, 430))]
+    assert check_explicit(tmp_path / "p.png", lambda _: apart).verdict == "not_found"
+
+
 def test_without_a_reader_nothing_is_claimed(labelled: Path) -> None:
     assert check_explicit(labelled).verdict == "inconclusive"
 

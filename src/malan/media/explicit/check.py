@@ -135,10 +135,22 @@ def _read(picture: Picture, recognise: Recognise) -> _Seen | None:
     small = np.ascontiguousarray(picture[::step, ::step])
     found = [
         _measured(picture, text, (box[0] * step, box[1] * step, box[2] * step, box[3] * step))
-        for text, box in recognise(small)
+        for text, box in _lines(recognise(small))
         if says_so(_plain(text))
     ]
     return max(found, key=lambda seen: seen.letters_px, default=None)
+
+
+def _lines(found: Sequence[tuple[str, Box]]) -> Iterator[tuple[str, Box]]:
+    """What was read, and pairs of neighbours on one line: readers part AI from 生成 where letters stand wide."""
+    yield from found
+    for text, box in found:
+        for other, beside in found:
+            height = min(box[3] - box[1], beside[3] - beside[1])
+            shared = min(box[3], beside[3]) - max(box[1], beside[1])
+            if shared > height / 2 and 0 <= beside[0] - box[2] < 2 * height:
+                joint = box[0], min(box[1], beside[1]), beside[2], max(box[3], beside[3])
+                yield text + other, joint
 
 
 def _plain(text: str) -> str:
