@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,9 +90,18 @@ DAMAGES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "cut in front": (lambda good, to: cut_ts(good / "film.ts", to, 0.2), "ok starts_mid_gop"),
     "a codec nobody has": (renamed_codec, "media.no_codec"),
     "too many pixels": (lambda _, to: huge_picture(to), "media.too_large"),
+    "a png larger than libav takes": (lambda _, to: huge_png(to), "media.too_large"),
     "mkv header alone": (lambda good, to: written(to, (good / "film.mkv").read_bytes()[:60]), "media.damaged"),
     "playlist": (lambda _, to: written(to, b"#EXTM3U\nhttp://127.0.0.1:1/a.ts\n"), "media.playlist"),
 }
+
+
+def huge_png(path: Path) -> Path:
+    """16,384 by 16,384 pixels of one bit, all black."""
+    rows = zlib.compress(bytes((1 + 2048) * 16384))
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 16384, 16384, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    chunks = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in parts)
+    return written(path, b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -76,6 +76,7 @@ def opened(path: str | Path, fd: int, source: str | BinaryIO, options: dict[str,
         raise MediaError("media.unreadable", path=shown(path), detail=error.strerror or str(error)) from error
     try:
         _check_limits(container, path)
+        check_size(*_png_size(fd), path)
     except MediaError:
         container.close()
         raise
@@ -157,6 +158,14 @@ def _check_limits(container: InputContainer, path: str | Path) -> None:
     for stream in container.streams.video:
         if has_decoder(stream):
             check_size(stream.width, stream.height, path)
+
+
+def _png_size(fd: int) -> tuple[int, int]:
+    """Width and height a PNG states (ISO/IEC 15948, 11.2.2), 0 of anything else: libav keeps quiet about large ones."""
+    head = os.pread(fd, 24, 0)
+    if len(head) < 24 or not head.startswith(b"\x89PNG\r\n\x1a\n") or head[12:16] != b"IHDR":
+        return 0, 0
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
 def check_size(width_px: int, height_px: int, path: str | Path) -> None:

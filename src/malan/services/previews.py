@@ -7,8 +7,9 @@ Start reading at `start_preview`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import closing
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,8 +71,7 @@ def resume_preview(ws: Workspace, job_id: str, progress: Progress | None = None)
     asset_id = ws.jobs.get(job_id).spec["asset_id"]
     source = source_of(ws, ws.library.asset(asset_id))
     out = proxy_path(ws, asset_id)
-    unfinished = out.with_suffix(".part.mp4")
-    with ws.jobs.running(job_id) as run:
+    with ws.jobs.running(job_id) as run, _making(out) as unfinished:
         run.expect(_STEPS)
         steps = _Steps(run, progress, source.name)
         task = Task("malan.services.preview_task:make_preview", (os.fspath(source), os.fspath(unfinished)))
@@ -84,6 +84,18 @@ def resume_preview(ws: Workspace, job_id: str, progress: Progress | None = None)
         unfinished.replace(out)
         steps.reach(1.0)
     return out
+
+
+@contextmanager
+def _making(out: Path) -> Iterator[Path]:
+    """Where a copy is made. Nothing of it stays, however the worker ends; what a killed run left goes first."""
+    folder = out.with_suffix(".making")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder / out.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Steps:
