@@ -1,7 +1,10 @@
 """Random 16-frame windows: `ClipReader` against torchcodec, decord and a PyAV seek loop, on the same frames and output.
 
-Peers run in their own process with the interpreter named by MALAN_BENCH_PYTHON (this one when unset), so that what they
-need stays out of Malan's environment. Each peer runs with every setting that may be its best; its best counts.
+Each contender lives in a process of its own and waits while another is measured; they take turns, round by round, so
+that what else the machine does hits all alike. Medians of the rounds count. Twice: with one thread each, and with all
+the processors, where the better of its two settings counts for a peer. Peers run with the interpreter named by
+MALAN_BENCH_PYTHON (this one when unset), so that what they need stays out of Malan's environment.
+
 Exactness: windows are compared with a full decode, by an 8 × 8 grid of mean luma, against windows shifted by up to
 three frames.
 """
@@ -14,19 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 FRAMES = 16
-CHECKED = 20  # windows whose frames are compared with a full decode
-PEERS = {
-    "torchcodec": ["approximate-1", "approximate-0"],  # seek mode, threads (0: as many as there are processors)
-    "decord": ["0"],
-    "pyav": ["AUTO", "SLICE"],
-}
+CASE_S = 12.0  # after so long no further round of a case begins
+CHECKED = 6  # windows whose frames are compared with a full decode
+PEERS = ("torchcodec", "decord", "pyav")
+Way = tuple[str, bool, tuple[str, ...]]
+WAYS: tuple[Way, ...] = (
+    ("mp4", False, PEERS),
+    ("mp4", True, PEERS),
+    ("mkv", False, ()),
+    ("ts", False, ()),
+)  # container, small, peers
+Read = Callable[[list[tuple[int, int]]], Iterator[Any]]
 
 
 def grid(frames_THWC: Any) -> np.ndarray:
@@ -37,31 +46,30 @@ def grid(frames_THWC: Any) -> np.ndarray:
     return np.stack(cells, axis=1)
 
 
-# --- readers: (path, setting, size) -> call(windows) -> iterator of frames ------------------------------------------
+# --- readers: threads is 1, or 0 for as many as there are processors ------------------------------------------------
 
 
-def malan(path: str, _setting: str, size: tuple[int, int] | None, batch: bool) -> Callable[[list], Iterator]:
+def malan(path: str, threads: int, size: tuple[int, int] | None, batch: bool) -> Read:
     from malan.media.index import build_index
     from malan.media.reader import ClipReader
 
-    reader = ClipReader(path, build_index(path))
+    reader = ClipReader(path, build_index(path), threads=threads or None)
     if batch:
         return lambda windows: (b.frames_THWC for b in reader.windows(windows, size=size))
     return lambda windows: (reader.frames(a, b, size=size).frames_THWC for a, b in windows)
 
 
-def torchcodec(path: str, setting: str, size: tuple[int, int] | None, batch: bool) -> Callable[[list], Iterator]:
+def torchcodec(path: str, threads: int, size: tuple[int, int] | None, batch: bool) -> Read:
     from torchcodec.decoders import VideoDecoder
 
-    mode, threads = setting.split("-")
     more = {}
     if size:
         from torchcodec.transforms import Resize
 
         more = {"transforms": [Resize((size[1], size[0]))]}
-    decoder = VideoDecoder(path, seek_mode=mode, num_ffmpeg_threads=int(threads), dimension_order="NHWC", **more)
+    decoder = VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=threads, dimension_order="NHWC", **more)
 
-    def together(windows: list) -> Iterator:
+    def together(windows: list[tuple[int, int]]) -> Iterator[Any]:
         frames = decoder.get_frames_at([n for a, b in windows for n in range(a, b)]).data.numpy()
         return (frames[i * FRAMES : (i + 1) * FRAMES] for i in range(len(windows)))
 
@@ -70,13 +78,13 @@ def torchcodec(path: str, setting: str, size: tuple[int, int] | None, batch: boo
     return lambda windows: (decoder.get_frames_in_range(a, b).data.numpy() for a, b in windows)
 
 
-def decord(path: str, setting: str, size: tuple[int, int] | None, batch: bool) -> Callable[[list], Iterator]:
+def decord(path: str, threads: int, size: tuple[int, int] | None, batch: bool) -> Read:
     import decord as library
 
     more = {"width": size[0], "height": size[1]} if size else {}
-    reader = library.VideoReader(path, num_threads=int(setting), **more)
+    reader = library.VideoReader(path, num_threads=threads, **more)
 
-    def together(windows: list) -> Iterator:
+    def together(windows: list[tuple[int, int]]) -> Iterator[Any]:
         frames = reader.get_batch([n for a, b in windows for n in range(a, b)]).asnumpy()
         return (frames[i * FRAMES : (i + 1) * FRAMES] for i in range(len(windows)))
 
@@ -85,12 +93,13 @@ def decord(path: str, setting: str, size: tuple[int, int] | None, batch: bool) -
     return lambda windows: (reader.get_batch(list(range(a, b))).asnumpy() for a, b in windows)
 
 
-def pyav(path: str, setting: str, size: tuple[int, int] | None, _batch: bool) -> Callable[[list], Iterator]:
+def pyav(path: str, threads: int, size: tuple[int, int] | None, _batch: bool) -> Read:
     import av
 
     container = av.open(path)
     stream = container.streams.video[0]
-    stream.thread_type = setting
+    stream.thread_type = "SLICE" if threads == 1 else "AUTO"
+    stream.codec_context.thread_count = threads
     times = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
     width, height = size or (None, None)
 
@@ -110,34 +119,39 @@ def pyav(path: str, setting: str, size: tuple[int, int] | None, _batch: bool) ->
 READERS = {"malan": malan, "torchcodec": torchcodec, "decord": decord, "pyav": pyav}
 
 
-# --- one measurement, in its own process ----------------------------------------------------------------------------
+# --- a contender: its own process, one line in, one line out ---------------------------------------------------------
 
 
-def job(spec: dict[str, Any]) -> dict[str, Any]:
-    """Read all windows `runs` times; median windows/s, CPU per window, share of exact windows."""
-    size = tuple(spec["size"]) if spec["size"] else None
-    started = time.perf_counter()
-    read = READERS[spec["reader"]](spec["path"], spec["setting"], size, spec["batch"])
-    opened = time.perf_counter() - started
-    windows = [tuple(w) for w in spec["windows"]]
-    next(iter(read(windows[:1])))
-    walls, cpus = [], []
-    for _ in range(spec["runs"]):
-        wall, cpu = time.perf_counter(), time.process_time()
-        for frames in read(windows):
-            assert len(frames) == FRAMES
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    truth, seen, looked_at = np.load(spec["truth"]), 0, windows[:CHECKED]
-    for (first, _), frames in zip(looked_at, read(looked_at), strict=True):
-        seen += _is_window(truth, first, grid(frames))
-    n = len(windows)
-    return {
-        "per_s": n / float(np.median(walls)),
-        "cpu_ms": float(np.median(cpus)) / n * 1000,
-        "exact": seen / len(looked_at),
-        "open_s": opened,
-    }
+def serve(reader: str) -> None:
+    """Answer requests until the line is closed: open a file, read all windows once, check the first of them."""
+    read: Read = iter
+    for line in sys.stdin:
+        asked = json.loads(line)
+        windows = [tuple(w) for w in asked["windows"]]
+        try:
+            if asked["do"] == "open":
+                size = tuple(asked["size"]) if asked["size"] else None
+                read = READERS[reader](asked["path"], asked["threads"], size, asked["batch"])
+                answer = read_once(read, windows[:4])
+            elif asked["do"] == "read":
+                answer = read_once(read, windows)
+            else:
+                answer = {"exact": exact_share(read, windows[:CHECKED], np.load(asked["truth"]))}
+        except Exception as error:  # the edge between this bench and whatever a peer may do
+            answer = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
+        print(json.dumps(answer), flush=True)
+
+
+def read_once(read: Read, windows: list[tuple[int, int]]) -> dict[str, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for frames in read(windows):
+        assert len(frames) == FRAMES
+    return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+
+
+def exact_share(read: Read, windows: list[tuple[int, int]], truth: np.ndarray) -> float:
+    exact = [_is_window(truth, first, grid(frames)) for (first, _), frames in zip(windows, read(windows), strict=True)]
+    return sum(exact) / len(exact)
 
 
 def _is_window(truth: np.ndarray, first: int, seen: np.ndarray) -> bool:
@@ -150,25 +164,191 @@ def _is_window(truth: np.ndarray, first: int, seen: np.ndarray) -> bool:
     return away[first] <= min(away.values()) + 0.01
 
 
-def run_jobs(reader: str, specs: list[dict[str, Any]]) -> list[dict[str, Any] | str]:
-    """All measurements of one reader in one process of its own; a reason as text where one fails."""
-    python = sys.executable if reader == "malan" else os.environ.get("MALAN_BENCH_PYTHON", sys.executable)
-    command = [python, __file__, "--jobs", json.dumps([{**s, "reader": reader} for s in specs])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", '"'))]
-    reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:120]
-    return told + [reason] * (len(specs) - len(told))
+class Contender:
+    """One reader in one process, with what it has measured of the case on hand."""
+
+    def __init__(self, reader: str, threads: int) -> None:
+        self.reader, self.threads = reader, threads
+        python = sys.executable if reader == "malan" else os.environ.get("MALAN_BENCH_PYTHON", sys.executable)
+        self._process = subprocess.Popen(
+            [python, __file__, "--serve", reader],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.result = Result()
+
+    def open(self, case: Case) -> None:
+        """Take up a case; reads a few windows to warm up."""
+        self.result = Result()
+        self._asked = {"path": str(case.path), "size": case.size, "batch": case.batch, "windows": case.windows}
+        self._ask("open")
+
+    def read(self) -> None:
+        self.result.rounds.append(self._ask("read"))
+
+    def check(self, truth: Path) -> None:
+        self.result.exact = self._ask("check", truth=str(truth)).get("exact", 0.0)
+
+    def close(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, do: str, **more: Any) -> dict[str, Any]:
+        if self.result.failed:
+            return {}
+        pipes = self._process.stdin, self._process.stdout
+        assert pipes[0]
+        assert pipes[1]
+        try:
+            pipes[0].write(json.dumps({"do": do, "threads": self.threads, **self._asked, **more}) + "\n")
+            pipes[0].flush()
+            answer: dict[str, Any] = json.loads(pipes[1].readline())
+        except (OSError, ValueError):
+            answer = {"failed": "the process ended"}
+        self.result.failed = answer.get("failed", "")
+        return answer
 
 
-def tell(spec: dict[str, Any]) -> str:
-    """One measurement as a line of JSON; what a peer raises becomes text, whatever it is."""
-    try:
-        return json.dumps(job(spec))
-    except Exception as error:  # the edge between this bench and whatever a peer may do
-        return json.dumps(f"{type(error).__name__}: {error}".splitlines()[0][:120])
+@dataclass
+class Result:
+    """What one contender made of one case."""
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    exact: float = 0.0
+    failed: str = ""
+
+    @property
+    def wall_s(self) -> float:
+        return float(np.median([r["wall_s"] for r in self.rounds])) if not self.failed else float("inf")
+
+    @property
+    def cpu_s(self) -> float:
+        return float(np.median([r["cpu_s"] for r in self.rounds]))
 
 
 # --- the bench ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file read in one way."""
+
+    name: str
+    path: Path
+    windows: list[tuple[int, int]]
+    size: tuple[int, int] | None
+    batch: bool
+    against: tuple[str, ...] = PEERS
+
+
+def main() -> None:
+    from common import Report, arguments
+
+    options = arguments(__doc__ or "")
+    rounds = 1 if options.quick else max(3, options.runs)
+    report = Report("Random 16-frame windows (uint8 RGB)")
+    contenders = [Contender(reader, threads) for reader in ("malan", *PEERS) for threads in (1, 0)]
+    try:
+        with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:
+            for place, source in enumerate(sources(Path(name), options.quick)):
+                ways = WAYS if place == 0 else WAYS[:1]
+                bench_file(report, contenders, source, ways, Path(name), 6 if options.quick else 10, rounds)
+    finally:
+        for contender in contenders:
+            contender.close()
+    report.notes.append(
+        f"Windows a second by wall clock, CPU per window; medians of up to {rounds} rounds in which contenders take turns. "
+        "The limit is one thread decoding from the governing key frame to the last frame of the window and doing "
+        "nothing else; a batch may beat it by sharing and by skipping frames nothing needs."
+    )
+    report.show()
+    if options.json:
+        report.save(options.json)
+
+
+def sources(folder: Path, quick: bool) -> list[Path]:
+    from common import footage_folder
+
+    footage = footage_folder()
+    if footage and not quick:
+        return [footage / "video/bbb_1a_486p.mp4", footage / "synthetic/spliced_s2_fixedgop.mp4"]
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from media_factory import draw_film
+
+    options = {"preset": "veryfast", "g": "48", "sc_threshold": "0", "bf": "2"}
+    return [draw_film(folder / "drawn.mp4", (60, 60), size=(640, 360), options=options).path]
+
+
+def bench_file(
+    report: Any, contenders: list[Contender], source: Path, ways: Sequence[Way], folder: Path, count: int, rounds: int
+) -> None:
+    files = prepare(folder, source)
+    windows = draw_windows(files["mp4"], count)
+    truth = full_decode(files["mp4"], windows[:CHECKED], folder)
+    limit = f"{limit_per_s(files['mp4'], windows):.1f}/s"
+    small = _short_side(files["mp4"], 256)
+    walls: dict[tuple[str, bool], float] = {}
+    for kind, is_small, peers in ways:
+        size = small if is_small else None
+        for batch in (False, True):
+            name = f"{source.stem} {kind}{' → 256 px' if size else ''}, {'one batch' if batch else 'one by one'}"
+            case = Case(name, files[kind], windows, size, batch, peers)
+            measured = measure_case(contenders, case, truth, rounds)
+            add_rows(report, case, measured, limit)
+            walls.setdefault((kind, batch), measured["malan", 0].wall_s)
+    for batch in (False, True) if ("mkv", True) in walls else ():
+        ratio = walls["mkv", batch] / walls["mp4", batch]
+        what = f"{source.stem}, time of mkv ÷ mp4, {'one batch' if batch else 'one by one'}"
+        report.add(what, f"{ratio:.2f}", must="≤ 1.5", met=ratio <= 1.5)
+
+
+def measure_case(contenders: list[Contender], case: Case, truth: Path, rounds: int) -> dict[tuple[str, int], Result]:
+    """All contenders of a case, round by round, in an order that turns."""
+    chosen = [c for c in contenders if c.reader == "malan" or c.reader in case.against]
+    print(f"{case.name} …", file=sys.stderr, flush=True)
+    for contender in chosen:
+        contender.open(case)
+    enough = time.monotonic() + CASE_S
+    for turn in range(rounds):
+        if turn and time.monotonic() > enough:
+            break  # a busy machine: what was measured must do
+        at = turn % len(chosen)
+        for contender in chosen[at:] + chosen[:at]:
+            contender.read()
+    for contender in chosen:
+        contender.check(truth)
+    return {(c.reader, c.threads): c.result for c in chosen}
+
+
+def add_rows(report: Any, case: Case, measured: dict[tuple[str, int], Result], limit: str) -> None:
+    """One row with a thread each, one with all processors; of a peer the better setting."""
+    for threads, words in ((1, "one thread"), (0, "all processors")):
+        mine = measured["malan", threads]
+        if mine.failed:
+            raise SystemExit(mine.failed)
+        found = {peer: min((measured[peer, t] for t in {1, threads}), key=lambda r: r.wall_s) for peer in case.against}
+        best_s = min((r.wall_s for r in found.values()), default=float("inf"))
+        need = 1.5 if case.batch else 0.9
+        ratio = best_s / mine.wall_s
+        has_peer = best_s < float("inf")
+        report.add(
+            f"{case.name}, {words}",
+            _told(mine, case) + (f" ({ratio:.2f} × best)" if has_peer else ""),
+            peer="; ".join(f"{peer} {_told(r, case)}" for peer, r in found.items()),
+            limit=limit if threads == 1 else "",
+            must="exact" + (f", ≥ {need} × best{' (aim)' if case.batch else ''}" if has_peer else ""),
+            met=mine.exact == 1 and (not has_peer or ratio >= need),
+        )
+
+
+def _told(result: Result, case: Case) -> str:
+    if result.failed:
+        return f"none ({result.failed})"
+    count = len(case.windows)
+    return f"{count / result.wall_s:.1f}/s, {result.cpu_s / count * 1000:.0f} ms, exact {result.exact:.0%}"
 
 
 def prepare(folder: Path, source: Path) -> dict[str, Path]:
@@ -182,22 +362,29 @@ def prepare(folder: Path, source: Path) -> dict[str, Path]:
     return files
 
 
-def full_decode(path: Path, folder: Path) -> Path:
+def draw_windows(path: Path, count: int) -> list[tuple[int, int]]:
+    """The same windows for everybody, anywhere in the film."""
+    from malan.media.index import build_index
+
+    starts = np.random.default_rng(5).integers(0, build_index(path).frame_count - FRAMES, count)
+    return [(int(start), int(start) + FRAMES) for start in starts]
+
+
+def full_decode(path: Path, windows: list[tuple[int, int]], folder: Path) -> Path:
+    """What a plain decode from the start shows in and around some windows; other frames stay far from everything."""
     import av
 
+    wanted = {n for first, end in windows for n in range(first - 3, end + 3)}
+    found = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        truth = np.concatenate([grid(f.to_ndarray(format="rgb24")[None]) for f in container.decode(stream)])
+        for number, frame in enumerate(container.decode(stream)):
+            shown = grid(frame.to_ndarray(format="rgb24")[None]) if number in wanted else np.full((1, 64), np.inf)
+            found.append(shown.astype(np.float32))
+    truth = np.concatenate(found)
     np.save(folder / f"{path.stem}.npy", truth)
     return folder / f"{path.stem}.npy"
-
-
-def best_of(reader: str, specs: list[dict[str, Any]], settings: list[str]) -> list[dict[str, Any] | str]:
-    """For each spec the best result over all settings; a reason where none worked."""
-    results = run_jobs(reader, [{**spec, "setting": setting} for spec in specs for setting in settings])
-    groups = [results[i : i + len(settings)] for i in range(0, len(results), len(settings))]
-    return [max((r for r in g if isinstance(r, dict)), key=lambda r: r["per_s"], default=g[0]) for g in groups]
 
 
 def limit_per_s(path: Path, windows: list[tuple[int, int]]) -> float:
@@ -219,85 +406,6 @@ def limit_per_s(path: Path, windows: list[tuple[int, int]]) -> float:
     return 1 / (float(np.mean(needed)) * frame_s)
 
 
-def sources(folder: Path, quick: bool) -> list[Path]:
-    from common import footage_folder
-
-    footage = footage_folder()
-    if footage and not quick:
-        return [footage / "video/bbb_1a_486p.mp4", footage / "synthetic/spliced_s2_fixedgop.mp4"]
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from media_factory import draw_film
-
-    options = {"preset": "veryfast", "g": "48", "sc_threshold": "0", "bf": "2"}
-    return [draw_film(folder / "drawn.mp4", (60, 60), size=(640, 360), options=options).path]
-
-
-def main() -> None:
-    from common import Report, arguments
-
-    options = arguments(__doc__ or "")
-    report = Report("Random 16-frame windows (uint8 RGB)")
-    with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:
-        for source in sources(Path(name), options.quick):
-            bench_file(report, source, Path(name), 6 if options.quick else 80, 1 if options.quick else options.runs)
-    report.notes.append(
-        "Peers: best of several settings each. The limit is one thread decoding from the governing key frame to the "
-        "last frame of the window and doing nothing else; a batch may beat it by sharing and by skipping frames "
-        "nothing needs. CPU is per window."
-    )
-    report.show()
-    if options.json:
-        report.save(options.json)
-
-
-def bench_file(report: Any, source: Path, folder: Path, count: int, runs: int) -> None:
-    files = prepare(folder, source)
-    truth = full_decode(files["mp4"], folder)
-    total = len(np.load(truth))
-    starts = np.random.default_rng(5).integers(0, total - FRAMES, count)
-    windows = [(int(s), int(s) + FRAMES) for s in starts]
-    limit = f"{limit_per_s(files['mp4'], windows):.1f}/s"
-    specs = []
-    for kind, small in (("mp4", False), ("mp4", True), ("mkv", False), ("ts", False)):
-        size = _short_side(files["mp4"], 256) if small else None
-        spec = {"path": str(files[kind]), "kind": kind, "truth": str(truth), "windows": windows, "size": size}
-        specs += [{**spec, "runs": runs, "batch": batch} for batch in (False, True)]
-    found = {peer: best_of(peer, specs, s[:1] if runs == 1 else s) for peer, s in PEERS.items()}
-    ours = best_of("malan", specs, [""])
-    for i, spec in enumerate(specs):
-        mine = ours[i]
-        if isinstance(mine, str):
-            raise SystemExit(mine)
-        add_row(report, source.stem, spec, mine, {peer: results[i] for peer, results in found.items()}, limit)
-    for batch, (mp4, mkv) in enumerate(((0, 4), (1, 5))):
-        ratio = ours[mp4]["per_s"] / ours[mkv]["per_s"]
-        what = f"{source.stem}, mp4 ÷ mkv, {'one batch' if batch else 'one by one'}"
-        report.add(what, f"{ratio:.2f}", must="≤ 1.5", met=ratio <= 1.5)
-
-
-def add_row(
-    report: Any, name: str, spec: dict[str, Any], mine: dict[str, Any], peers: dict[str, Any], limit: str
-) -> None:
-    told = [
-        f"{peer}: none ({r})"
-        if isinstance(r, str)
-        else f"{peer} {r['per_s']:.1f}/s, {r['cpu_ms']:.0f} ms, exact {r['exact']:.0%}"
-        for peer, r in peers.items()
-    ]
-    best = max((r["per_s"] for r in peers.values() if isinstance(r, dict)), default=0.0)
-    need = 1.5 if spec["batch"] else 0.9
-    ratio = mine["per_s"] / best if best else float("nan")
-    held = spec["kind"] == "mp4"
-    report.add(
-        f"{name} {spec['kind']}{' → 256 px' if spec['size'] else ''}, {'one batch' if spec['batch'] else 'one by one'}",
-        f"{mine['per_s']:.1f}/s, {mine['cpu_ms']:.0f} ms, exact {mine['exact']:.1%} ({ratio:.2f} × best)",
-        peer="; ".join(told),
-        limit=limit,
-        must=(f"exact, ≥ {need} × best" if held else "exact") + (" (aim)" if held and spec["batch"] else ""),
-        met=mine["exact"] == 1 and (not held or not best or ratio >= need),
-    )
-
-
 def _short_side(path: Path, pixels: int) -> tuple[int, int]:
     import av
 
@@ -308,9 +416,8 @@ def _short_side(path: Path, pixels: int) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "--jobs":
+    if len(sys.argv) == 3 and sys.argv[1] == "--serve":
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-        for each in json.loads(sys.argv[2]):
-            print(tell(each), flush=True)
+        serve(sys.argv[2])
     else:
         main()

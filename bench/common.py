@@ -79,12 +79,14 @@ class Report:
         path.write_text(json.dumps({"machine": machine(), **asdict(self)}, ensure_ascii=False, indent=1))
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The options all bench scripts share."""
+def arguments(description: str, **switches: str) -> argparse.Namespace:
+    """The options all bench scripts share, and switches of one script with their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smoke of a few seconds; figures mean nothing")
     parser.add_argument("--json", type=Path, help="also write the report here")
     parser.add_argument("--runs", type=int, default=3, help="runs of which the median counts")
+    for name, told in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=told)
     return parser.parse_args()
 
 
