@@ -331,6 +331,21 @@ def test_a_fork_signed_with_the_same_key_is_found(tmp_path: Path) -> None:
         LogWriter.open(folder, SIGNER)
 
 
+def test_a_log_exchanged_under_a_writer_stops_it_until_it_is_put_back(tmp_path: Path) -> None:
+    folder, fork = write_log(tmp_path / "log", [3]), tmp_path / "fork"
+    with LogWriter.open(fork, SIGNER) as other:
+        other.append([b"1", b"2", b"other"])
+    with LogWriter.open(folder, SIGNER) as log:
+        (folder / "journal").rename(tmp_path / "kept")
+        shutil.copy(fork / "journal", folder / "journal")
+        for _ in range(2):
+            with pytest.raises(ProofError):
+                log.append([b"no"])
+        (tmp_path / "kept").rename(folder / "journal")
+        assert log.append([b"yes"]) == range(3, 4)
+    assert rfc_verifier.read_log(folder, KEY.vkey) == [*entries(0, 3), b"yes"]
+
+
 # A full disk.
 
 

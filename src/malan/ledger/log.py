@@ -20,14 +20,14 @@ from typing import TypedDict, Unpack
 from malan.core.errors import MalanError, NotFound, ProofError, Rejected, StoreError
 from malan.core.merkle import merkle_root
 from malan.ledger.checkpoint import Checkpoint, open_checkpoint
-from malan.ledger.edge import Edge
 from malan.ledger.files import FOLDER_MODE, FolderLock, Staged
 from malan.ledger.folder import CHECKPOINT, LogFiles
 from malan.ledger.integrate import integrate, remove_partials
 from malan.ledger.journal import LARGEST_RECORD_BYTES, Journal
 from malan.ledger.note import NoteSigner, NoteVerifier, sign_note
 from malan.ledger.reader import LogReader
-from malan.ledger.tiles import LARGEST_ENTRY_BYTES, WIDTH, leaf_hashes
+from malan.ledger.state import LogState
+from malan.ledger.tiles import LARGEST_ENTRY_BYTES, WIDTH
 
 PUBLISH_EVERY = 16_384
 PUBLISH_EVERY_BYTES = 16 * 1024 * 1024
@@ -102,12 +102,9 @@ class LogWriter:
         self._depth = 0
         self._exclusive = _Exclusive(self._enter, self._leave)
         self._lock: FolderLock | None = None
-        self._journal: Journal | None = None
-        self._edge = Edge()
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._state: LogState | None = None
         self._pending_since = 0.0
-        self._failed_at = 0
+        self._failed = (0, 0)  # entries and bytes that were pending when publishing on our own failed
 
     @classmethod
     def open(cls, folder: Path, signer: NoteSigner, **settings: Unpack[WriterSettings]) -> LogWriter:
@@ -135,13 +132,13 @@ class LogWriter:
     def size(self) -> int:
         """How many entries are acknowledged, as far as this process knows; inside `exclusive`, exactly."""
         with self._turn:
-            return self._edge.size + len(self._pending)
+            return self._live().size
 
     @property
     def published(self) -> Checkpoint:
         """The checkpoint everything not pending stands under."""
         with self._turn:
-            return self._live().base
+            return self._live().published
 
     def append(self, entries: Sequence[bytes]) -> range:
         """Add entries, all or none; when this returns they are on disk and their indices are final.
@@ -174,17 +171,18 @@ class LogWriter:
             ProofError: The checkpoint that stands is not the one this log goes on from; nothing was signed.
         """
         with self.exclusive():
-            if self._open(self._files.note()) != self._live().base:
+            if self._open(self._files.note()) != self._live().published:
                 self._load()  # a publishing of ours broke off, or somebody changed the checkpoint
-            if not self._pending:
-                return self._live().base
-            edge = self._edge.copy()
+            state = self._live()
+            if not state.pending:
+                return state.published
+            edge = state.edge.copy()
             held = self._files.entries(edge.size // WIDTH, edge.rows[0]) if edge.size % WIDTH else []
-            full = integrate(self.folder, edge, held, self._pending)
+            full = integrate(self.folder, edge, held, state.pending)
             checkpoint = Checkpoint(self.origin, edge.size, edge.root())
             self._write_note(sign_note(checkpoint.text(), [self._signer]))
-            remove_partials(self.folder, full, old_size=self._edge.size, size=edge.size)
-            self._adopt(Journal.create(self.folder, checkpoint), edge, [])
+            remove_partials(self.folder, full, old_size=state.edge.size, size=edge.size)
+            self._adopt(state.after(self._files, checkpoint, edge))
             return checkpoint
 
     def publish_cosigned(self, note: bytes) -> None:
@@ -195,15 +193,15 @@ class LogWriter:
         """
         with self.exclusive():
             checkpoint = self._open(note)
-            if checkpoint != self._live().base:
-                raise ProofError("ledger.not_standing", size=checkpoint.size, known=self._live().base.size)
+            if checkpoint != self._live().published:
+                raise ProofError("ledger.not_standing", size=checkpoint.size, known=self._live().published.size)
             self._write_note(note)
 
     def entries(self, first: int, end: int) -> Iterator[bytes]:
         """The entries [first, end), published or pending."""
         with self._turn:
-            published, pending = self._edge.size, self._pending
-            tail = pending[max(0, first - published) : max(0, end - published)]
+            published = self._live().published.size
+            tail = self._live().pending[max(0, first - published) : max(0, end - published)]
         if first < published:
             yield from self.reader.entries(first, min(end, published))
         yield from tail
@@ -266,14 +264,17 @@ class LogWriter:
         batches = self._take_waiting()
         try:
             with self._exclusive:
-                first = self.size
+                state = self._live()
+                first = state.size
                 entries = batches[0].entries if len(batches) == 1 else [e for batch in batches for e in batch.entries]
-                self._live().write(entries)
+                state.journal.write(entries)
+                if not state.pending:
+                    self._pending_since = self._clock()
                 for batch in batches:
-                    self._add_pending(batch.entries, batch.size_bytes)
+                    state.add(batch.entries, batch.size_bytes)
                     batch.first = first
                     first += len(batch.entries)
-                self._publish_when_due()
+                self._publish_when_due(state)
         except BaseException as error:
             refused = [batch for batch in batches if batch.first is None]
             for batch in refused:
@@ -292,23 +293,18 @@ class LogWriter:
             taken, self._waiting = self._waiting[:count], self._waiting[count:]
             return taken
 
-    def _publish_when_due(self) -> None:
-        waiting = len(self._pending) - self._failed_at
+    def _publish_when_due(self, state: LogState) -> None:
+        """Publish on our own; after a failure, not again before as much has come anew."""
+        waiting, waiting_bytes = len(state.pending) - self._failed[0], state.pending_bytes - self._failed[1]
         is_late = self._publish_after_s is not None and self._clock() - self._pending_since >= self._publish_after_s
-        if waiting < self._publish_every and self._pending_bytes < PUBLISH_EVERY_BYTES and not is_late:
+        if waiting < self._publish_every and waiting_bytes < PUBLISH_EVERY_BYTES and not is_late:
             return
         try:
             self.publish()
         except MalanError as error:
             self.publish_error = error
-            self._failed_at = len(self._pending)
-            self._pending_bytes, self._pending_since = 0, self._clock()
-
-    def _add_pending(self, entries: list[bytes], size_bytes: int) -> None:
-        if not self._pending:
+            self._failed = (len(state.pending), state.pending_bytes)
             self._pending_since = self._clock()
-        self._pending += entries
-        self._pending_bytes += size_bytes
 
     def _begin(self) -> None:
         try:
@@ -323,29 +319,23 @@ class LogWriter:
 
     def _catch_up(self) -> None:
         """Take over what other processes did since: new records, or a new journal."""
-        journal = self._live()
-        if journal.is_replaced():
+        state = self._live()
+        if state.journal.is_replaced():
             self._load()
-        elif journal.has_more():
-            self._read_records(journal)
+        elif state.journal.has_more():
+            state.read_records()
 
     def _load(self) -> None:
-        """Read where the log stands: checkpoint, journal and the edge between them."""
-        journal = Journal.open(self.folder)
-        try:
-            base, standing = journal.base, self._standing(journal)
-            edge = Edge.load(base.size, self._files.hashes)
-            if edge.root() != base.root:
-                raise ProofError("ledger.edge", path="journal", size=base.size, found=edge.root().hex())
-            if standing.size < base.size:
-                raise ProofError("ledger.rolled_back", found=standing.size, known=base.size)
-        except BaseException:
-            journal.close()
-            raise
-        self._adopt(journal, edge, [])
-        self._read_records(journal)
-        if standing != base:
-            self._finish_publishing(standing)
+        """Find out anew where the log stands; a log that is not sound leaves this writer where it was."""
+        old, new = self._state, LogState.load(self._files, self._standing)
+        self._adopt(new)
+        if old is not None:
+            old.journal.close()
+
+    def _adopt(self, state: LogState) -> None:
+        self._state = state
+        self._failed, self._pending_since = (0, 0), self._clock()
+        self.publish_error = None
 
     def _standing(self, journal: Journal) -> Checkpoint:
         """The checkpoint that stands; a log that was just begun has none and gets its first, over nothing."""
@@ -359,36 +349,6 @@ class LogWriter:
         self._write_note(sign_note(journal.base.text(), [self._signer]))
         return journal.base
 
-    def _finish_publishing(self, standing: Checkpoint) -> None:
-        """A crash came between the checkpoint and the new journal: make sure they fit, then begin the new one."""
-        count = standing.size - self._edge.size
-        if count > len(self._pending):
-            raise ProofError("ledger.journal_behind", path="journal", size=standing.size, known=self.size)
-        edge = self._edge.copy()
-        full = [tile for tile, _ in edge.add(leaf_hashes(self._pending[:count]))]
-        if edge.root() != standing.root:
-            raise ProofError("ledger.forked", size=standing.size, root=edge.root().hex())
-        remove_partials(self.folder, full, old_size=self._edge.size, size=edge.size)
-        rest = self._pending[count:]
-        journal = Journal.create(self.folder, standing)
-        if rest:
-            journal.write(rest)
-        self._adopt(journal, edge, rest)
-
-    def _read_records(self, journal: Journal) -> None:
-        for record in journal.read():
-            self._add_pending(record.entries, record.size_bytes)
-        if journal.torn is not None:
-            journal.wipe()
-
-    def _adopt(self, journal: Journal, edge: Edge, pending: list[bytes]) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        self._journal, self._edge = journal, edge
-        self._pending, self._pending_bytes, self._failed_at = [], 0, 0
-        self.publish_error = None
-        self._add_pending(pending, sum(map(len, pending)))
-
     def _open(self, note: bytes) -> Checkpoint:
         return open_checkpoint(note, self._verifiers, origin=self.origin)[0]
 
@@ -396,14 +356,14 @@ class LogWriter:
         with Staged(self.folder) as files:
             files.add(CHECKPOINT, note)
 
-    def _live(self) -> Journal:
-        if self._journal is None:
+    def _live(self) -> LogState:
+        if self._state is None:
             raise StoreError("ledger.closed", folder=self.folder)
-        return self._journal
+        return self._state
 
     def _release(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
+        if self._state is not None:
+            self._state.journal.close()
         if self._lock is not None:
             self._lock.close()
-        self._journal = self._lock = None
+        self._state = self._lock = None
