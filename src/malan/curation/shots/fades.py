@@ -43,10 +43,11 @@ class Fade:
         return self.start - 1 <= t <= self.end + 1 and self.confidence > 0
 
 
-def find_fades(blocks: Blocks, cuts: Collection[int]) -> list[Fade]:
+def find_fades(blocks: Blocks, cuts: Collection[int], opens: bool = True, ends: bool = True) -> list[Fade]:
     """The fades in neighbouring frames; not `gradual` are blinks, which hide the two cuts around them.
 
-    A side at which one of the `cuts` lies is abrupt, whatever the texture does beyond it.
+    A side at which one of the `cuts` lies is abrupt, whatever the texture does beyond it. `opens` and `ends` tell
+    whether the film begins and ends with these frames, or goes on where nobody looked.
     """
     area = picture_area(blocks)
     texture, blank = _curves(blocks[:, 0], area)
@@ -54,6 +55,9 @@ def find_fades(blocks: Blocks, cuts: Collection[int]) -> list[Fade]:
     for bottom, rise in _runs(blank):
         opening, ending = bottom == 0, rise == len(blank)
         if opening or ending:
+            goes_on = not ((opening and opens) or (ending and ends))
+            if goes_on and (rise if opening else bottom) in cuts:
+                continue
             edge = _edge_fade(texture, bottom, rise, opening, ending)
             found += [edge] if edge else []
         else:

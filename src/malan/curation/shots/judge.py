@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.curation.shots.fades import Fade, find_fades
-from malan.curation.shots.measure import Blocks, Curve, difference, moving_amount, plain_steps
+from malan.curation.shots.measure import Blocks, Curve, difference, moving_amount, plain_steps, remains
 from malan.curation.shots.mixes import Mix, find_dissolves
 from malan.curation.shots.report import Transition
 
@@ -57,7 +57,7 @@ def judge(stretch: Stretch) -> list[Transition]:
     if len(stretch) < 2:
         return []
     cuts = find_cuts(stretch)
-    fades = find_fades(stretch.blocks, cuts)
+    fades = find_fades(stretch.blocks, cuts, stretch.opens_film, stretch.ends_film)
     cuts = {t: s for t, s in cuts.items() if not any(f.hides(t) for f in fades)}
     mixes = [m for m in find_dissolves(stretch.blocks, sorted(cuts)) if not _is_fade(m, fades, stretch)]
     base = stretch.first
@@ -89,6 +89,7 @@ def _likely(stretch: Stretch) -> tuple[NDArray[np.int64], Curve, Curve]:
     at = difference(stretch.blocks[peaks - 1], stretch.blocks[peaks], FAINTEST)
     enough = at.amount * (0.5 + at.share)
     kept = (at.amount >= FAINTEST) & (at.share >= LOCAL) & (enough >= SURE * REST)
+    kept[kept] = ~remains(stretch.blocks[peaks[kept] - 1], stretch.blocks[peaks[kept]])
     peaks, amounts, enough = peaks[kept], at.amount[kept], enough[kept]
     scores = enough / _resistance(*_plain_around(stretch, peaks))
     close = np.flatnonzero(scores < SURE)

@@ -18,6 +18,8 @@ TEXTURED = 8  # luma range around a block from which it says anything
 SHIFTS = 2 * REACH + 1  # each way
 FAR = 10_000  # distance of what lies outside the picture
 AT_ONCE = 6  # pairs searched together; their distances fit the processor's cache
+REMAINS = 0.8  # part of the blocks that a title or a thing that pops up leaves as they were
+SHOWING = 6.0  # spread of the luma of blocks that show more than a plain ground
 CHANGED = 12  # sum of Y, U and V steps from which a textured block counts as changed
 
 Blocks = NDArray[np.uint8]
@@ -70,6 +72,18 @@ def moving_amount(early_TCHW: Blocks, late_TCHW: Blocks) -> Curve:
         return np.zeros(0, np.float32)
     weight = _textured(early_TCHW, late_TCHW) + np.float32(0.02)
     return _weighted(_unmatched(early_TCHW, late_TCHW), weight)
+
+
+def remains(early_TCHW: Blocks, late_TCHW: Blocks) -> NDArray[np.bool_]:
+    """Of pairs of pictures: whether most of the first is still there block by block, and shows something."""
+    apart = np.abs(early_TCHW.astype(np.int16) - late_TCHW).sum(axis=1)
+    same = apart <= CHANGED
+    count = np.maximum(same.sum(axis=(1, 2)), 1)
+    luma = early_TCHW[:, 0] * same
+    mean = luma.sum(axis=(1, 2)) / count
+    spread = np.sqrt((((early_TCHW[:, 0] - mean[:, None, None]) * same) ** 2).sum(axis=(1, 2)) / count)
+    result: NDArray[np.bool_] = (same.mean(axis=(1, 2)) > REMAINS) & (spread > SHOWING)
+    return result
 
 
 def _textured(early: Blocks, late: Blocks) -> NDArray[np.bool_]:

@@ -177,6 +177,10 @@ class PacketView:
         """Whether a frame is a key frame, or its packet stands out."""
         return bool(self.is_key[frame] or self.is_sharp[frame] or self.is_strong[frame])
 
+    def has_leading(self, key: int) -> bool:
+        """Whether frames shown before a key frame come behind it in the file, and may show what it shows."""
+        return bool(key > 0 and self.index.shown[key - 1] > self.index.shown[key])
+
     def is_restless(self, key: int) -> bool:
         """Whether the frames before a key frame are in such uproar that it tells nothing."""
         return bool(self.relative[max(key - 8, 0) : key].mean() > 2.5)
@@ -217,8 +221,8 @@ class PacketView:
 
     @cached_property
     def _is_near_spike(self) -> NDArray[np.bool_]:
-        """Frames between an anchor and the spike that follows it."""
-        doubtful = (self.is_sharp | self.is_strong)[self.anchors]
+        """Frames between an anchor and the spike or key frame that follows it."""
+        doubtful = (self.is_sharp | self.is_strong | self.is_key)[self.anchors]
         at = np.searchsorted(self.anchors, np.arange(len(self.sizes)))
         return np.append(doubtful, True)[at]
 

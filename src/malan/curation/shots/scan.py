@@ -24,17 +24,18 @@ from malan.curation.shots.sampling import GAP, Sampler
 
 CHAPTER = 3000  # frames that are judged at a time
 OVERLAP = 160  # frames of the chapter before that are judged again with the next
-SHARE = 0.09  # of what decoding the film costs, that looks may take before slow transitions are left to chance
+SHARE = 0.06  # of what decoding the film costs, that looks may take before slow transitions are left to chance
 LONG_GOP = 260  # mean frames from key frame to key frame up to which they are worth comparing
 HOPELESS = 0.62  # part of what decoding costs, from which looks no longer pay
 STEP = 8  # key frames closer than this are not compared one by one
 ALIKE = 8.0  # unlikeness of two key frames up to which they show one shot
-UNLIKE = 22.0  # … and from which they hardly can
+UNLIKE = 22.0  # … and from which they hardly can, so long after each other
+MOMENT = 25  # frames within which pictures of one shot are more alike than that
 CLEAR = 35.0  # … and from which a key frame the encoder chose passes for a cut
 FAINT = 3.0  # mean luma range of a picture that shows next to nothing
 SURPRISE = 16.0  # … and from which a key frame surprises after the last frame decoded
-TOUCHED = 18.0  # … and from which a frame decoded alone shows that its large packet is a cut, or a flash
-LEAD = 6  # frames decoded in front of a doubt
+TOUCHED = 14.0  # … and from which a frame decoded alone shows that its large packet is a cut, or a flash
+LEAD = 4  # frames decoded in front of a doubt
 RENEWED = 30.0  # … and from which a picture behind a leap is no remainder of the one before
 LANDED = 22.0  # … and from which something happened while frames were leapt over
 LEAP = 10  # frames it takes to make a leap worth while
@@ -104,9 +105,8 @@ def scan(feeder: Feeder, sampler: Sampler, view: PacketView) -> list[Transition]
     settled = 0
     looker = _Looker(feeder, sampler, view)
     budget = Budget(view, feeder.cost)
-    touches = view.has_chosen_keys and feeder.can_leap
     for chapter in _chapters(compared):
-        looked = looker.touch(chapter) if touches else looker.look_early(chapter)
+        looked = looker.touch(chapter) if looker.touches else looker.look_early(chapter)
         intervals = list(_intervals(chapter, sampler, view, frames))
         intervals = [interval for interval in intervals if interval.first not in looked]
         if budget.is_hopeless(intervals, looker):
@@ -159,6 +159,7 @@ class _Looker:
 
     def __init__(self, feeder: Feeder, sampler: Sampler, view: PacketView) -> None:
         self._feeder, self._sampler, self._view = feeder, sampler, view
+        self.touches = view.has_chosen_keys and feeder.can_leap  # where key frames lie at cuts most doubts are none
         self._taken: list[Transition] = []
         self._touched: dict[int, Sampler] = {}  # what followed a key frame, by that
         self._looked: dict[int, list[int]] = {}  # … that need no further look
@@ -197,7 +198,8 @@ class _Looker:
     def touch(self, chapter: NDArray[np.int64]) -> dict[int, float]:
         """Decode the key frames of a chapter, and with each the frames behind it whose packets are strong doubts."""
         for first, end in pairwise(chapter.tolist()):
-            self._real[first] = self._confirmed(first, end, self._strong(first, end))
+            doubts = {*self._strong(first, end), *self._view.sharp(first, end).tolist()}
+            self._real[first] = self._confirmed(first, end, sorted(doubts))
         if chapter[-1] < self._view.index.frame_count:
             self._feeder.keys([int(chapter[-1])])
         return {}
@@ -268,11 +270,14 @@ class _Looker:
         """The frames up to which to decode, one after the other, so that no cut is missed and none made up."""
         view, first, end = self._view, interval.first, interval.end
         strong = _behind(d for d in self._real[first] if d not in self._settled(interval))
-        if interval.unlikeness < (ALIKE if interval.chosen else UNLIKE):
+        unlike = UNLIKE * min(max((end - first) / MOMENT, 0.5), 1)
+        if interval.unlikeness < (ALIKE if interval.chosen else unlike):
             return strong
         if interval.chosen:
             clear = interval.unlikeness >= CLEAR + 15 * view.is_uneasy(end)
-            plain = clear and not interval.faint and not view.is_restless(end)
+            odd = view.is_restless(end) or view.has_leading(end)
+            odd = odd or (view.is_unsettled(end) and len(view.swells(first, end)) > 0)
+            plain = clear and not (interval.faint or odd)
             return strong if plain else [end]
         if self._settled(interval) and not strong:
             return [end] if self._surprising(end, interval) else []
@@ -326,7 +331,8 @@ class _Looker:
                 near = thin = self._thin(interval, False)
                 feeder.restart(interval.first)
                 feeder.advance(reached, self._view.is_near_spike, thin)
-            if is_last and not self._surprising(reached, interval):
+            unseen = any(reached <= doubt < end for doubt in self._real[interval.first])
+            if is_last and not unseen and not self._surprising(reached, interval):
                 break
             if is_last and feeder.is_stale and not self._is_new(reached, interval):
                 feeder.restart(interval.first)
@@ -358,7 +364,8 @@ class _Looker:
         if not (view.has_chosen_keys and view.has_bidirectional):
             return None
         near = self._near(first, end)
-        skipped = range(first + TAIL, view.calm_until(first, end) - TAIL if calm and not view.is_restless(end) else 0)
+        calm = calm and not view.is_restless(end)
+        skipped = range(first + TAIL, view.calm_until(first, end) - TAIL if calm else 0)
         return lambda frame: (
             near(frame) or frame >= end - TAIL or (bool(view.is_anchor[frame]) and frame not in skipped)
         )
@@ -395,12 +402,12 @@ class _Looker:
 
     def _is_fresh(self, interval: Interval) -> bool:
         """Whether a cut was seen in an interval: what comes behind it owes nothing to what was leapt over."""
+        if not self._view.has_bidirectional:  # where no frame is spared a leap leaves more behind
+            return False
         seen = [n for n in range(interval.first, interval.end) if n in self._sampler]
         close = [(a, b) for a, b in pairwise(seen) if b - a <= GAP]
-        if not close or not self._view.has_bidirectional:  # where no frame is spared a leap leaves more behind
-            return False
-        early, late = (np.stack([self._sampler.get(pair[i]) for pair in close]) for i in (0, 1))
-        return bool((unlikeness(early, late) >= CLEAR).any())
+        cuts = [late for early, late in close if self._unlike(early, late) >= CLEAR]
+        return bool(cuts) and not len(self._view.swells(cuts[-1], interval.end))
 
     def _last_seen(self, stop: int, interval: Interval) -> int:
         return next((n for n in range(stop - 1, interval.first, -1) if n in self._sampler), interval.first)
@@ -412,7 +419,7 @@ class _Looker:
         """Decode the frames left out where a cut hides among them."""
         open_ = [step for stretch in self._sampler.stretches() for step in open_steps(stretch)]
         for before, after in open_:
-            if self._view.has_chosen_keys and not self._view.is_doubtful(after):
+            if self.touches and not self._view.is_doubtful(after):
                 continue
             first = self._view.key_before(before)
             self._feeder.start(first)
