@@ -114,6 +114,51 @@ def scan(
         raise typer.Exit(1)
 
 
+@app.command(help=speak("asset.cli.withdraw"))
+def withdraw(
+    asset: Annotated[str, typer.Argument(help=speak("asset.cli.id"))],
+    reason: Annotated[str, typer.Option(help=speak("asset.cli.reason"))],
+    out: Annotated[Path | None, typer.Option(help=speak("cli.log.receipt_out"), show_default=False)] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from dataclasses import asdict
+
+    from malan.services.proofs import write_receipt
+    from malan.services.withdrawal import withdraw_asset, withdrawal_receipt
+
+    ws = open_workspace(workspace)
+    taken = withdraw_asset(ws, asset, reason)
+    if out is not None:
+        out.write_bytes(write_receipt(withdrawal_receipt(ws, taken)))
+    if as_json:
+        print_json({"event": taken.event, "receipt": out, "reach": asdict(taken.reach)})
+        return
+    print_line(speak("asset.cli.withdrawn", id=taken.asset.asset.id[:12], event=taken.event))
+    for name, held in asdict(taken.reach).items():
+        if name != "asset_id" and held:
+            shown = str(held) if isinstance(held, int) else ", ".join(one[:12] for one in held)
+            print_line(f"  {speak(f'asset.cli.reach.{name}')}: {shown}")
+
+
+@app.command(help=speak("asset.cli.restore"))
+def restore(
+    asset: Annotated[str, typer.Argument(help=speak("asset.cli.id"))],
+    owner: Annotated[str, typer.Option(help=speak("asset.cli.add.owner"))],
+    terms: Annotated[Path, typer.Option(help=speak("asset.cli.add.terms"))],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.rights import load_terms
+    from malan.services.withdrawal import restore_asset
+
+    row = restore_asset(open_workspace(workspace), asset, load_terms(terms, owner))
+    if as_json:
+        print_json({"asset_id": row.asset.id, "terms": row.asset.terms_id})
+    else:
+        print_line(speak("asset.cli.restored", id=row.asset.id[:12]))
+
+
 def _add_json(report: AddReport) -> dict[str, Any]:
     return {
         "added": [_file_json(file) for file in report.added],

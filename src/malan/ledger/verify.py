@@ -1,8 +1,9 @@
 """Checking a receipt without a network, an account or the log: `python -m malan.ledger.verify RECEIPT --key VKEY`.
 
 Needs Python and `cryptography`. Prints every step in English and Chinese, and names the one that failed. A receipt is
-the proof of one entry, or a bundle: the proof of an event, of the keys that signed it, and of a record in the manifest
-the event names. Exit codes: 0 it holds, 4 it does not, 2 it could not be checked. Start at `verify`.
+the proof of one entry, or a bundle: the proof of an event, of the keys that signed it, of texts whose digests it
+states, and of a record in the manifest it names. Exit codes: 0 it holds, 4 it does not, 2 it could not be checked.
+Start at `verify`.
 
 Covered: the entry is in the log the key speaks for, its signatures hold, its actor's key is registered in the same log
 earlier, the record is in the manifest. Not covered: whether that key was revoked later, and whether the log shows
@@ -21,7 +22,7 @@ from typing import Any
 
 from malan.core.catalogue import LANGUAGES, entry
 from malan.core.errors import MalanError, ProofError, UsageError
-from malan.core.ids import canonical_bytes
+from malan.core.ids import canonical_bytes, digest_bytes
 from malan.core.merkle import check_inclusion, leaf_hash
 from malan.ledger.envelope import open_envelope
 from malan.ledger.note import NoteVerifier
@@ -101,6 +102,12 @@ def _verify_bundle(bundle: Mapping[str, Any], check: Check, say: Say) -> Verifie
         raise ProofError("verify.not_event")
     if "keys" in bundle:
         _verify_keys(verified, [_utf8(text) for text in bundle["keys"]], check, say)
+    for name, text in bundle.get("attached", {}).items():
+        with _Part(f"attached.{name}"):
+            digest = digest_bytes(_utf8(text))
+            if verified.event.facts.get(name) != digest:
+                raise ProofError("verify.attached", name=name, digest=digest)
+            say("verify.attachment", {"name": name, "digest": digest})
     if "manifest" not in bundle:
         return verified
     with _Part("manifest"):
@@ -158,10 +165,13 @@ def _read_bundle(data: bytes) -> dict[str, Any]:
         raise ProofError("verify.not_receipt") from error
     if not isinstance(value, dict) or value.get("type") != KIND:
         raise ProofError("verify.not_receipt")
-    _must("bundle", set(value) <= {"type", "event", "keys", "manifest"})
+    _must("bundle", set(value) <= {"type", "event", "keys", "attached", "manifest"})
     _must("event", isinstance(value.get("event"), str))
     keys = value.get("keys", [])
     _must("keys", isinstance(keys, list) and len(keys) <= MOST_KEYS and all(isinstance(key, str) for key in keys))
+    attached = value.get("attached", {})
+    is_text = isinstance(attached, dict) and all(isinstance(text, str) for text in attached.values())
+    _must("attached", is_text and len(attached) <= MOST_KEYS)
     if "manifest" in value:
         _check_manifest(value["manifest"])
     return value

@@ -30,6 +30,7 @@ from malan.services.jobs import WRITERS
 from malan.services.journal import record, start_log
 from malan.services.marks import findings_of
 from malan.services.parties import owner_names, remember_owner, remember_terms, terms_of
+from malan.services.uses import is_withdrawn
 from malan.services.walk import FoundFile, Passed, Unusable, walk
 from malan.store.rows import AssetRow, Location
 
@@ -301,6 +302,11 @@ class _Book:
         if row.asset.owner_id != self._chosen.owner_id:
             self._refuse(file.path, self._other_owner(file, row), file, keep_row=False)
             return
+        if is_withdrawn(row):
+            self._refuse(
+                file.path, Rejected("asset.withdrawn", path=file.path, id=row.asset.id[:12]), file, keep_row=False
+            )
+            return
         self._met.setdefault(row.asset.id, row.asset)
         if self._chosen.terms_id not in (None, row.asset.terms_id):
             self._rows[row.asset.id] = self._with_terms(row)
@@ -312,6 +318,9 @@ class _Book:
         """A file that was read: a new asset, or another place of one that is known or was met just before."""
         if known is not None and known.asset.owner_id != self._chosen.owner_id:
             self._refuse(file.path, self._other_owner(file, known), file)
+            return
+        if known is not None and is_withdrawn(known):
+            self._refuse(file.path, Rejected("asset.withdrawn", path=file.path, id=known.asset.id[:12]), file)
             return
         met = self._rows.get(read.digest)
         row = met or (self._with_terms(known) if known else self._asset_row(file, read))

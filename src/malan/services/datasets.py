@@ -135,6 +135,8 @@ def export_snapshot(
     if out.exists() and any(out.iterdir()):
         raise UsageError("dataset.out_not_empty", path=str(out))
     cutter = Cutter(ws)
+    for terms_id in {cutter.asset(entry.clip.asset_id).asset.terms_id for entry in manifest.entries}:
+        require_use(ws, terms_id, "export", saved.snapshot.name)  # what was frozen may have been taken back since
     view = View(saved.snapshot, list(_items(ws, manifest, cutter)), cutter.cut_item)
     out.mkdir(parents=True, exist_ok=True)
     exporter.write(view, out, progress or (lambda _done, _total, _current: None))

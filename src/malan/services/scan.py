@@ -25,6 +25,7 @@ from malan.runtime.pool import Outcome, Task, WorkerPool
 from malan.services.facts import asset_scanned
 from malan.services.jobs import WRITERS
 from malan.services.journal import Fact, record, start_log
+from malan.services.uses import withdrawn_ids
 from malan.store.rows import REFUSED, AssetRow, Extra, Location, ScanRows
 
 if TYPE_CHECKING:
@@ -126,10 +127,11 @@ def required_producers(captions: bool) -> dict[str, str]:
 def _states(ws: Workspace, spec: Mapping[str, Any]) -> dict[str, bool]:
     """The assets a scan is about, and whether each has been scanned by all it takes."""
     chosen, required = frozenset(spec["asset_ids"]), required_producers(spec["captions"]).items()
+    withdrawn = withdrawn_ids(ws)
     return {
         asset_id: status != REFUSED and required <= scan.items()
         for asset_id, status, scan in ws.library.scans()
-        if not chosen or asset_id in chosen
+        if (not chosen or asset_id in chosen) and asset_id not in withdrawn
     }
 
 

@@ -9,19 +9,36 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from malan.core import Decision, Reason
+from malan.core import Decision, Reason, Terms
 from malan.core.errors import NotFound, NotGranted, ProofError
 from malan.rights import decide
 from malan.rights.decide import Use
 from malan.services.parties import compiled_terms, terms_of
 
 if TYPE_CHECKING:
+    from malan.store import AssetRow
     from malan.workspace import Workspace
 
 
 def today() -> date:
     """The day in UTC on which a use happens."""
     return datetime.now(UTC).date()
+
+
+def withdrawn_terms(owner_id: str) -> Terms:
+    """Terms that allow nothing, which withdrawn footage comes under."""
+    return Terms(owner_id, "withdrawn", ())
+
+
+def is_withdrawn(row: AssetRow) -> bool:
+    """Whether an asset was taken back by its owner."""
+    return row.asset.terms_id == withdrawn_terms(row.asset.owner_id).id
+
+
+def withdrawn_ids(ws: Workspace) -> set[str]:
+    """The assets that are withdrawn now, by what the log says of them."""
+    named = {key.rpartition(":")[2] for key in ws.log.keys_from("asset.withdraw urn:malan:asset:")}
+    return {asset_id for asset_id, row in ws.library.assets_by_id(named).items() if is_withdrawn(row)}
 
 
 def decide_use(ws: Workspace, terms_id: str, use: str) -> Decision:
