@@ -260,7 +260,7 @@ def main() -> None:
         for contender in contenders:
             contender.close()
     report.notes.append(
-        f"Windows a second by wall clock, CPU per window; medians of up to {rounds} rounds in which contenders take turns. "
+        f"Windows a second by wall clock, CPU per window; medians of up to {rounds} rounds in turns. "
         "The limit is one thread decoding from the governing key frame to the last frame of the window and doing "
         "nothing else; a batch may beat it by sharing and by skipping frames nothing needs."
     )

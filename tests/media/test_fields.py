@@ -11,6 +11,7 @@ from field_film import draw_fields, field_unit, frame_picture, picture_set, sequ
 from media_factory import draw_film, read_number
 
 from malan.media import FrameDecoder, build_index
+from malan.media.cut import cut
 from malan.media.fields import FieldPairs
 from malan.media.reader import ClipReader
 
@@ -48,6 +49,15 @@ def test_what_is_decoded_in_order_or_by_key_is_whole(tmp_path: Path) -> None:
     for number, frame in found:
         luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)[:, :64]
         assert np.array_equal(luma, frame_picture(number))
+
+
+def test_a_span_cut_out_holds_exactly_its_frames(tmp_path: Path) -> None:
+    path = draw_fields(tmp_path / "a.mp4", COUNT)
+    index = build_index(path)
+    done = cut(path, index, [index.span(8, 17)], tmp_path / "cut.mp4")
+    with av.open(str(done.path)) as container:
+        shown = [read_number(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    assert shown == list(range(8, 17))
 
 
 def test_an_index_with_fields_comes_back_from_its_bytes(tmp_path: Path) -> None:
