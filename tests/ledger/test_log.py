@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import resource
 import shutil
-import signal
 import stat
 import threading
 from contextlib import suppress
@@ -148,29 +145,6 @@ def test_threads_that_append_at_once_share_flushes_and_lose_nothing(
     assert len(flushes) < 400
     assert sorted(taken) == list(range(400))
     assert list(reader(tmp_path).entries(0, 400)) == [taken[i] for i in range(400)]
-
-
-def _append_many(folder: Path, number: int, count: int) -> None:
-    with LogWriter.open(folder, SIGNER, publish_every=37) as log:
-        for i in range(count):
-            index = log.append([f"{number}.{i}".encode()])[0]
-            if list(log.entries(index, index + 1)) != [f"{number}.{i}".encode()]:
-                os._exit(1)
-
-
-def test_processes_write_to_one_log_in_turn(tmp_path: Path) -> None:
-    write_log(tmp_path, [])
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_append_many, args=(tmp_path, number, 60)) for number in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    held = rfc_verifier.read_log(tmp_path, KEY.vkey)
-    assert len(held) == 180
-    for number in range(3):
-        assert [e for e in held if e.startswith(b"%d." % number)] == [b"%d.%d" % (number, i) for i in range(60)]
 
 
 def test_two_writers_see_each_other(tmp_path: Path) -> None:
@@ -347,27 +321,6 @@ def test_a_log_exchanged_under_a_writer_stops_it_until_it_is_put_back(tmp_path: 
 
 
 # A full disk.
-
-
-def test_a_full_disk_while_publishing_loses_nothing(tmp_path: Path) -> None:
-    """The child may write no file longer than 100 kB: its bundles do not fit, its journal does."""
-    folder = write_log(tmp_path / "log", [10])
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        log = LogWriter.open(folder, SIGNER)
-        log.append([b"e" * 300 for _ in range(200)])
-        try:
-            log.append([bytes(60_000)])
-        except StoreError:
-            os._exit(0 if log.size == 210 and len(log.append([b"small"])) == 1 else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with LogWriter.open(folder, SIGNER) as log:
-        assert log.size == 211
-        assert log.publish().size == 211
-    assert len(rfc_verifier.read_log(folder, KEY.vkey)) == 211
 
 
 @pytest.mark.parametrize("free", range(12))
