@@ -9,5 +9,5 @@ Nothing is imported here, so that `python -m malan.ledger.verify` needs Python a
     envelope   signed events                                 statement  what an event says
     witness    cosigning the logs of partners                policy     whom to believe
 
-Below these: `tiles` and `folder` (C2SP tlog-tiles), `journal` (durable, not yet published), `edge`, `proofs`.
+Below these: `tiles` and `folder` (C2SP tlog-tiles), `journal` (durable, not yet published), `state`, `edge`, `proofs`.
 """
