@@ -117,7 +117,9 @@ def check_reach(ws: Workspace, event: int) -> Reach:
     data = path.read_bytes()
     if digest_bytes(data) != digest:
         raise ProofError("proof.root", root=digest, found=digest_bytes(data))
-    said = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(data).items()}
+    said: dict[str, Any] = {}
+    for name, value in json.loads(data).items():
+        said[name] = tuple(value) if isinstance(value, list) else value
     return Reach(**said)
 
 
