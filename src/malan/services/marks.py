@@ -18,9 +18,11 @@ from malan.core import Asset, Clip, Finding, Span
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-LABEL = "provenance.label"
-KINDS = (LABEL, "provenance.credential")
+LABEL, CREDENTIAL = "provenance.label", "provenance.credential"
+KINDS = (LABEL, CREDENTIAL)
 _LABEL_PRODUCER, _LABEL_VERSION = "media.label", "1"
+_CREDENTIAL_PRODUCER, _CREDENTIAL_VERSION = "media.credential", "1"
+_MOST_PROBLEMS, _MOST_TEXT = 8, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Mark:
 
 
 def marks_of(path: str | os.PathLike[str]) -> tuple[Mark, ...]:
-    """Everything a file says about how it was made. Reads a few kilobytes."""
+    """Everything a file says about how it was made. Reads a few kilobytes, or the whole of a file with a credential."""
     return tuple(mark for read in READERS for mark in read(os.fspath(path)))
 
 
@@ -84,4 +86,33 @@ def _labels(path: str) -> Iterator[Mark]:
     yield Mark(LABEL, _LABEL_PRODUCER, _LABEL_VERSION, f"label.input.{label}", value, reason)
 
 
-READERS: Sequence[Callable[[str], Iterable[Mark]]] = (_labels,)
+def _credentials(path: str) -> Iterator[Mark]:
+    """The C2PA credential: who claims what, whether it is intact, and what it says models may do.
+
+    A file that carries one is hashed once more; the signer is judged without anchors, for nobody was asked to trust it.
+    """
+    from malan.media.credentials import has_credential, read_credential
+
+    if not has_credential(path):
+        return
+    report = read_credential(path)
+    if report.state == "absent":
+        return
+    is_intact = report.state in ("trusted", "valid")
+    kind = "ai" if report.ai_generated else "intact" if is_intact else "broken"
+    value = {
+        "class": kind,
+        "state": report.state,
+        "ai_generated": report.ai_generated,
+        "title": report.title[:_MOST_TEXT],
+        "signer": report.signer[:_MOST_TEXT],
+        "producer": report.producer[:_MOST_TEXT],
+        "generator": report.generator[:_MOST_TEXT],
+        "training_mining": dict(report.training_mining),
+        "problems": [problem.code[:_MOST_TEXT] for problem in report.problems[:_MOST_PROBLEMS]],
+    }
+    reason = None if is_intact else "credentials.input.broken"
+    yield Mark(CREDENTIAL, _CREDENTIAL_PRODUCER, _CREDENTIAL_VERSION, f"credentials.input.{kind}", value, reason)
+
+
+READERS: Sequence[Callable[[str], Iterable[Mark]]] = (_labels, _credentials)

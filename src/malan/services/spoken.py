@@ -96,6 +96,7 @@ _WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "audio.loudness": _loudness,
     "scene.light": _named("light", "class"),
     "provenance.label": _named("label", "label"),
+    "provenance.credential": _named("credential", "class"),
     "colour.dominant": _colours,
 }
 
