@@ -28,10 +28,21 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The neighbours a verifier needs to get from a leaf to the root, lowest first."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(index)
+    return inclusion_proofs(leaves, [index])[0]
+
+
+def inclusion_proofs(leaves: Sequence[bytes], indexes: Sequence[int]) -> list[list[bytes]]:
+    """The proofs of many leaves; the tree is hashed once."""
+    for index in indexes:
+        if not 0 <= index < len(leaves):
+            raise IndexError(index)
+    levels = _levels(leaves) if indexes else []
+    return [_neighbours(levels, index) for index in indexes]
+
+
+def _neighbours(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
     proof = []
-    for level in _levels(leaves)[:-1]:
+    for level in levels[:-1]:
         neighbour = index ^ 1
         if neighbour < len(level):
             proof.append(level[neighbour])

@@ -46,7 +46,10 @@ _KINDS = (
     EventKind("gen.intent", ("intent",), ("clip", "asset", "model", "sources"), {"app": TEXT, "mode": TEXT}),
     EventKind("media.publish", ("output",), ("intent", "sources", "asset"), {"app": TEXT, "mode": TEXT}),
     EventKind("label.propagate", ("output",), ("output",), {"label": FACTS}),
-    EventKind("settle.compute", ("statement",), ("output", "contract", "model"), {"period": TEXT}),
+    EventKind("usage.root", ("usage",), ("usage",), {"page": COUNT, "rows": COUNT, "root": DIGEST}),
+    EventKind("settle.compute", ("statement",), ("output", "contract", "model", "usage"), {"period": TEXT}),
+    EventKind("settle.dispute", ("statement",), facts={"number": COUNT, "state": TEXT}),
+    EventKind("settle.reverse", ("statement",), facts={"period": TEXT}),
     EventKind("revoke", ("grant", "contract", "key"), facts={"reason": TEXT}),
 )
 

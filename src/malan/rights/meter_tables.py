@@ -73,6 +73,8 @@ PAGES = Table(
     Column("last_seq", NUMBER, nullable=False),
     Column("rows", NUMBER, nullable=False),
     Column("root", String, nullable=False),
+    Column("first_us", NUMBER, nullable=False),
+    Column("last_us", NUMBER, nullable=False),
     Column("digest", String, nullable=False),
 )
 for _table in (USAGE, PAGES, DELIVERIES):
