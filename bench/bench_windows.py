@@ -287,12 +287,12 @@ def bench_file(
 ) -> None:
     files = prepare(folder, source)
     windows = draw_windows(files["mp4"], count)
-    truth = full_decode(files["mp4"], windows[:CHECKED], folder)
     limit = f"{limit_per_s(files['mp4'], windows):.1f}/s"
     small = _short_side(files["mp4"], 256)
     walls: dict[tuple[str, bool], float] = {}
     for kind, is_small, peers in ways:
         size = small if is_small else None
+        truth = full_decode(files["mp4"], windows[:CHECKED], size, folder)
         for batch in (False, True):
             name = f"{source.stem} {kind}{' → 256 px' if size else ''}, {'one batch' if batch else 'one by one'}"
             case = Case(name, files[kind], windows, size, batch, peers)
@@ -370,17 +370,20 @@ def draw_windows(path: Path, count: int) -> list[tuple[int, int]]:
     return [(int(start), int(start) + FRAMES) for start in starts]
 
 
-def full_decode(path: Path, windows: list[tuple[int, int]], folder: Path) -> Path:
+def full_decode(path: Path, windows: list[tuple[int, int]], size: tuple[int, int] | None, folder: Path) -> Path:
     """What a plain decode from the start shows in and around some windows; other frames stay far from everything."""
     import av
 
+    width, height = size or (None, None)
     wanted = {n for first, end in windows for n in range(first - 3, end + 3)}
     found = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
-            shown = grid(frame.to_ndarray(format="rgb24")[None]) if number in wanted else np.full((1, 64), np.inf)
+            shown = np.full((1, 64), np.inf)
+            if number in wanted:
+                shown = grid(frame.to_ndarray(format="rgb24", width=width, height=height)[None])
             found.append(shown.astype(np.float32))
     truth = np.concatenate(found)
     np.save(folder / f"{path.stem}.npy", truth)
