@@ -21,6 +21,10 @@ from malan.rights.usage import MOST, check_id
 FINEST_SHARE = 10_000  # the largest denominator of one holder's share
 HIGHEST_TIER = 1_000
 MOST_HOLDERS = 1_000
+_DIGITS = {  # of the smallest unit, where it is not a hundredth (ISO 4217)
+    **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,13 @@ def check_currency(value: Any) -> None:
     """
     if not (isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()):
         raise UsageError("shares.bad_currency", value=str(value)[:20])
+
+
+def shown_money(amount_minor: int, currency: str) -> str:
+    """An amount for people, exact: `28.05 CNY`, `300 JPY`."""
+    digits = _DIGITS.get(currency, 2)
+    sign, (whole, rest) = "-" if amount_minor < 0 else "", divmod(abs(amount_minor), 10**digits)
+    return f"{sign}{whole}.{rest:0{digits}} {currency}" if digits else f"{sign}{whole} {currency}"
 
 
 def fraction_text(value: Fraction | int) -> str:
