@@ -6,6 +6,8 @@ A few thousand pixels are read straight from the planes of the frame; four luma 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import av
 import numpy as np
@@ -32,8 +34,9 @@ class Sampler:
         self._layout: tuple[str | int, ...] = ()
         self._luma_at = self._chroma_at = np.zeros(0, np.intp)
         self._shift = 0
-        self._points: NDArray[np.uint8] | NDArray[np.uint16] = np.empty((_BATCH, _LUMA + 2 * _BLOCKS), np.uint8)
+        self._kind: type[np.uint8] | type[np.uint16] = np.uint8
         self._waiting: list[int] = []  # frames whose points wait to be made blocks
+        self._points: list[NDArray[Any]] = []  # of each of them; many samplers see few frames
         self._blocks: dict[int, Blocks] = {}
         self._made: dict[bytes, Stretch] = {}
 
@@ -46,12 +49,14 @@ class Sampler:
         if layout != self._layout:
             self._lay_out(frame)
             self._layout = layout
-        points, kind = self._points[len(self._waiting)], self._points.dtype
+        kind = self._kind
+        points = np.empty(_LUMA + 2 * _BLOCKS, kind)
         # the offsets lie inside the planes; "raise" would take through a buffer
         np.frombuffer(memoryview(luma), kind).take(self._luma_at, out=points[:_LUMA], mode="clip")
         np.frombuffer(memoryview(blue), kind).take(self._chroma_at, out=points[_LUMA:-_BLOCKS], mode="clip")
         np.frombuffer(memoryview(red), kind).take(self._chroma_at, out=points[-_BLOCKS:], mode="clip")
         self._waiting.append(number)
+        self._points.append(points)
         if len(self._waiting) == _BATCH:
             self._settle()
 
@@ -87,6 +92,8 @@ class Sampler:
         known[at] = True
         blocks = np.empty((len(known), 3, ROWS, COLUMNS), np.uint8)
         blocks[at] = [self._blocks[number] for number in numbers.tolist()]
+        # kept once: what was collected is a view of the stretch from now on
+        self._blocks.update((number, blocks[i]) for number, i in zip(numbers.tolist(), at.tolist(), strict=True))
         missing = np.flatnonzero(~known)
         if len(missing):
             after = np.searchsorted(at, missing)
@@ -98,7 +105,7 @@ class Sampler:
         """Make blocks of the points collected so far."""
         if not self._waiting:
             return
-        points = self._points[: len(self._waiting)] >> self._shift
+        points: NDArray[Any] = np.stack(self._points) >> self._shift
         blocks = np.empty((len(points), 3 * _BLOCKS), np.uint8)
         sums = np.full((len(points), _BLOCKS), 2, np.uint16)
         for corner in range(0, _LUMA, _BLOCKS):
@@ -107,6 +114,7 @@ class Sampler:
         blocks[:, _BLOCKS:] = points[:, _LUMA:]
         self._blocks.update(zip(self._waiting, blocks.reshape(-1, 3, ROWS, COLUMNS), strict=True))
         self._waiting.clear()
+        self._points.clear()
 
     def _lay_out(self, frame: av.VideoFrame) -> None:
         self._settle()
@@ -114,11 +122,12 @@ class Sampler:
         luma, chroma = frame.planes[0], frame.planes[1]
         size = 1 if bits == 8 else 2
         self._shift = bits - 8
-        self._points = np.empty(self._points.shape, np.uint8 if bits == 8 else np.uint16)
+        self._kind = np.uint8 if bits == 8 else np.uint16
         self._luma_at = _grid(luma.width, luma.height, luma.line_size // size, 2)
         self._chroma_at = _grid(chroma.width, chroma.height, chroma.line_size // size, 1, luma.height > luma.width)
 
 
+@lru_cache(16)
 def _grid(width: int, height: int, stride: int, per_block: int, upright: bool | None = None) -> NDArray[np.intp]:
     """Offsets of evenly spread pixels: first of all blocks, row by row, one corner, then the next.
 
