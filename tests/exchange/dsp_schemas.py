@@ -10,8 +10,8 @@ CONTEXT = "https://w3id.org/dspace/2025/1/context.jsonld"
 
 TEXT = {"type": "string", "minLength": 1}
 CONTEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "contains": {"const": CONTEXT}}
-STATES = "REQUESTED OFFERED ACCEPTED AGREED VERIFIED FINALIZED TERMINATED".split()
-TRANSFER_STATES = "REQUESTED STARTED SUSPENDED COMPLETED TERMINATED".split()
+STATES = ["REQUESTED", "OFFERED", "ACCEPTED", "AGREED", "VERIFIED", "FINALIZED", "TERMINATED"]
+TRANSFER_STATES = ["REQUESTED", "STARTED", "SUSPENDED", "COMPLETED", "TERMINATED"]
 
 CONSTRAINT = {
     "type": "object",
@@ -166,7 +166,7 @@ def check(said: Mapping[str, Any]) -> Mapping[str, Any]:
     return said
 
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {"object": Mapping, "array": list, "string": str, "number": (int, float)}
+_TYPES: Mapping[str, Any] = {"object": Mapping, "array": list, "string": str, "number": (int, float)}
 
 
 def faults(value: Any, schema: Any, where: str = "$") -> Iterator[str]:

@@ -14,6 +14,7 @@ import uvicorn
 
 from malan.exchange import test_mode
 from malan.exchange.app import create_exchange
+from malan.services.dsp import words
 from malan.services.dsp.contracts import AUTOMATIC, LocalContracts, Offer
 from malan.services.dsp.flow import Exchange
 from malan.services.negotiation import open_exchange
@@ -106,7 +107,7 @@ def make_offer(ws: Workspace, dataset: str, *, manner: str = AUTOMATIC, **more: 
                 "action": "http://www.w3.org/ns/odrl/2/ai-training",
                 "constraint": [
                     {
-                        "leftOperand": "https://w3id.org/malan/ns#clipSeconds",
+                        "leftOperand": f"{words.MALAN}clipSeconds",
                         "operator": "lteq",
                         "rightOperand": {"@value": "3600", "@type": "xsd:decimal"},
                     }

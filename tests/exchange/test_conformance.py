@@ -135,7 +135,7 @@ def _seed() -> Seed:
     return Seed(
         participant="CONNECTOR_UNDER_TEST",
         counterparty="TCK_PARTICIPANT",
-        step_delay_s=0.03,
+        step_delay_s=0.015,
         data_address={"@type": "DataAddress", "endpointType": "http", "endpoint": "http://127.0.0.1:9/none"},
         datasets=tuple({"id": i, "offerId": f"CD123:{i}:456", "formats": ["HttpData-PULL"]} for i in datasets),
         agreements=tuple(agreements),
@@ -146,7 +146,7 @@ def _seed() -> Seed:
 @pytest.fixture(scope="module")
 def under_test() -> Iterator[Node]:
     with seeded_node(_seed()) as found:
-        found.ex.sender._pauses_s = (0.05, 0.15)
+        found.ex.sender._pauses_s = (0.03, 0.2)
         yield found
 
 

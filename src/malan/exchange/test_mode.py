@@ -90,8 +90,10 @@ def check_empty(root: Path) -> None:
     """Refuse a workspace that holds anything.
 
     Raises:
-        Rejected: There is a library, a log, a database, or something published.
+        Rejected: There is a library, a log, a database, or something published; or its database is a server's.
     """
+    if Workspace(root).settings.database:
+        raise Rejected("exchange.not_empty", path=str(root))
     for name in ("library", "log", "malan.db", "snapshots", "blobs"):
         place = root / name
         if place.is_file() or (place.is_dir() and any(place.iterdir())):

@@ -24,11 +24,12 @@ Connect = Callable[[str, int, float], socket.socket]
 
 @dataclass(frozen=True)
 class Reply:
-    """Status, the type of the body without its parameters, and the body."""
+    """Status, the type of the body without its parameters, the body, and the `Link` header."""
 
     status: int
     content_type: str
     body: bytes = field(repr=False)
+    link: str = ""
 
 
 def post(
@@ -147,7 +148,7 @@ def _exchange(
         if answer.length and not answer.chunked:
             raise http.client.IncompleteRead(held)
         kind = (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        return Reply(answer.status, kind, held)
+        return Reply(answer.status, kind, held, answer.headers.get("Link") or "")
 
 
 def _read_chunks(answer: http.client.HTTPResponse, most_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from malan.core.errors import NotFound, StoreError
+from malan.core.errors import NotFound, StoreError, UsageError
 from malan.core.ids import digest_bytes
 from malan.core.uuid7 import uuid7
 from malan.runtime.database import ensure_tables, reading, updating
@@ -44,11 +44,12 @@ from malan.services.dsp.flow import (
     show,
 )
 from malan.services.dsp.outbox import PAUSES_S
-from malan.services.dsp.policy import check_offer, id_of, same_rules, target_of
+from malan.services.dsp.policy import check_offer, from_terms, id_of, same_rules, target_of
 from malan.services.dsp.read import Message
 from malan.services.dsp.tables import Process, metadata, new_process, now, processes, read_process
 from malan.services.dsp.words import NEGOTIATION
 from malan.services.dsp.write import agreement_of, reasons_of
+from malan.services.parties import terms_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -110,7 +111,7 @@ def open_exchange(
 
 def was_used(ws: Workspace) -> bool:
     """Whether anything was ever exchanged here; makes nothing."""
-    if not (ws.root / "malan.db").is_file():
+    if not ws.settings.database and not (ws.root / "malan.db").is_file():
         return False
     from sqlalchemy import inspect
 
@@ -120,7 +121,7 @@ def was_used(ws: Workspace) -> bool:
 def offer_snapshot(
     ws: Workspace,
     snapshot: str,
-    policy: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
     *,
     title: str = "",
     formats: Sequence[str] = (words.COMPUTE_TO_DATA,),
@@ -132,17 +133,26 @@ def offer_snapshot(
     Args:
         ws: Where it lies.
         snapshot: Its name or id.
-        policy: Rules in ODRL (`permission`, `prohibition`, `obligation`); id and target are set here.
+        policy: Rules in ODRL (`permission`, `prohibition`, `obligation`); id and target are set here. The terms of
+            its footage when not given, which must then be the same for all of it.
         title: What others read; the snapshot's name when not given.
         formats: How it may be used: compute to data, and `HttpData-PULL` where samples may leave.
         manner: `automatic`: whoever asks for exactly this gets it; `by_hand`: a person decides.
         party: Only for this participant.
+
+    Raises:
+        UsageError: Several terms hold for the footage, or they cannot be said in ODRL.
+        BadMessage: The policy is no offer of the protocol.
     """
     from malan.services.datasets import show_snapshot
 
     saved, _ = show_snapshot(ws, snapshot)
     found = saved.snapshot
     dataset_id = f"urn:malan:snapshot:{found.id}"
+    if policy is None:
+        if len(found.terms_ids) != 1:
+            raise UsageError("exchange.several_terms", snapshot=found.name, count=len(found.terms_ids))
+        policy = from_terms(terms_of(ws, found.terms_ids[0]), dataset_id)
     rules = {key: value for key, value in policy.items() if not key.startswith("@") and key != "target"}
     whole = {"@id": "-", "@type": "Offer", "target": dataset_id, **rules}
     check_offer(whole, "policy")

@@ -42,7 +42,7 @@ class Addresses:
         """
         host, port, is_tls = _parts(url)
         for found in self._resolve(host, port):
-            self._check(found, url, is_tls=is_tls)
+            self._check(found, port, url, is_tls=is_tls)
 
     def connect_for(self, url: str) -> Connector:
         """What connects to this address and nothing else."""
@@ -55,10 +55,11 @@ class Addresses:
             raise BadMessage("exchange.address_unknown", host=host[:200]) from None
         return list(dict.fromkeys(_address(str(entry[4][0])) for entry in found))
 
-    def _check(self, address: IPAddress, url: str, *, is_tls: bool) -> None:
+    def _check(self, address: IPAddress, port: int, url: str, *, is_tls: bool) -> None:
         if any(address in network for network in self.allowed if network.version == address.version):
             return
-        if not address.is_global or address.is_multicast or not is_tls:
+        is_usual = port == 443 or port >= _LOWEST_OTHER_PORT
+        if not address.is_global or address.is_multicast or not is_tls or not is_usual:
             raise BadMessage("exchange.address", url=url[:200])
 
 
@@ -73,7 +74,7 @@ class Connector:
         is_tls = _parts(self.url)[2]
         found = self.addresses._resolve(host, port)
         for address in found:
-            self.addresses._check(address, self.url, is_tls=is_tls)
+            self.addresses._check(address, port, self.url, is_tls=is_tls)
         return _first(found, port, timeout_s)
 
 
@@ -122,6 +123,4 @@ def _parts(url: str) -> tuple[str, int, bool]:
     if parts.fragment or parts.query or "?" in url or "#" in url:
         raise BadMessage("exchange.address", url=url[:200])
     port = port if port is not None else 443 if is_tls else 80
-    if port < _LOWEST_OTHER_PORT and port not in (80, 443):
-        raise BadMessage("exchange.address", url=url[:200])
     return host, port, is_tls

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 AUTOMATIC, BY_HAND = "automatic", "by_hand"
 SESSION_S = 3_600
-BEARER = "https://w3id.org/malan/ns#bearer"
 
 
 @dataclass(frozen=True)

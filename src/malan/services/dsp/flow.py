@@ -24,7 +24,7 @@ from malan.services.dsp import words
 from malan.services.dsp.addresses import Addresses
 from malan.services.dsp.contracts import Contracts
 from malan.services.dsp.errors import BadMessage, BadTransition, NotYours, bad
-from malan.services.dsp.outbox import PAUSES_S, Outgoing, Sender, put_out
+from malan.services.dsp.outbox import LARGEST_REPLY_BYTES, PAUSES_S, Outgoing, Sender, put_out
 from malan.services.dsp.read import Message, read_json
 from malan.services.dsp.settings import ExchangeSettings, SettingsFile
 from malan.services.dsp.tables import (
@@ -112,10 +112,24 @@ class Exchange:
             watcher(self, process)
         self.sender.wake()
 
-    def ask(self, party: str, url: str) -> Reply:
-        """Read something at a partner's, with our token."""
+    def ask(self, party: str, url: str, said: Mapping[str, Any] | None = None) -> Reply:
+        """Read something at a partner's, with our token; `said` is posted where the protocol asks for it.
+
+        Raises:
+            BadMessage: The address must not be called.
+            RetryLater, ProofError: Nobody answers, or with something that is no HTTP.
+        """
         headers = {"Accept": "application/json", "Authorization": self.authorization(party)}
-        return ask("GET", url, headers=headers, connect=self.addresses().connect_for(url))
+        if said is not None:
+            headers["Content-Type"] = "application/json"
+        return ask(
+            "GET" if said is None else "POST",
+            url,
+            None if said is None else to_bytes(said),
+            headers=headers,
+            most_bytes=LARGEST_REPLY_BYTES,
+            connect=self.addresses().connect_for(url.partition("?")[0]),
+        )
 
     def authorization(self, party: str) -> str:
         """The header that says to a party who we are."""

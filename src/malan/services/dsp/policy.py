@@ -10,11 +10,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from malan.core import Terms
+from malan.rights.odrl import to_odrl
 from malan.services.dsp import words
 from malan.services.dsp.errors import bad
 
 MOST_RULES = 200
 RULES = ("permission", "prohibition", "obligation")
+_WRITTEN = {
+    "odrl:": words.ODRL,
+    "malan:": words.MALAN,
+    "xsd:": "http://www.w3.org/2001/XMLSchema#",
+    "dc:": "http://purl.org/dc/terms/",
+}
 _PARTIES = ("assigner", "assignee", "timestamp", "@id", "target", "@type")
 
 
@@ -82,6 +90,38 @@ def plain_use(offer_id: str, dataset_id: str | None = None) -> dict[str, Any]:
     if dataset_id:
         offer["target"] = dataset_id
     return {**offer, "permission": [{"action": "use"}]}
+
+
+def from_terms(terms: Terms, target: str) -> dict[str, Any]:
+    """An owner's terms as the rules of an offer, every name written out; id and parties are still to be set.
+
+    Raises:
+        UsageError: The terms hold what cannot be said in other words.
+    """
+    said = to_odrl(terms, target)
+    kept = {key: value for key, value in said.items() if key not in ("@context", "@type", "uid", "assigner")}
+    written: dict[str, Any] = _written(kept)
+    return {**written, "@type": "Offer", "target": target}
+
+
+def _written(value: Any) -> Any:
+    """The same with every prefixed name as an address: the protocol's context knows none of the prefixes."""
+    if isinstance(value, dict):
+        return {_name(key): _written(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    return _address(value) if isinstance(value, str) else value
+
+
+def _name(key: str) -> str:
+    return key if key.startswith("@") else _address(key)
+
+
+def _address(text: str) -> str:
+    for prefix, address in _WRITTEN.items():
+        if text.startswith(prefix):
+            return address + text[len(prefix) :]
+    return text
 
 
 def _check_rule(rule: Mapping[str, Any], where: str) -> None:
@@ -169,12 +209,7 @@ def _operands(value: Any) -> Iterator[Any]:
 
 def _whole(word: str) -> str:
     """A word as a full address: `use`, `odrl:use` and the address are one."""
-    for prefix, address in (("odrl:", words.ODRL), ("malan:", words.MALAN)):
-        if word.startswith(prefix):
-            return address + word[len(prefix) :]
-    if word.startswith("xsd:"):
-        return "http://www.w3.org/2001/XMLSchema#" + word[4:]
-    return words.ODRL + word if word.isalnum() else word
+    return words.ODRL + word if word.isalnum() else _address(word)
 
 
 def _text(value: Any) -> str:

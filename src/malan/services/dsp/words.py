@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from malan.rights.odrl import PROFILE
+
 VERSION = "2025-1"
 ROOT = f"/dsp/{VERSION}"
 VERSION_PATH = "/.well-known/dspace-version"
 CONTEXT = "https://w3id.org/dspace/2025/1/context.jsonld"
 DSPACE = "https://w3id.org/dspace/2025/1/"
 ODRL = "http://www.w3.org/ns/odrl/2/"
-MALAN = "https://w3id.org/malan/ns#"
+MALAN = f"{PROFILE}#"
 
 COMPUTE_TO_DATA = f"{MALAN}compute-to-data"
 HTTP_PULL = "HttpData-PULL"
