@@ -16,7 +16,7 @@ from typer.main import get_command
 from malan.cli.show import fail, speak
 from malan.core.errors import MalanError
 
-GROUPS = ("asset", "clip", "dataset", "output", "terms", "log", "key", "media", "job", "settle")
+GROUPS = ("asset", "clip", "dataset", "output", "terms", "log", "key", "party", "media", "job", "settle")
 PLAIN = ("init", "up", "demo")
 
 
