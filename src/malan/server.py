@@ -99,6 +99,7 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
         whole = SideBySide(console, _PATHS, partial(_open, ws, url, is_single_user=host in _LOOPBACK))
         closing.callback(whole.close)
         threading.Thread(target=_open_if_used, args=(ws, whole), name="malan-open", daemon=True).start()
+        _say_where(url)
         return whole
 
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
@@ -110,7 +111,7 @@ def _serve_test(
     from malan.exchange import test_mode
 
     seed = test_mode.load_seed(seed_path)
-    ws = closing.enter_context(test_mode.test_workspace(root))
+    ws = closing.enter_context(test_mode.empty_workspace(root))
     sys.stderr.write(f"{say('exchange.test_mode', party=seed.counterparty)}\n")
 
     def opened(url: str) -> Opened:
@@ -121,6 +122,7 @@ def _serve_test(
         whole = SideBySide(console, _TEST_PATHS, partial(opened, url))
         closing.callback(whole.close)
         whole.connector()
+        _say_where(url)
         return whole
 
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
@@ -143,6 +145,11 @@ def _open_if_used(ws: Workspace, whole: SideBySide) -> None:
             whole.connector()
     except MalanError as error:
         _log.warning("exchange: %s", error)
+
+
+def _say_where(url: str) -> None:
+    sys.stdout.write(f"{say('exchange.at', url=url + _PATHS[0])}\n")
+    sys.stdout.flush()
 
 
 def _is_below(path: str, start: str) -> bool:

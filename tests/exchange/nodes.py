@@ -61,7 +61,7 @@ def serving(make: Making) -> Iterator[Node]:
 def seeded_node(seed: test_mode.Seed) -> Iterator[Node]:
     """A connector in test mode."""
 
-    with test_mode.test_workspace(None) as ws:
+    with test_mode.empty_workspace(None) as ws:
 
         def make(url: str) -> tuple[Exchange, Any]:
             ex = test_mode.open_test_exchange(ws, url, seed)

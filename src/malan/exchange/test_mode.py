@@ -101,7 +101,7 @@ def check_empty(root: Path) -> None:
 
 
 @contextmanager
-def test_workspace(root: Path | None) -> Iterator[Workspace]:
+def empty_workspace(root: Path | None) -> Iterator[Workspace]:
     """An empty workspace that is dropped at the end; the one named must be empty too, and stays so."""
     if root is not None:
         check_empty(root)
