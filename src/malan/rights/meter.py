@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -157,9 +157,8 @@ class Meter:
 
     def _reserve(self, asks: Sequence[Ask]) -> list[Reservation | MalanError]:
         now = self._now_us()
-        with updating(self._engine) as connection:
-            if (quick := _reserve_all(connection, asks, now)) is not None:
-                return quick
+        with suppress(_DoesNotFit), updating(self._engine) as connection:
+            return _reserve_all(connection, asks, now)
         with updating(self._engine) as connection:
             return [_reserve_one(connection, ask, now) for ask in asks]
 
@@ -283,20 +282,21 @@ def _accounts(connection: Connection, grant_id: str) -> list[Account]:
     return [Account(**row) for row in rows.mappings()]
 
 
-def _reserve_all(connection: Connection, asks: Sequence[Ask], now: int) -> list[Reservation | MalanError] | None:
-    """Everything at once: all are new and all fit. Else None, and the caller's transaction is empty again."""
+class _DoesNotFit(Exception):
+    """Not all of it is new, or not all of it fits; undoes the transaction."""
+
+
+def _reserve_all(connection: Connection, asks: Sequence[Ask], now: int) -> list[Reservation | MalanError]:
+    """Everything at once, when all is new and all fits."""
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for ask in asks:
         sums[ask.grant_id, ask.unit] += ask.amount
-    with connection.begin_nested() as attempt:
-        rows = [_reservation_row(ask, now) for ask in asks]
-        fits = add_new(connection, RESERVATIONS, rows) == len(rows) and all(
-            connection.execute(_TAKE_HOLD, {"g": grant, "u": unit, "a": amount, "now": now}).rowcount
-            for (grant, unit), amount in sorted(sums.items())
-        )
-        if not fits:
-            attempt.rollback()
-            return None
+    rows = [_reservation_row(ask, now) for ask in asks]
+    if add_new(connection, RESERVATIONS, rows) != len(rows):
+        raise _DoesNotFit
+    for (grant, unit), amount in sorted(sums.items()):
+        if not connection.execute(_TAKE_HOLD, {"g": grant, "u": unit, "a": amount, "now": now}).rowcount:
+            raise _DoesNotFit
     return [Reservation(**row) for row in rows]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from malan.core.errors import ProofError
 from malan.rights.meter_tables import METADATA, PAGES, USAGE
@@ -47,16 +47,23 @@ class Page:
 
 
 def seal(engine: Engine, *, rows_a_page: int = PAGE_ROWS) -> list[Page]:
-    """Put all rows that are in no page yet into pages, in their order; the new pages."""
+    """Put all rows that are in no page yet into pages, in their order; the new pages.
+
+    Writers are held up for the moment it takes to see which row is the last, not while pages are hashed.
+    """
     ensure_tables(engine, METADATA)
-    with writing(engine, durable=True) as connection:
+    with writing(engine) as connection:
         hold_still(connection, USAGE)
-        last = _last(connection)
-        made = []
-        while found := _rows_after(connection, last.last_seq if last else 0, rows_a_page):
-            last = _page(found, last)
-            connection.execute(PAGES.insert().values({name: getattr(last, name) for name in Page.__slots__}))
-            made.append(last)
+        last, end = _last(connection), int(connection.scalar(select(func.max(USAGE.c.seq))) or 0)
+    made: list[Page] = []
+    before = last
+    while found := _rows_after(engine, before, end, rows_a_page):
+        before = _page(found, before)
+        made.append(before)
+    with writing(engine, durable=True) as connection:
+        if not made or _last(connection) != last:  # another sealed the same rows meanwhile
+            return []
+        connection.execute(PAGES.insert(), [{name: getattr(one, name) for name in Page.__slots__} for one in made])
     return made
 
 
@@ -96,7 +103,7 @@ def read_page(engine: Engine, page: Page) -> tuple[list[bytes], list[Any]]:
     """
     with reading(engine) as connection:
         query = select(*_COLUMNS).where(USAGE.c.seq.between(page.first_seq, page.last_seq)).order_by(USAGE.c.seq)
-        rows: list[Any] = list(connection.execute(query))
+        rows: list[Any] = list(connection.execute(query).all())
     lines = [usage_line(*row) for row in rows]
     if (found := page_root(lines)) != page.root:
         raise ProofError("meter.page_changed", root=page.root[:16], found=found[:16])
@@ -108,9 +115,11 @@ def _last(connection: Connection) -> Page | None:
     return Page(**row) if row else None
 
 
-def _rows_after(connection: Connection, seq: int, most: int) -> list[Any]:
-    query = select(*_COLUMNS).where(USAGE.c.seq > seq).order_by(USAGE.c.seq).limit(most)
-    return list(connection.execute(query))
+def _rows_after(engine: Engine, last: Page | None, end: int, most: int) -> list[Any]:
+    after = USAGE.c.seq > (last.last_seq if last else 0)
+    with reading(engine) as connection:
+        query = select(*_COLUMNS).where(after, USAGE.c.seq <= end).order_by(USAGE.c.seq).limit(most)
+        return list(connection.execute(query).all())
 
 
 def _page(rows: Sequence[Any], before: Page | None) -> Page:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +134,14 @@ def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
     listed = [dict(rows)] if isinstance(rows, Mapping) else [dict(row) for row in rows]
     if not listed:
         return 0
-    insert = _insert(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    return connection.execute(insert, listed).rowcount
+    return connection.execute(_insert_new(connection.dialect.name, table), listed).rowcount
 
 
 def put(connection: Connection, table: Table, row: Mapping[str, Any], change: Mapping[str, Any] | None = None) -> None:
     """Insert a row, or where its primary key is there already, set `change` (else all of the row) on it."""
     keys = [column.name for column in table.primary_key]
     fresh = {name: value for name, value in row.items() if name not in keys} if change is None else dict(change)
-    insert = _insert(connection, table).values(**row)
+    insert = _insert(connection.dialect.name, table).values(**row)
     connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=fresh))
 
 
@@ -290,8 +290,14 @@ def _without_secrets(url: URL, text: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+@cache
+def _insert_new(dialect: str, table: Table) -> Any:
+    """Kept, because building a statement takes as long as running it."""
+    return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def _is_sqlite(engine: Engine) -> bool:
