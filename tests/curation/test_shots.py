@@ -14,6 +14,7 @@ from shot_scoring import Boundary, Row, Truth, read_truth, score
 
 from malan.core.errors import MediaError, UsageError
 from malan.curation.shots import ShotReport, detect_shots
+from malan.curation.shots.judge import Stretch, judge
 from malan.media.index import build_index
 
 ENCODERS = {
@@ -184,3 +185,32 @@ def _encode(path: Path, frames: list[np.ndarray], fixed: bool = False) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def test_a_title_on_soft_ground_is_no_cut(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[0:180, 0:320]
+    soft = np.stack([80 + columns // 4, 60 + rows // 3, 120 + (rows + columns) // 8], axis=-1).astype(np.uint8)
+    titled = soft.copy()
+    titled[135:157, 64:256] = (20, 20, 30)
+    path = _encode(tmp_path / "film.mp4", [soft] * 40 + [titled] * 40)
+    assert len(_detect(path, mode="full").shots) == 1
+
+
+@pytest.mark.parametrize("away", [0, 1, 2])
+def test_a_cut_right_before_a_key_frame_that_comes_late_in_the_file_is_exact(tmp_path: Path, away: int) -> None:
+    film = draw_film(
+        tmp_path / "film.ts", (36 + away, 61, 50), codec="mpeg2video", options={"g": "12", "bf": "2", "b": "4M"}
+    )
+    assert [s.first for s in _detect(film.path).shots[1:]] == list(film.cuts)
+
+
+def test_a_cut_to_a_dark_shot_stands_at_the_end_of_what_was_decoded() -> None:
+    shown, blank = _blocks(1), np.full((3, 18, 32), 16, np.uint8)
+    blocks = np.stack([shown] * 12 + [blank] * 3)
+    stretch = Stretch(100, blocks, np.ones(len(blocks), bool))
+    assert [t.boundary for t in judge(stretch)] == [112]
+    assert judge(stretch.placed(115)) == []
+
+
+def _blocks(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(30, 220, (3, 18, 32), dtype=np.uint8)

@@ -19,7 +19,7 @@ from malan.core.errors import MediaError, StoreError, UsageError
 from malan.media import cut_check
 from malan.media.cut import Cut, Cutter, cut
 from malan.media.index import PacketIndex, build_index
-from malan.media.nal import Framing, framing_of, h264_set_ids, parameter_sets, with_sets
+from malan.media.nal import Framing, framing_of, h264_order_period, h264_set_ids, parameter_sets, with_sets
 from malan.media.plan_cut import plan_span
 
 SIZE = (320, 180)
@@ -288,6 +288,8 @@ def test_parameter_sets_of_both_streams_stand_in_one_configuration(film: tuple[F
     sets = parameter_sets("h264", configuration)
     assert len(sets) == 2
     assert h264_set_ids(sets) == {0}
+    assert h264_order_period(sets) in {8, 16, 32, 64}
+    assert h264_order_period([]) is None
     assert parameter_sets("h264", with_sets(configuration, sets)) == sets
     assert framing_of("h264", configuration) == Framing("h264", 4)
 

@@ -21,7 +21,6 @@ from malan.media.nal import h264_order_period, parameter_sets
 
 LEAPING = frozenset(("h264",))  # decoders that go on when references are missing
 CORRUPT = 1 << 3  # codec flag: pictures whose references are missing are shown all the same
-ANCHORS_APART = 5  # frames from one that others need to the next, mostly fewer
 STONES = 7  # frames from one stepping stone to the next
 TURN = 16  # packets after which the counter of a stream without bidirectional frames may begin anew
 
@@ -166,7 +165,7 @@ class Feeder:
     def _is_stone(self, number: int, frame: int) -> bool:
         """Whether to step on a packet: decoders number pictures in few bits and must see each turn of the counter."""
         if self._view.has_bidirectional:
-            return frame >= self._at + max(STONES, (self._period or 0) // 2 - ANCHORS_APART)
+            return frame >= self._at + STONES
         return (number - self._start) % TURN in (0, TURN - 1)
 
     def restart(self, frame: int) -> None:
