@@ -58,8 +58,13 @@ class SideBySide:
             await self._console(scope, receive, send)
             return
         from starlette.concurrency import run_in_threadpool
+        from starlette.responses import Response
 
-        app = await run_in_threadpool(self.connector)
+        try:
+            app = await run_in_threadpool(self.connector)
+        except MalanError as error:
+            _log.error("exchange: %s", error)
+            app = Response("{}", 503, media_type="application/json")
         await app(scope, receive, send)
 
     def connector(self) -> ASGIApp:
@@ -95,8 +100,13 @@ def main() -> int:
 
 
 def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tuple[str, ...]) -> None:
+    def is_single_user() -> bool:
+        from malan.services.accounts import has_accounts
+
+        return host in _LOOPBACK and not has_accounts(ws)
+
     def beside(console: ASGIApp, url: str) -> ASGIApp:
-        whole = SideBySide(console, _PATHS, partial(_open, ws, url, is_single_user=host in _LOOPBACK))
+        whole = SideBySide(console, _PATHS, partial(_open, ws, url, is_single_user))
         closing.callback(whole.close)
         threading.Thread(target=_open_if_used, args=(ws, whole), name="malan-open", daemon=True).start()
         _say_where(url)
@@ -128,11 +138,13 @@ def _serve_test(
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
 
 
-def _open(ws: Workspace, url: str, *, is_single_user: bool) -> Opened:
+def _open(ws: Workspace, url: str, is_single_user: Callable[[], bool]) -> Opened:
     from malan.exchange.app import create_exchange
     from malan.services.negotiation import open_exchange
 
     ex = open_exchange(ws, url)
+    if any(anywhere in ex.root for anywhere in ("//0.0.0.0", "//[::]")):
+        _log.warning("%s", say("exchange.set_address", url=ex.root))
     return ex, create_exchange(ex, is_single_user=is_single_user)
 
 

@@ -77,7 +77,7 @@ def node(ws: Workspace, *, pauses_s: Sequence[float] = (0.05, 0.1), is_single_us
 
     def make(url: str) -> tuple[Exchange, Any]:
         ex = open_exchange(ws, url, pauses_s=pauses_s)
-        return ex, create_exchange(ex, is_single_user=is_single_user)
+        return ex, create_exchange(ex, is_single_user=lambda: is_single_user)
 
     with serving(make) as found:
         yield found

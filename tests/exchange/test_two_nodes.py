@@ -228,12 +228,11 @@ def _waiting(pair: Pair) -> bool:
 
 def _change_offer(side: Node, process: Process, **rules: object) -> None:
     from malan.runtime.database import updating
-    from malan.services.dsp.flow import _detailed
     from malan.services.dsp.tables import lock_process, save_process
 
     with updating(side.ex.engine) as connection:
         held = lock_process(connection, process.kind, process.pid)
-        save_process(connection, _detailed(held, offer={**held.details["offer"], **rules}))
+        save_process(connection, held.noted(offer={**held.details["offer"], **rules}))
 
 
 def _kinds(side: Node) -> list[str]:

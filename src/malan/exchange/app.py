@@ -8,6 +8,7 @@ Parses, asks `services`, shows; what a message does is decided there. Provider a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,22 +35,25 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PREFIXES = (words.ROOT, words.VERSION_PATH)
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
+_log = logging.getLogger("malan.exchange")
+
 Work = Callable[[Request, str, bytes], Response]
 
 
-def create_exchange(ex: Exchange, *, is_single_user: bool = False) -> FastAPI:
+def create_exchange(ex: Exchange, *, is_single_user: Callable[[], bool] = lambda: False) -> FastAPI:
     """The connector as an application.
 
     Args:
         ex: What answers.
-        is_single_user: The server can be reached from this machine only, and has no accounts: then a program here may
-            call without a token.
+        is_single_user: Whether the server can be reached from this machine only and has no accounts: then a program
+            here may call without a token. Asked each time.
     """
     app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.exchange, app.state.is_single_user = ex, is_single_user
     app.include_router(_router(ex))
     app.add_exception_handler(404, _no_such_place)
     app.add_exception_handler(405, _no_such_place)
+    app.add_exception_handler(Exception, _broken)
     app.add_middleware(OneSlash)
     return app
 
@@ -121,26 +125,33 @@ async def _served(ex: Exchange, request: Request, kind: str, work: Work) -> Resp
     """One request from its body to its answer: who asks, then what; every failure in the words of the protocol."""
     body = b""
     try:
-        is_local = _is_local(request)
-        party = await run_in_threadpool(lambda: ex.caller(request.headers.get("authorization"), is_local=is_local))
+        party = await run_in_threadpool(_caller, ex, request)
         if request.method == "POST":
             body = await read_body(request)
         return await run_in_threadpool(work, request, party, body)
     except MalanError as error:
+        where = request.client.host if request.client else "?"
+        _log.warning("refused %s %r from %s: %s", request.method, request.url.path[:200], where, error.code)
         return failed(error, kind, body, str(request.path_params.get("pid", ""))[:500])
+
+
+def _caller(ex: Exchange, request: Request) -> str:
+    authorization = request.headers.get("authorization")
+    return ex.caller(authorization, is_local=authorization is None and _is_local(request))
 
 
 def _is_local(request: Request) -> bool:
     """Whether a program on this machine calls, and no page in its browser and no proxy for somebody else."""
-    if not request.app.state.is_single_user or request.client is None or request.client.host not in LOOPBACK:
+    if request.client is None or request.client.host not in LOOPBACK:
         return False
     names = request.headers
     if any(name in names for name in (*_FORWARDED, "origin", "sec-fetch-site", "cookie")):
         return False
     try:
-        return urlsplit(f"//{names.get('host', '')}").hostname in LOOPBACK
+        is_named_so = urlsplit(f"//{names.get('host', '')}").hostname in LOOPBACK
     except ValueError:
         return False
+    return is_named_so and bool(request.app.state.is_single_user())
 
 
 def _catalog(ex: Exchange) -> Work:
@@ -223,7 +234,15 @@ def _shown(process: Process) -> dict[str, Any]:
     return process_body(process.machine.body, process.consumer_pid, process.provider_pid, process.state)
 
 
+async def _broken(request: Request, error: Exception) -> Response:
+    """A defect of ours: the log has the traceback, the other side a sentence."""
+    return failed(MalanError("exchange.defect", kind=type(error).__name__), _error_kind(request))
+
+
 async def _no_such_place(request: Request, _error: Exception) -> Response:
+    return failed(NotFound("exchange.no_place", path=request.url.path[:200]), _error_kind(request))
+
+
+def _error_kind(request: Request) -> str:
     kinds = {"negotiations": words.NEGOTIATION_ERROR, "transfers": words.TRANSFER_ERROR}
-    part = request.url.path.removeprefix(words.ROOT).strip("/").partition("/")[0]
-    return failed(NotFound("exchange.no_place", path=request.url.path[:200]), kinds.get(part, words.CATALOG_ERROR))
+    return kinds.get(request.url.path.removeprefix(words.ROOT).strip("/").partition("/")[0], words.CATALOG_ERROR)

@@ -5,6 +5,7 @@ Start at `read_body` and `failed`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ from starlette.responses import Response
 
 from malan.core.errors import MalanError
 from malan.services.dsp import words
-from malan.services.dsp.errors import TooLong, bad, refusal_of
+from malan.services.dsp.errors import TooLong, TooSlow, bad, refusal_of
 from malan.services.dsp.read import LARGEST_MESSAGE_BYTES, read_json
 from malan.services.dsp.write import error_body, to_bytes
 
 NO_PID = "urn:uuid:00000000-0000-0000-0000-000000000000"  # the nil UUID: an error must name both processes
+PATIENCE_S = 30
 _JSON = ("application/json", "application/ld+json")
 _HEADERS = {
     "cache-control": "no-store",
@@ -32,6 +34,7 @@ async def read_body(request: Request) -> bytes:
     Raises:
         BadMessage: Another type was declared.
         TooLong: It is longer than a message may be; the rest is not read.
+        TooSlow: It did not come in time.
     """
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared not in _JSON:
@@ -39,10 +42,14 @@ async def read_body(request: Request) -> bytes:
     if int_of(request.headers.get("content-length")) > LARGEST_MESSAGE_BYTES:
         raise TooLong("exchange.too_long", most=LARGEST_MESSAGE_BYTES)
     held = bytearray()
-    async for chunk in request.stream():
-        held += chunk
-        if len(held) > LARGEST_MESSAGE_BYTES:
-            raise TooLong("exchange.too_long", most=LARGEST_MESSAGE_BYTES)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for chunk in request.stream():
+                held += chunk
+                if len(held) > LARGEST_MESSAGE_BYTES:
+                    raise TooLong("exchange.too_long", most=LARGEST_MESSAGE_BYTES)
+    except TimeoutError:
+        raise TooSlow("exchange.too_slow", seconds=PATIENCE_S) from None
     return bytes(held)
 
 
@@ -55,7 +62,7 @@ def failed(error: MalanError, kind: str, body: bytes = b"", pid: str = "") -> Re
     """A typed error of one part of the protocol."""
     refusal = refusal_of(error)
     pids = ("", "") if kind == words.CATALOG_ERROR else _pids(body, pid)
-    headers = {"connection": "close"} if refusal.status == 413 else {}
+    headers = {"connection": "close"} if refusal.status in (408, 413) else {}
     if refusal.status == 401:
         headers["www-authenticate"] = "Bearer"
     return answer(error_body(kind, refusal, *pids), refusal.status, headers)

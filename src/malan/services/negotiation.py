@@ -43,10 +43,19 @@ from malan.services.dsp.flow import (
     receive_first,
     show,
 )
-from malan.services.dsp.outbox import PAUSES_S
+from malan.services.dsp.outbox import PAUSES_S, send_again
 from malan.services.dsp.policy import check_offer, from_terms, id_of, same_rules, target_of
 from malan.services.dsp.read import Message
-from malan.services.dsp.tables import Process, metadata, new_process, now, processes, read_process
+from malan.services.dsp.tables import (
+    Process,
+    lock_process,
+    metadata,
+    new_process,
+    now,
+    processes,
+    read_process,
+    save_process,
+)
 from malan.services.dsp.words import NEGOTIATION
 from malan.services.dsp.write import agreement_of, reasons_of
 from malan.services.parties import terms_of
@@ -98,7 +107,7 @@ def open_exchange(
     return Exchange(
         ws=ws,
         participant=name,
-        key=ws.keys.actor("operator"),
+        key=lambda: ws.keys.actor("operator"),
         root=settings.address or f"{base.rstrip('/')}{words.ROOT}",
         settings=file.read,
         contracts=contracts or LocalContracts(ws),
@@ -296,6 +305,20 @@ def negotiate(ex: Exchange, pid: str, action: str, *, turn: int | None = None, *
     return act(ex, NEGOTIATION, pid, ACTS[action], given, turn=turn)
 
 
+def resend(ex: Exchange, kind: str, pid: str) -> int:
+    """Send again what was given up in a process; how many messages.
+
+    Raises:
+        NotYours: There is no such process.
+    """
+    with updating(ex.engine) as connection:
+        process = lock_process(connection, kind, pid)
+        count = send_again(connection, pid)
+        save_process(connection, process.noted(problem=None))
+    ex.sender.wake()
+    return count
+
+
 def list_processes(ws: Workspace, kind: str = words.NEGOTIATION_KIND) -> list[Process]:
     """All processes of a kind, the newest first."""
     ensure_tables(ws.database, metadata)
@@ -375,6 +398,8 @@ def _next_action(ex: Exchange, process: Process) -> str | None:
     if process.role == words.PROVIDER:
         if process.state == words.VERIFIED:
             return "finalize"
+        if process.state == words.ACCEPTED:  # what they accepted is an offer of ours
+            return "agree" if ex.contracts.offers_of(process.subject, process.party) else None
         return "agree" if _is_as_published(ex, process) else None
     agreement = process.details.get("agreement") or {}
     is_ours = agreement.get("assignee") == ex.participant and agreement.get("assigner") == process.party

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from malan.core.errors import MalanError, NotFound, NotGranted, RetryLater, UsageError
+from malan.core.errors import MalanError, NotFound, NotGranted, Rejected, RetryLater, UsageError
 
 
 class BadMessage(UsageError):
@@ -31,6 +31,10 @@ class TooLong(UsageError):
     """More bytes than are read."""
 
 
+class TooSlow(UsageError):
+    """The bytes of a message did not come in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """How an error is told to the other side: HTTP status, code, sentences in both languages."""
@@ -48,7 +52,7 @@ def refusal_of(error: MalanError) -> Refusal:
             status = number
             break
     else:
-        if not isinstance(error, UsageError | NotGranted):
+        if not isinstance(error, UsageError | NotGranted | Rejected):
             return Refusal(500, "exchange.defect", _both(MalanError("exchange.defect")))
     return Refusal(status, error.code, _both(error))
 
@@ -57,6 +61,7 @@ _STATUS: dict[type[MalanError], int] = {
     NotAuthenticated: 401,
     NotFound: 404,
     TooLong: 413,
+    TooSlow: 408,
     RetryLater: 503,
 }
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from malan.core.errors import MalanError, StoreError, UsageError
+from malan.core.errors import MalanError, NotGranted, StoreError, UsageError
 from malan.ledger.post import Reply, ask
 from malan.runtime.database import reading, updating, writing
 from malan.services.dsp import words
 from malan.services.dsp.addresses import Addresses
 from malan.services.dsp.contracts import Contracts
-from malan.services.dsp.errors import BadMessage, BadTransition, NotYours, bad
+from malan.services.dsp.errors import BadMessage, BadTransition, bad
 from malan.services.dsp.outbox import LARGEST_REPLY_BYTES, PAUSES_S, Outgoing, Sender, put_out
 from malan.services.dsp.read import Message, read_json
 from malan.services.dsp.settings import ExchangeSettings, SettingsFile
@@ -60,7 +60,7 @@ class Exchange:
     Args:
         ws: Whose connector.
         participant: Our id.
-        key: Signs our tokens.
+        key: Signs our tokens; asked each time, so that a new key is used at once.
         root: The address we announce, with `/dsp/2025-1`.
         settings: Partners and addresses, asked each time.
         contracts: Offers, agreements, grants.
@@ -70,7 +70,7 @@ class Exchange:
 
     ws: Workspace
     participant: str
-    key: Key
+    key: Callable[[], Key]
     root: str
     settings: Callable[[], ExchangeSettings]
     contracts: Contracts
@@ -84,7 +84,7 @@ class Exchange:
         self.sender = Sender(
             self.engine,
             addresses=self.addresses,
-            authorization=lambda party: f"Bearer {issue_token(self.key, self.participant, party)}",
+            authorization=self.authorization,
             delivered=self._delivered,
             failed=self._failed,
             chores=self._do_chores,
@@ -133,7 +133,7 @@ class Exchange:
 
     def authorization(self, party: str) -> str:
         """The header that says to a party who we are."""
-        return f"Bearer {issue_token(self.key, self.participant, party)}"
+        return f"Bearer {issue_token(self.key(), self.participant, party)}"
 
     def _settings(self) -> ExchangeSettings:
         """The settings; a file that was spoilt while we run trusts nobody."""
@@ -167,7 +167,7 @@ class Exchange:
         with updating(self.engine) as connection:
             process = lock_process(connection, process.kind, process.pid)
             problem = {"message": outgoing.type, "detail": detail[:300]}
-            save_process(connection, _detailed(process, problem=problem))
+            save_process(connection, process.noted(problem=problem))
         return False
 
     def _is_there(self, process: Process) -> bool:
@@ -195,9 +195,7 @@ def receive(ex: Exchange, machine: Machine, pid: str, party: str, said: Message)
             moved = _receive(ex, connection, process, said)
             save_process(connection, moved)
             keep_message(connection, pid, "in", said.type, said.sha256, said.body, moved.state)
-    except NotYours:
-        raise
-    except UsageError as error:
+    except (UsageError, NotGranted) as error:
         _keep_refused(ex, pid, said, error)
         raise
     ex.entered(moved)
@@ -324,15 +322,7 @@ def _with_peer(connection: Connection, process: Process, pid: str) -> Process:
     """
     if find_by_peer(connection, process.kind, process.role, process.party, pid):
         raise BadMessage("exchange.bad_message", detail=f"{other(process.role)}Pid")
-    return Process(**{**_fields(process), "peer_pid": pid})
-
-
-def _detailed(process: Process, **details: Any) -> Process:
-    return Process(**{**_fields(process), "details": {**process.details, **details}})
-
-
-def _fields(process: Process) -> dict[str, Any]:
-    return {name: getattr(process, name) for name in Process.__dataclass_fields__}
+    return process.with_peer(pid)
 
 
 def _keep_refused(ex: Exchange, pid: str, said: Message, error: MalanError) -> None:

@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
@@ -48,6 +48,12 @@ class Outgoing:
     body: bytes
     tries: int  # with this one
     detail: str  # what the last try met with
+
+
+def send_again(connection: Connection, pid: str) -> int:
+    """Put messages of a process that were given up back in line; how many."""
+    given_up = (outbox.c.pid == pid, outbox.c.status == FAILED)
+    return connection.execute(update(outbox).where(*given_up).values(status=WAITING, tries=0, due=time.time())).rowcount
 
 
 def put_out(connection: Connection, process: Process, kind: str, url: str, body: bytes) -> None:
@@ -89,20 +95,27 @@ class Sender:
         self._woken, self._is_stopping = threading.Condition(), False
         self._has_news = False
         self._tasks: list[Callable[[], None]] = []
-        self._thread: threading.Thread | None = None
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread = threading.Thread(target=self._run, name="malan-exchange", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name="malan-exchange", daemon=True)]
+        for number in range(_TOGETHER):
+            self._threads.append(threading.Thread(target=self._help, name=f"malan-send-{number}", daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Send no more; a try that is under way is waited for."""
+        """Send no more; a try that is under way is waited for a while, and made again by the next run otherwise."""
         with self._woken:
             self._is_stopping = True
             self._woken.notify_all()
-        if self._thread:
-            self._thread.join(timeout_s)
+        for _ in range(_TOGETHER):
+            self._work.put(None)
+        until = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def wake(self) -> None:
         """There is something to send."""
@@ -118,30 +131,34 @@ class Sender:
             self._woken.notify_all()
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(_TOGETHER, "malan-send") as pool:
-            next_chores = 0.0
-            while not self._is_stopping:
-                if time.monotonic() >= next_chores:
-                    pool.submit(self._guarded, self._chores)
-                    next_chores = time.monotonic() + _IDLE_S
-                for task in self._taken():
-                    pool.submit(self._guarded, task)
-                pause_s = self._claim_all(pool)
-                with self._woken:
-                    if not self._has_news and not self._is_stopping:
-                        self._woken.wait(pause_s)
-                    self._has_news = False
+        next_chores = 0.0
+        while not self._is_stopping:
+            if time.monotonic() >= next_chores:
+                self._work.put(self._chores)
+                next_chores = time.monotonic() + _IDLE_S
+            for task in self._taken():
+                self._work.put(task)
+            pause_s = self._claim_all()
+            with self._woken:
+                if not self._has_news and not self._is_stopping:
+                    self._woken.wait(pause_s)
+                self._has_news = False
+
+    def _help(self) -> None:
+        """One of the threads that send: a slow partner holds up one of them, for as long as a try may take."""
+        while (task := self._work.get()) is not None:
+            self._guarded(task)
 
     def _taken(self) -> list[Callable[[], None]]:
         with self._woken:
             taken, self._tasks = self._tasks, []
             return taken
 
-    def _claim_all(self, pool: ThreadPoolExecutor) -> float:
+    def _claim_all(self) -> float:
         """Start sending whatever is due; seconds until the next is."""
         try:
             for outgoing in self._claim():
-                pool.submit(self._guarded, partial(self._send, outgoing))
+                self._work.put(partial(self._send, outgoing))
             return self._next_due_s()
         except MalanError as error:
             _log.warning("outbox: %s", error)

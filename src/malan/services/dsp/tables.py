@@ -166,6 +166,14 @@ class Process:
         """A copy in the next state, with more known of it."""
         return replace(self, state=state, turn=self.turn + 1, details={**self.details, **details}, changed=now())
 
+    def noted(self, **details: Any) -> Process:
+        """A copy in the same state, with more known of it."""
+        return replace(self, details={**self.details, **details})
+
+    def with_peer(self, pid: str) -> Process:
+        """A copy, with the other side's id."""
+        return replace(self, peer_pid=pid)
+
 
 def new_process(kind: str, role: str, party: str, address: str, subject: str, state: str, **more: Any) -> Process:
     """A process that begins now, under a new id of ours."""
