@@ -128,25 +128,24 @@ def split(amount_minor: int, weights: Mapping[str, Fraction | int], *, salt: str
     shares, remainders = {}, {}
     for party, weight in whole.items():
         shares[party], remainders[party] = divmod(amount_minor * weight, total)
-    left = amount_minor - sum(shares.values())
-    if left:
-        order = sorted(remainders, key=lambda party: (-remainders[party], _lot(salt, party)))
-        for party in order[:left]:
-            shares[party] += 1
+    for party in _largest(remainders, amount_minor - sum(shares.values()), salt):
+        shares[party] += 1
     return shares
 
 
-def weigh(used: Mapping[str, int], sets: Mapping[str, Sequence[Holder]]) -> dict[str, Fraction]:
+def weigh(used: Mapping[str, int], sets: Mapping[str, Sequence[Holder]]) -> dict[str, Fraction | int]:
     """The weight of each party: the sum of clip-microseconds × tier × share.
 
     Args:
         used: Clip-microseconds of each division of holders, by its digest.
         sets: The holders of each division.
     """
-    weights: dict[str, Fraction] = {}
+    weights: dict[str, Fraction | int] = {}
     for holders_id, amount in used.items():
         for one in sets[holders_id]:
-            weights[one.party_id] = weights.get(one.party_id, Fraction()) + amount * one.tier * one.share
+            whole, parts = amount * one.tier * one.share.numerator, one.share.denominator
+            more = whole if parts == 1 else Fraction(whole, parts)  # a million additions: whole numbers stay whole
+            weights[one.party_id] = weights.get(one.party_id, 0) + more
     return weights
 
 
@@ -200,6 +199,16 @@ def _whole_weights(weights: Mapping[str, Fraction | int]) -> dict[str, int]:
             raise UsageError("shares.bad_weight", party=party[:12], weight=str(weight)[:40])
     common = lcm(*{weight.denominator for weight in weights.values()})
     return {party: weight.numerator * (common // weight.denominator) for party, weight in weights.items()}
+
+
+def _largest(remainders: Mapping[str, int], count: int, salt: str) -> list[str]:
+    """The parties with the largest remainders; among those that are equal at the edge, the lot decides."""
+    if not count:
+        return []
+    edge = sorted(remainders.values(), reverse=True)[count - 1]
+    above = [party for party, remainder in remainders.items() if remainder > edge]
+    equal = [party for party, remainder in remainders.items() if remainder == edge]
+    return above + sorted(equal, key=lambda party: _lot(salt, party))[: count - len(above)]
 
 
 def _lot(salt: str, party: str) -> bytes:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, func, select
 
 from malan.core.canonical import canonical_json
-from malan.core.errors import NotFound, ProofError, Rejected, UsageError
+from malan.core.errors import NotFound, ProofError, Rejected, RetryLater, UsageError
 from malan.core.ids import digest_record
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.holders import Holders
@@ -28,7 +28,8 @@ from malan.rights.pages import Page, pages_of_works, read_page
 from malan.rights.shares import Fee, fraction_text
 from malan.rights.statement import BY_WORK, METHOD, Charge, Line, compute_line, statement_digest
 from malan.rights.usage import MICROSECONDS
-from malan.runtime.database import reading, writing
+from malan.runtime.database import reading, shown_place, writing
+from malan.services.access import HOUSE, Caller, require
 from malan.services.charges import keep_charge, settlement_tables
 from malan.services.journal import Fact, record
 from malan.services.metering import now_us, page_event, seal_usage
@@ -74,6 +75,7 @@ def settle_period(
     holdback_days: int = HOLDBACK_DAYS,
     draft: bool = False,
     at_us: int | None = None,
+    caller: Caller = HOUSE,
 ) -> Settled:
     """Divide all that was charged up to the end of a month; settled again under the same rules, nothing changes.
 
@@ -85,12 +87,15 @@ def settle_period(
         holdback_days: How long what is owed to right holders can be disputed.
         draft: Compute and show; nothing is written to the book. The month need not be over.
         at_us: The time; now, unless said otherwise.
+        caller: Who settles.
 
     Raises:
+        NotGranted: The caller may not settle.
         UsageError: No such month, an impossible fee or holdback.
         Rejected: The month is not over, or it or a later one is settled already, under other rules.
         ProofError: Usage is not what the ledger holds; nothing is settled.
     """
+    require(caller, "settle")
     until_us, now = _end_of(period), now_us() if at_us is None else at_us
     if type(holdback_days) is not int or not 0 <= holdback_days <= 366:
         raise UsageError("settle.bad_holdback", days=str(holdback_days)[:20])
@@ -106,7 +111,9 @@ def settle_period(
     body = _body(period, fees, holdback_days, before, until_us, pages, read, lines)
     if draft:
         return Settled(statement_digest(body), period, body, "draft", 0)
-    settled = _keep(engine, body, lines, now)
+    settled = _keep(engine, body, lines, now) or _standing(engine, period, fees, holdback_days)
+    if settled is None:  # another settled the month, and it was reversed, while this was computed
+        raise RetryLater("database.busy", path=shown_place(engine))
     _state(ws, settled.id, settled.body)
     return settled
 
@@ -156,8 +163,9 @@ def tables_of(ws: Workspace, statement: Settled) -> list[list[tuple[str, str, in
     return [sorted(table) for table in tables]
 
 
-def amounts_of_party(ws: Workspace, party_id: str) -> dict[str, dict[str, int]]:
+def amounts_of_party(ws: Workspace, party_id: str, *, caller: Caller = HOUSE) -> dict[str, dict[str, int]]:
     """What a party has standing in the book, by currency: held back, and due."""
+    require(caller, "statements", owner_id=party_id)
     with reading(settlement_tables(ws)) as connection:
         return {
             name: {
@@ -169,13 +177,23 @@ def amounts_of_party(ws: Workspace, party_id: str) -> dict[str, dict[str, int]]:
         }
 
 
-def dispute(ws: Workspace, id_or_prefix: str, party_id: str, reason: str, *, at_us: int | None = None) -> Settled:
+def dispute(
+    ws: Workspace,
+    id_or_prefix: str,
+    party_id: str,
+    reason: str,
+    *,
+    at_us: int | None = None,
+    caller: Caller = HOUSE,
+) -> Settled:
     """Have a right holder object: what the statement gives that party stays held back until it is decided.
 
     Raises:
+        NotGranted: The caller is somebody else, and no operator.
         NotFound: There is no such statement, or the party is not in it.
         Rejected: The holdback is over, or the statement was reversed.
     """
+    require(caller, "dispute", owner_id=party_id)
     statement, now = get_statement(ws, id_or_prefix), now_us() if at_us is None else at_us
     _check_open(statement, now)
     with writing(settlement_tables(ws), durable=True) as connection:
@@ -189,13 +207,16 @@ def dispute(ws: Workspace, id_or_prefix: str, party_id: str, reason: str, *, at_
     return get_statement(ws, statement.id)
 
 
-def decide_dispute(ws: Workspace, id_or_prefix: str, *, uphold: bool, at_us: int | None = None) -> Settled:
+def decide_dispute(
+    ws: Workspace, id_or_prefix: str, *, uphold: bool, at_us: int | None = None, caller: Caller = HOUSE
+) -> Settled:
     """Decide all open disputes of a statement. Upheld: it is reversed, and the period can be settled anew.
 
     Raises:
         NotFound: None is open.
         Rejected: Upheld, but money of it was released already.
     """
+    require(caller, "settle")
     statement, now = get_statement(ws, id_or_prefix), now_us() if at_us is None else at_us
     state = "upheld" if uphold else "rejected"
     with writing(settlement_tables(ws), durable=True) as connection:
@@ -366,14 +387,13 @@ def _body(
     }
 
 
-def _keep(engine: Engine, body: Mapping[str, Any], lines: Sequence[Line], now: int) -> Settled:
-    """Statement, parts, charges and postings, in one transaction; what another process made meanwhile stands."""
-    statement_id, period = statement_digest(body), str(body["period"])
+def _keep(engine: Engine, body: Mapping[str, Any], lines: Sequence[Line], now: int) -> Settled | None:
+    """Statement, parts, charges and postings, in one transaction. None: another process settled meanwhile."""
+    period = str(body["period"])
     due_us = now + int(body["holdback_days"]) * _DAY_US
     with writing(engine, durable=True) as connection:
-        for row in _live(connection):
-            if row.period >= period:
-                raise Rejected("settle.already", period=period, id=row.id[:12])
+        if any(row.period >= period for row in _live(connection)):
+            return None
         again = _how_many(connection, period)
         body = {**body, "correction": again} if again else body
         statement_id = statement_digest(body)
