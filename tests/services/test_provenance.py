@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
 from media_factory import draw_film
 
 from malan.core.errors import MalanError, NotFound, ProofError, StoreError
+from malan.ledger.note import NoteVerifier, open_note
 from malan.rights import load_terms
 from malan.services import assets as assets_service
 from malan.services import scan as scan_service
 from malan.services.assets import add_assets
 from malan.services.datasets import export_snapshot, freeze_snapshot
 from malan.services.exports import export_clips
-from malan.services.journal import disclosed, forget, read_event
-from malan.services.keys import init_keys, rotate_key, show_keys
+from malan.services.journal import disclosed, forget, read_event, register_key
+from malan.services.keys import init_keys, media_chain, rotate_key, show_keys
 from malan.services.log import export_log, list_events, places_of, verify_log
 from malan.services.outputs import trace_output
 from malan.services.proofs import clip_receipt, event_receipt, output_receipt, write_receipt
@@ -295,6 +298,66 @@ def test_a_rotation_that_was_interrupted_is_taken_up(ws, monkeypatch):
     assert kinds(ws).count("key.rotate") == 1
     assert len(show_keys(ws).keys[1].former) == 1
     assert verify_log(ws).is_whole
+
+
+def test_events_written_while_a_rotation_lay_broken_do_not_harm_it(ws, monkeypatch, tmp_path):
+    first = init_keys(ws).vkey
+    for broken in ("hand_over", "finish_rotation"):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(ws.log) if broken == "hand_over" else type(ws.keys), broken, _fail)
+            with pytest.raises(StoreError):
+                rotate_key(ws, "system")
+        register_key(ws, "operator", f"after {broken}")
+    rotate_key(ws, "system")
+    assert verify_log(ws).is_whole
+    export_log(ws, tmp_path / "copy")
+    assert verify_log(None, tmp_path / "copy", [first]).is_whole
+
+
+def test_whoever_has_the_log_open_follows_a_rotation_by_another(ws, tmp_path):
+    init_keys(ws)
+    another = Workspace(ws.root)
+    register_key(another, "operator", "one")
+    rotate_key(ws, "system")
+    register_key(another, "operator", "two")
+    _, note = another.log.reader.standing()
+    assert open_note(note, [NoteVerifier.parse(show_keys(ws).vkey)])
+    register_key(ws, "operator", "three")
+    assert another.log.reader.size == ws.log.reader.size == 7
+    assert verify_log(another).is_whole
+
+
+def test_a_key_is_rotated_by_its_name_also_when_an_owner_is_called_so(ws, films):
+    add_assets(ws, [films / "film 0.mp4"], owner="operator")
+    assert rotate_key(ws, "operator").role == "operator"
+
+
+def test_a_log_begins_with_its_keys_or_not_at_all(ws, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ws.keys), "actor", _fail)
+        with pytest.raises(StoreError):
+            init_keys(ws)
+    init_keys(ws)
+    assert kinds(ws) == ["log.start", "key.register", "key.register"]
+
+
+def test_what_was_forgotten_cannot_be_forgotten_again(ws, films):
+    add_assets(ws, [films / "film 0.mp4"], owner="湖南台")
+    event = read_event(ws, places_of(ws, "key.register")[-1])
+    assert forget(ws, event) == ["name", "owner"]
+    with pytest.raises(NotFound, match="forgotten before"):
+        forget(ws, event)
+
+
+def test_a_chain_that_was_half_written_is_made_anew(ws):
+    init_keys(ws)
+    (ws.root / "keys" / "media.chain.pem").unlink()
+    chain = media_chain(ws)
+    assert load_pem_private_key(chain.key_pem.encode(), None).public_key() == _leaf_key(chain.chain_pem)
+
+
+def _leaf_key(chain_pem: str) -> object:
+    return load_pem_x509_certificates(chain_pem.encode())[0].public_key()
 
 
 def test_private_keys_appear_in_no_public_place(chain):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,12 +86,24 @@ class KeyRing:
             raise UsageError("key.origin_settled", origin=self.origin)
         for name in (SYSTEM, OPERATOR):
             if name not in self.names():
-                self.create(name)
+                with suppress(Rejected):  # another process was faster: then it is that one's
+                    self.create(name)
         if self.origin is None:
             system = self.actor(SYSTEM).key_id
             short = re.sub(r"[^0-9a-z]", "", system.partition(":")[2].lower())[:12]
-            _write_new(self.folder / _ORIGIN, f"{origin or f'malan-{short}'}\n".encode())
+            with suppress(FileExistsError):
+                _write_new(self.folder / _ORIGIN, f"{origin or f'malan-{short}'}\n".encode())
+        if origin not in (None, self.origin):
+            raise UsageError("key.origin_settled", origin=self.origin)
         return self.origin or ""
+
+    def mark(self, name: str) -> tuple[int, int] | None:
+        """What changes when this key is replaced; None when there is none. Cheap: the key is not read."""
+        try:
+            status = self._path(name).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     def create(self, name: str) -> ActorKey:
         """Make a key.
@@ -161,9 +173,14 @@ class KeyRing:
         """The system key that waits to take over, as a signer of the log."""
         return NoteSigner.from_private(self.origin or "", self.prepare_rotation(SYSTEM)[1].raw())
 
-    def keep(self, files: Mapping[str, bytes]) -> None:
-        """Store other secrets (a certificate chain with its key), each whole or not at all, mode 0600."""
+    def keep(self, files: dict[str, bytes]) -> None:
+        """Store other secrets that belong together (a certificate chain with its key), mode 0600, over those there.
+
+        The last one goes first and comes last: whoever finds all of them finds one set, also after a crash.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in reversed(files):
+            (self.folder / name).unlink(missing_ok=True)
         for name, data in files.items():
             _write_new(self.folder / name, data)
 

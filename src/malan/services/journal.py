@@ -108,30 +108,43 @@ def record_as(ws: Workspace, fact: Fact, actor: ActorKey, role: str, signers: Se
     """State one fact as somebody else than the operator; where it stands."""
     with ws.log.exclusive():
         known = _known(ws, [fact])
-        return known.get(fact.once) or ws.log.append([_keep_and_seal(ws, fact, actor, role, signers)])[0]
+        if fact.once in known:
+            return known[fact.once]
+        return ws.log.append([_keep_and_seal(ws, fact, actor, role, signers)])[0]
 
 
 def start_log(ws: Workspace) -> None:
     """Make the keys and begin the log with its name and its first keys, unless it stands already."""
     if ws.log.find("log.start"):
         return
-    origin = ws.keys.start()
-    body = digest_bytes(origin.encode())
-    begin = Fact("log.start", (Subject(urn("log", body), body),), "start", facts={"origin": origin})
-    system = ws.keys.actor(SYSTEM)
-    ws.log.append([_keep_and_seal(ws, begin, system, "system", [system])])
-    for name, role in ((SYSTEM, "system"), (OPERATOR, "operator")):
-        register_key(ws, name, role)
+    with ws.log.exclusive():
+        if ws.log.find("log.start"):
+            return
+        origin = ws.keys.start()
+        body = digest_bytes(origin.encode())
+        begin = Fact("log.start", (Subject(urn("log", body), body),), "start", facts={"origin": origin})
+        system, operator = ws.keys.actor(SYSTEM), ws.keys.actor(OPERATOR)
+        ws.log.append(  # all or nothing: a log without the operator's key would prove nothing later
+            [
+                _keep_and_seal(ws, begin, system, "system", [system]),
+                _keep_and_seal(ws, _registration(system, "system"), system, "system", [system]),
+                _keep_and_seal(ws, _registration(operator, "operator"), system, "system", [system, operator]),
+            ]
+        )
 
 
 def register_key(ws: Workspace, name: str, role: str, private: Mapping[str, Any] | None = None) -> None:
     """State in the log whose key this is, signed by the system key and by the key itself."""
-    system, key = ws.keys.actor(SYSTEM), ws.keys.actor(name)
+    with ws.log.exclusive():
+        system, key = ws.keys.actor(SYSTEM), ws.keys.actor(name)
+        fact = _registration(key, role, private)
+        if fact.once not in _known(ws, [fact]):
+            ws.log.append([_keep_and_seal(ws, fact, system, "system", [system, key])])
+
+
+def _registration(key: ActorKey, role: str, private: Mapping[str, Any] | None = None) -> Fact:
     facts = {"key": key.key_id, "role": role}
-    fact = Fact("key.register", (key_subject(key.key_id),), "register", facts=facts, private=private or {})
-    if not _known(ws, [fact]):
-        signers = [system, key] if key.key_id != system.key_id else [system]
-        ws.log.append([_keep_and_seal(ws, fact, system, "system", signers)])
+    return Fact("key.register", (key_subject(key.key_id),), "register", facts=facts, private=private or {})
 
 
 def key_subject(key_id: str) -> Subject:
@@ -188,18 +201,20 @@ def forget(ws: Workspace, event: Logged, fields: Sequence[str] = ()) -> list[str
         NotFound: The event has no such field, or it was forgotten before.
     """
     known = set(disclosed(ws, event))
-    chosen = list(fields) or sorted(known)
+    chosen = list(dict.fromkeys(fields)) or sorted(known)
     if missing := [name for name in chosen if name not in known]:
         raise NotFound("log.nothing_to_forget", index=event.index, field=missing[0])
+    if not chosen:
+        raise NotFound("log.nothing_private", index=event.index)
     where = (_disclosures.c.event_id == event.statement.id, _disclosures.c.field.in_(chosen))
     erase(_engine(ws), _disclosures, delete(_disclosures).where(*where))
     return chosen
 
 
 def _record_batch(ws: Workspace, facts: Sequence[Fact]) -> list[int]:
-    operator = ws.keys.actor(OPERATOR)
-    signers = {owners: _signers(ws, owners, operator) for owners in {fact.owners for fact in facts}}
     with ws.log.exclusive():
+        operator = ws.keys.actor(OPERATOR)
+        signers = {owners: _signers(ws, owners, operator) for owners in {fact.owners for fact in facts}}
         places = _known(ws, facts)
         new = {fact.once: fact for fact in facts if fact.once not in places}
         entries = [_keep_and_seal(ws, fact, operator, "operator", signers[fact.owners]) for fact in new.values()]

@@ -85,19 +85,12 @@ def rotate_key(ws: Workspace, name: str) -> KeyShown:
     """
     start_log(ws)
     name = _key_name(ws, name)
-    old, new = ws.keys.prepare_rotation(name)
-    role = _role(name)
-    fact = Fact(
-        "key.rotate",
-        (key_subject(new.key_id),),
-        "key.rotate",
-        inputs=(_input_of(old),),
-        facts={"key": new.key_id, "replaces": old.key_id, "role": role},
-    )
-    record_as(ws, fact, old, role, [old, new])
-    if name == SYSTEM:
-        ws.log.hand_over()
-    ws.keys.finish_rotation(name)
+    with ws.log.exclusive():  # nothing is signed by either key meanwhile
+        old, new = ws.keys.prepare_rotation(name)
+        place = record_as(ws, _rotation(old, new, _role(name)), old, _role(name), [old, new])
+        if name == SYSTEM:
+            ws.log.hand_over(place)
+        ws.keys.finish_rotation(name)
     ws.log.close()
     return _shown(ws, name, owner_names(ws))
 
@@ -106,16 +99,28 @@ def media_chain(ws: Workspace, organisation: str | None = None) -> Chain:
     """The certificate chain that signs media credentials; made when there is none."""
     from malan.media.credentials import Chain, new_chain
 
-    kept = {field: ws.keys.kept(file) for field, file in _CHAIN.items()}
-    if not all(kept.values()):
-        chain = new_chain(organisation or ws.keys.origin or ws.root.name)
-        ws.keys.keep({file: getattr(chain, field).encode() for field, file in _CHAIN.items() if not kept[field]})
-        kept = {field: ws.keys.kept(file) for field, file in _CHAIN.items()}
-    return Chain(**{field: (data or b"").decode() for field, data in kept.items()})
+    if not all(kept := _kept_chain(ws)):
+        with ws.log.exclusive():  # one process makes it, the others find it
+            if not all(kept := _kept_chain(ws)):
+                chain = new_chain(organisation or ws.keys.origin or ws.root.name)
+                ws.keys.keep({file: getattr(chain, field).encode() for field, file in _CHAIN.items()})
+                kept = _kept_chain(ws)
+    return Chain(**{field: (data or b"").decode() for field, data in zip(_CHAIN, kept, strict=True)})
+
+
+def _kept_chain(ws: Workspace) -> list[bytes | None]:
+    return [ws.keys.kept(file) for file in _CHAIN.values()]
+
+
+def _rotation(old: ActorKey, new: ActorKey, role: str) -> Fact:
+    facts = {"key": new.key_id, "replaces": old.key_id, "role": role}
+    return Fact("key.rotate", (key_subject(new.key_id),), "key.rotate", inputs=(_input_of(old),), facts=facts)
 
 
 def _key_name(ws: Workspace, name: str) -> str:
     """The file name of a key from what a person typed: an owner may be named as people know them."""
+    if name in ws.keys.names():
+        return name  # also when an owner is called so
     for owner_id, owner in owner_names(ws).items():
         if name == owner:
             return OWNER + owner_id
