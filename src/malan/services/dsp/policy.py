@@ -100,8 +100,22 @@ def from_terms(terms: Terms, target: str) -> dict[str, Any]:
     """
     said = to_odrl(terms, target)
     kept = {key: value for key, value in said.items() if key not in ("@context", "@type", "uid", "assigner")}
+    for name in RULES:
+        if name in kept:
+            kept[name] = [_flat(rule) for rule in kept[name]]
     written: dict[str, Any] = _written(kept)
     return {**written, "@type": "Offer", "target": target}
+
+
+def _flat(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule whose action is a word: the protocol has no refinements, so those become constraints of the rule."""
+    action = rule["action"]
+    if isinstance(action, list) and len(action) == 1:
+        action = action[0]
+    if not isinstance(action, dict):
+        return dict(rule)
+    refined = [*action.get("refinement", ()), *rule.get("constraint", ())]
+    return {**rule, "action": action["rdf:value"]["@id"], **({"constraint": refined} if refined else {})}
 
 
 def _written(value: Any) -> Any:
