@@ -177,16 +177,18 @@ _FIRST_FIELDS = frozenset(list(Terms.__dataclass_fields__)[:13])
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """授权: an owner's and a party's agreement on one snapshot and one use, signed by both."""
+    """授权: what owners and a party agreed on about one snapshot, signed by all. The id is the digest of the agreement."""
 
     id: str
     party_id: str
     snapshot_id: str
-    use: str
-    limits: Mapping[str, int]
-    expires: str
-    owner_signature: bytes
-    party_signature: bytes
+    owner_ids: tuple[str, ...]
+    terms_id: str
+    uses: tuple[str, ...]
+    limits: Mapping[str, int]  # clip_seconds, runs, outputs, output_bytes
+    starts: str | None  # ISO 8601 date, first day
+    expires: str | None  # ISO 8601 date, last day; None: until it is revoked
+    signatures: Mapping[str, bytes]  # by party id
 
 
 @dataclass(frozen=True, slots=True)
