@@ -16,7 +16,23 @@ from typer.main import get_command
 from malan.cli.show import fail, speak
 from malan.core.errors import MalanError
 
-GROUPS = ("asset", "clip", "dataset", "output", "terms", "log", "key", "party", "media", "job", "settle")
+GROUPS = (
+    "asset",
+    "clip",
+    "dataset",
+    "output",
+    "terms",
+    "product",
+    "contract",
+    "grant",
+    "log",
+    "key",
+    "party",
+    "media",
+    "job",
+    "exchange",
+    "settle",
+)
 PLAIN = ("init", "up", "demo")
 
 

@@ -80,6 +80,11 @@ def attach_signature(data: bytes, signature: bytes) -> bytes:
     return signed.with_signature(signed.agreement.buyer.key, signature).to_bundle() + b"\n"
 
 
+def document_of(data: bytes) -> bytes:
+    """The bytes of the agreement in the file of a contract: what other tools sign."""
+    return SignedAgreement.from_bundle(data).agreement.to_bytes()
+
+
 def read_public_key(text_or_path: str) -> str:
     """A key id from what a person gave: `ed25519:…`, or a PEM file with a public key.
 
