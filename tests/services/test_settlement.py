@@ -278,6 +278,9 @@ def test_what_was_released_cannot_be_reversed(market: Market) -> None:
         {"gross_minor": 0},
         {"gross_minor": 9.99},
         {"gross_minor": 2**53},
+        {"gross_minor": 10**15 + 1},
+        {"at_us": 1.5},
+        {"at_us": -1},
         {"gross_minor": True},
         {"currency": "cny"},
         {"currency": "USD"},
@@ -288,6 +291,7 @@ def test_what_was_released_cannot_be_reversed(market: Market) -> None:
         {"kind": "output", "about": 'output:"x'},
         {"key": ""},
         {"grant_id": "a b"},
+        {"grant_id": "g" * 151},
     ],
 )
 def test_an_impossible_charge_is_refused_and_changes_nothing(plain: Market, wrong: dict[str, Any]) -> None:
@@ -313,7 +317,7 @@ def test_a_price_does_not_change_and_keeps_its_currency(plain: Market) -> None:
         set_price(plain.ws, "g1", 8, MICROSECONDS, "CNY")
     with pytest.raises(UsageError):
         charge(plain.ws, "g1", 100, "USD", key="x")
-    for minor, per in ((-1, 1), (1, 0), (0.5, 1), (1, 1.5)):
+    for minor, per in ((-1, 1), (1, 0), (0.5, 1), (1, 1.5), (6, 1), (2**53, 1)):
         with pytest.raises(UsageError):
             set_price(plain.ws, "g2", minor, per, "CNY")  # type: ignore[arg-type]
 
@@ -483,3 +487,38 @@ def _set(value: Any, path: tuple[Any, ...]) -> None:
         value[last] = "x"
     else:
         value.pop(last)
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 2001, "a\x00b", "a\ud800", None, 5])
+def test_an_objection_without_a_reason_is_refused_and_changes_nothing(plain: Market, reason: Any) -> None:
+    plain.use("g1", "ann", 60)
+    plain.charge("g1", 100)
+    statement = plain.settle()
+    with pytest.raises(UsageError):
+        dispute(plain.ws, statement.id, "ann", reason, at_us=DECEMBER + DAY)
+    assert get_statement(plain.ws, statement.id).disputes == ()
+
+
+def test_a_dispute_and_its_end_stand_in_the_ledger_and_the_reason_only_as_a_commitment(plain: Market) -> None:
+    plain.use("g1", "ann", 60)
+    plain.charge("g1", 100)
+    statement = plain.settle()
+    dispute(plain.ws, statement.id, "ann", "我的份额更高", at_us=DECEMBER + DAY)
+    decide_dispute(plain.ws, statement.id, uphold=True)
+    shown = [one.event for one in list_events(plain.ws, last=50) if one.event.statement.kind.startswith("settle.")]
+    kinds = [(one.statement.kind, one.statement.facts.get("state")) for one in shown][::-1]
+    assert kinds == [
+        ("settle.compute", None),
+        ("settle.dispute", "open"),
+        ("settle.dispute", "upheld"),
+        ("settle.reverse", None),
+    ]
+    assert not any("我的份额更高".encode() in one.entry for one in shown)
+
+
+def test_an_auditor_notices_a_page_that_was_left_out(plain: Market) -> None:
+    value = json.loads(filed(plain, None))
+    gone = value["usage"].pop(1)[0]
+    value["pages"] = [page for page in value["pages"] if page["number"] != gone]
+    with pytest.raises(ProofError):
+        check_statement_file(write_statement(value), [vkey(plain.ws)])

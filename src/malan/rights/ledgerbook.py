@@ -18,8 +18,10 @@ from sqlalchemy import CheckConstraint, Column, Connection, ForeignKey, Index, M
 from malan.core.errors import NotFound, Rejected
 from malan.rights.meter_tables import NUMBER
 from malan.rights.shares import check_currency, check_money
-from malan.rights.usage import check_id
+from malan.rights.usage import MOST_LETTERS, check_id
 from malan.runtime.database import add_new, keep_forever
+
+_MOST = 2**63 - 1  # a sum of many charges; what a column holds
 
 METADATA = MetaData()
 ENTRIES = Table(
@@ -64,10 +66,10 @@ class Posting:
     amount_minor: int
 
     def __post_init__(self) -> None:
-        check_id("account", self.gives)
-        check_id("account", self.takes)
+        for account in (self.gives, self.takes):
+            check_id("account", account, MOST_LETTERS + 20)
         check_currency(self.currency)
-        check_money(self.amount_minor)
+        check_money(self.amount_minor, _MOST)
 
 
 def post(

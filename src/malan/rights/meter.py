@@ -159,8 +159,11 @@ class Meter:
         now = self._now_us()
         with suppress(_DoesNotFit), updating(self._engine) as connection:
             return _reserve_all(connection, asks, now)
+        answers: dict[str, Reservation | MalanError] = {}
         with updating(self._engine) as connection:
-            return [_reserve_one(connection, ask, now) for ask in asks]
+            for ask in sorted(asks, key=lambda one: (one.grant_id, one.unit)):  # one order of locks for everybody
+                answers[ask.id] = _reserve_one(connection, ask, now)
+        return [answers[ask.id] for ask in asks]
 
     def get(self, reservation_id: str) -> Reservation:
         """A reservation as it stands.
@@ -229,9 +232,10 @@ class Meter:
         where = [RESERVATIONS.c.state == HELD, RESERVATIONS.c.lease_us <= self._now_us()]
         if grant_id is not None:
             where.append(RESERVATIONS.c.grant_id == grant_id)
-        with updating(self._engine) as connection:
+        with reading(self._engine) as connection:
             ids = list(connection.scalars(select(RESERVATIONS.c.id).where(*where).order_by(RESERVATIONS.c.id)))
-            for one in ids:
+        for one in ids:  # each by itself: whoever uses one of them is not waited for while others are locked
+            with updating(self._engine) as connection:
                 _release(connection, one, past_us=self._now_us())
         return len(ids)
 

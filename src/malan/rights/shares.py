@@ -149,12 +149,12 @@ def weigh(used: Mapping[str, int], sets: Mapping[str, Sequence[Holder]]) -> dict
     return weights
 
 
-def check_money(value: Any) -> None:
+def check_money(value: Any, most: int = MOST) -> None:
     """Raises:
     UsageError: Not a whole number of the smallest unit above zero; a float is refused, never rounded.
     """
-    if not _is_whole(value) or not 0 < value <= MOST:
-        raise UsageError("shares.bad_money", value=str(value)[:40], most=MOST)
+    if not _is_whole(value) or not 0 < value <= most:
+        raise UsageError("shares.bad_money", value=str(value)[:40], most=most)
 
 
 def check_currency(value: Any) -> None:

@@ -31,11 +31,13 @@ from malan.rights.shares import (
     take_fees,
     weigh,
 )
+from malan.rights.usage import check_amount
 
 FILE_TYPE = "malan-statement/v1"
 METHOD = "clip-microseconds*tier*share/largest-remainder/1"
 BY_GRANT, BY_WORK = ("fee", "usage"), ("output", "model")
 KINDS = (*BY_GRANT, *BY_WORK)
+MOST_CHARGED = 10**15  # of the smallest unit; thousands of such charges still add up in a column
 
 _PLAIN = re.compile(r"[0-9A-Za-z._~:/+=-]*")
 
@@ -181,9 +183,10 @@ def weights_of(
 
 def checked_charge(charge: Charge) -> Charge:
     """Raises:
-    UsageError: It is negative, not a whole number, or without a currency.
+    UsageError: It is negative, absurd, not a whole number, of no time, or without a currency.
     """
-    check_money(charge.gross_minor)
+    check_money(charge.gross_minor, MOST_CHARGED)
+    check_amount("at_us", charge.at_us)
     check_currency(charge.currency)
     return charge
 

@@ -21,7 +21,9 @@ PAGE_ROWS = 65_536
 WORKS = ("run", "output", "model")
 NOTHING_BEFORE = "0" * 64
 
-_ID = re.compile(r"[0-9A-Za-z._~:/+=-]{1,200}")
+MOST_LETTERS = 150  # of an id; names of accounts, which hold one, are a little longer
+
+_ID = re.compile(r"[0-9A-Za-z._~:/+=-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ def check_amount(name: str, value: Any) -> None:
         raise UsageError("meter.bad_amount", name=name, value=str(value)[:40], most=MOST)
 
 
-def check_id(name: str, value: Any) -> None:
+def check_id(name: str, value: Any, most: int = MOST_LETTERS) -> None:
     """Raises:
     UsageError: It cannot stand in a line unescaped, so it is no id of ours.
     """
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise UsageError("meter.bad_id", name=name, value=str(value)[:80])
+    if not isinstance(value, str) or not 0 < len(value) <= most or not _ID.fullmatch(value):
+        raise UsageError("meter.bad_id", name=name, value=str(value)[:80], most=most)

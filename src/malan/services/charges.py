@@ -24,6 +24,8 @@ from malan.services.settlement_tables import CHARGES, METADATA, PRICES
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+_MOST_PRICE = 5  # of the smallest unit a clip-microsecond: 50,000 yuan a second
+
 
 def charge(
     ws: Workspace,
@@ -68,8 +70,8 @@ def set_price(ws: Workspace, grant_id: str, minor: int, per_us: int, currency: s
         Rejected: The grant has another price; the price of an agreement does not change.
     """
     check_id("grant", grant_id)
-    check_money(minor)
     check_amount("per_us", per_us)
+    check_money(minor, _MOST_PRICE * per_us)
     check_currency(currency)
     row = {"grant_id": grant_id, "minor": minor, "per_us": per_us, "currency": currency}
     with writing(settlement_tables(ws), durable=True) as connection:

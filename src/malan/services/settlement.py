@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 HOLDBACK_DAYS = 30
+_LONGEST_REASON = 2_000
 _DAY_US = 86_400 * MICROSECONDS
 _PERIOD = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 
@@ -122,7 +124,8 @@ def release_due(ws: Workspace, *, at_us: int | None = None) -> int:
     """Make due what is past its holdback and not disputed; to how many accounts. Running it twice does no harm."""
     engine, now, count = settlement_tables(ws), now_us() if at_us is None else at_us, 0
     for statement in list_statements(ws):
-        if statement.state != "reversed" and statement.due_us <= now:
+        is_through = statement.state == "reversed" or (statement.state == "due" and not statement.disputes)
+        if not is_through and statement.due_us <= now:
             with writing(engine, durable=True) as connection:
                 count += _release(connection, statement.id, now)
     return count
@@ -192,8 +195,10 @@ def dispute(
         NotGranted: The caller is somebody else, and no operator.
         NotFound: There is no such statement, or the party is not in it.
         Rejected: The holdback is over, or the statement was reversed.
+        UsageError: A reason that is empty, too long, or no text.
     """
     require(caller, "dispute", owner_id=party_id)
+    reason = _checked_reason(reason)
     statement, now = get_statement(ws, id_or_prefix), now_us() if at_us is None else at_us
     _check_open(statement, now)
     with writing(settlement_tables(ws), durable=True) as connection:
@@ -203,8 +208,7 @@ def dispute(
         number = connection.scalar(select(func.count()).where(DISPUTES.c.statement_id == statement.id)) or 0
         row = {"statement_id": statement.id, "number": number, "party_id": party_id, "reason": reason}
         connection.execute(DISPUTES.insert().values(**row, state="open", opened_us=now))
-    _state_dispute(ws, statement.id, int(number), "open", {"party": party_id, "reason": reason})
-    return get_statement(ws, statement.id)
+    return _stated(ws, statement.id)
 
 
 def decide_dispute(
@@ -227,12 +231,7 @@ def decide_dispute(
         if uphold:
             _reverse(connection, statement, now)
         connection.execute(DISPUTES.update().where(*is_open).values(state=state))
-    for number in numbers:
-        _state_dispute(ws, statement.id, number, state, {})
-    if uphold:
-        facts = {"period": statement.period}
-        record(ws, [Fact("settle.reverse", (_subject(statement.id),), "settle.reverse", facts=facts)])
-    return get_statement(ws, statement.id)
+    return _stated(ws, statement.id)
 
 
 def _end_of(period: str) -> int:
@@ -308,8 +307,8 @@ def _waiting(connection: Connection, until_us: int) -> list[Charge]:
 
 
 def _may_hold(page: Page, span: _Span) -> bool:
-    late = page.number > span.after_page
-    return page.first_us < span.until_us and (late or page.last_us >= span.since_us)
+    """Every page since the last statement is read, so that an auditor sees that none was left out."""
+    return page.number > span.after_page or (page.first_us < span.until_us and page.last_us >= span.since_us)
 
 
 def _sum(ws: Workspace, pages: Iterable[Page], span: _Span, works: set[str]) -> dict[str, dict[str, int]]:
@@ -495,9 +494,28 @@ def _state(ws: Workspace, statement_id: str, body: Mapping[str, Any]) -> None:
     record(ws, [Fact("settle.compute", (_subject(statement_id),), "settle.run", inputs=inputs, facts=facts)])
 
 
-def _state_dispute(ws: Workspace, statement_id: str, number: int, state: str, private: Mapping[str, Any]) -> None:
-    facts = {"number": number, "state": state}
-    record(ws, [Fact("settle.dispute", (_subject(statement_id),), "settle.dispute", facts=facts, private=private)])
+def _stated(ws: Workspace, statement_id: str) -> Settled:
+    """Say in the ledger what became of a statement, also what a kill left unsaid; the statement as it stands."""
+    statement, facts = get_statement(ws, statement_id), []
+    for one in statement.disputes:
+        private = {"party": one["party_id"], "reason": one["reason"]}
+        for state in dict.fromkeys(("open", one["state"])):
+            said = {"number": one["number"], "state": state}
+            told = private if state == "open" else {}
+            facts.append(Fact("settle.dispute", (_subject(statement_id),), "settle.dispute", facts=said, private=told))
+    if statement.state == "reversed":
+        period = {"period": statement.period}
+        facts.append(Fact("settle.reverse", (_subject(statement_id),), "settle.reverse", facts=period))
+    record(ws, facts)
+    return statement
+
+
+def _checked_reason(reason: str) -> str:
+    plain = unicodedata.normalize("NFC", reason).strip() if isinstance(reason, str) else ""
+    is_text = all(letter.isprintable() or letter == "\n" for letter in plain)
+    if not 0 < len(plain) <= _LONGEST_REASON or not is_text:
+        raise UsageError("settle.bad_reason", most=_LONGEST_REASON)
+    return plain
 
 
 def _subject(statement_id: str) -> Subject:

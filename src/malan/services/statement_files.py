@@ -7,7 +7,8 @@ A file for one party holds that party's rows with their proofs, and everybody's 
 parties, not their names; a file for an auditor holds every row. Start at `statement_file` and `check_statement_file`.
 
 Covered: the file is what the ledger holds; every fee, weight shown by rows, and amount follows; nothing was changed.
-A file for one party does not show the rows behind the weights of others: the auditor's does.
+Not covered by a file for one party: whether all of its rows are in it, and the rows behind the weights of others. An
+auditor's file holds every row there was since the statement before, and shows both.
 """
 
 from __future__ import annotations
@@ -159,9 +160,17 @@ def _checked_rows(value: Mapping[str, Any], verifiers: Sequence[NoteVerifier]) -
         _check_event(receipts[number], "usage.root", digest, verifiers)
         _check_members(page, listed, whole=value["party"] is None)
         rows += [(number, json.loads(line)) for line, *_ in listed]
+    if value["party"] is None:
+        _check_complete(value["body"]["usage"], pages, stated)
     _must("usage", len({row["seq"] for _, row in rows}) == len(rows))
-    _must("pages", value["party"] is not None or set(stated) == set(pages))
     return rows
+
+
+def _check_complete(span: Mapping[str, Any], pages: Mapping[int, Mapping[str, Any]], stated: Mapping[int, str]) -> None:
+    """An auditor's file holds every page since the statement before, each following the one before it."""
+    _must("pages", set(stated) == set(pages) >= set(range(span["after_page"] + 1, span["last_page"] + 1)))
+    for number, page in pages.items():
+        _must(f"pages[{number}].before", stated.get(number - 1, page["before"]) == page["before"])
 
 
 def _check_members(page: Mapping[str, Any], listed: Sequence[Any], *, whole: bool) -> None:
