@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from malan.core.errors import NotFound, StoreError, UsageError
 from malan.core.ids import digest_bytes
@@ -356,17 +356,13 @@ def step(ex: Exchange, process: Process) -> None:
 
 def go_on(ex: Exchange) -> None:
     """What a run that was killed left undone: steps not taken, agreements not stated."""
+    moving = [and_(processes.c.role == role, processes.c.state == state) for role, state in _MOVING]
     with reading(ex.engine) as connection:
-        final = ("FINALIZED", "TERMINATED", "COMPLETED")
-        rows = connection.execute(
-            select(processes.c.pid, processes.c.kind).where(processes.c.state.not_in(final))
-        ).all()
+        rows = connection.execute(select(processes.c.pid, processes.c.kind).where(or_(*moving))).all()
     for row in rows:
         process = show(ex, words.MACHINES[row.kind], row.pid)
         if _is_moving(process) and not process.details.get("problem") and process.peer_pid:
-            for watcher in ex.watchers:
-                if watcher is behave:
-                    step(ex, process)
+            step(ex, process)
     state_agreements(ex)
 
 
@@ -530,9 +526,3 @@ def _finish(connection: Connection, process: Process, **values: Any) -> None:
         signed = read_agreement(connection, id_of(policy), process.role, process.party)
         if signed:
             change_agreement(connection, signed, **values)
-
-
-def shown(process: Process) -> dict[str, Any]:
-    """A negotiation or transfer for people and for `--json`."""
-    said = {name: getattr(process, name) for name in ("pid", "kind", "role", "party", "peer_pid", "state", "subject")}
-    return {**said, "opened": process.opened, "changed": process.changed, "problem": process.details.get("problem")}

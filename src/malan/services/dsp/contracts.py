@@ -166,6 +166,10 @@ class LocalContracts:
                 connection.execute(insert(offers).values(**_offer_row(offer)))
         return offer
 
+    def all_offers(self) -> Sequence[Offer]:
+        """Everything that is offered, to anybody."""
+        return self._offers(offers.c.withdrawn.is_(None))
+
     def withdraw(self, offer_id: str) -> None:
         """Offer it no more; agreements made under it stay."""
         with updating(self.ws.database) as connection:

@@ -30,7 +30,8 @@ PAUSES_S = (1.0, 3.0)  # after the first and the second try
 TIMEOUT_S = 15.0
 LARGEST_REPLY_BYTES = 1_000_000
 _LEASE_S = 60.0  # a try that takes longer is believed dead
-_IDLE_S = 5.0
+_IDLE_S = 1.0  # what another process put in is found within
+_CHORES_S = 5.0
 _TOGETHER = 4
 
 _log = logging.getLogger("malan.exchange")
@@ -135,7 +136,7 @@ class Sender:
         while not self._is_stopping:
             if time.monotonic() >= next_chores:
                 self._work.put(self._chores)
-                next_chores = time.monotonic() + _IDLE_S
+                next_chores = time.monotonic() + _CHORES_S
             for task in self._taken():
                 self._work.put(task)
             pause_s = self._claim_all()

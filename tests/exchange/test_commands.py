@@ -1,0 +1,145 @@
+"""What people do at the command line: offer footage, look at a partner's, ask, use."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from console_factory import register
+from media_factory import draw_film
+from nodes import fresh, key_of, node
+from typer.testing import CliRunner
+
+from malan.cli.exchange import app
+from malan.core.errors import NotFound, NotGranted, UsageError
+from malan.services.access import COMMAND_LINE, Caller
+from malan.services.datasets import freeze_snapshot
+from malan.services.exchange import offer_snapshot, show_exchange, withdraw_offer
+from malan.store import ClipQuery
+from malan.workspace import Workspace
+
+
+@dataclass
+class Shell:
+    """A command line in one workspace."""
+
+    ws: Workspace
+
+    def __call__(self, *words: str) -> Any:
+        done = CliRunner().invoke(app, [*words, "--workspace", str(self.ws.root), "--json"])
+        if done.exception:
+            raise done.exception
+        return json.loads(done.output)
+
+    def says(self, *words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "--workspace", str(self.ws.root)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+
+@pytest.fixture(scope="module")
+def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Shell]]:
+    folder = tmp_path_factory.mktemp("trade")
+    archive, studio = fresh(folder / "archive"), fresh(folder / "studio")
+    film = draw_film(folder / "city.mp4", (30, 25, 35))
+    register(archive, film, owner="湖南台", uses=("retrieve", "train"), lengths=(30, 25, 35))
+    freeze_snapshot(archive, "night", ClipQuery())
+    with ExitStack() as nodes:
+        urls = {ws.root: nodes.enter_context(node(ws)).url for ws in (archive, studio)}
+        for ws, partner, name in ((archive, studio, "Studio"), (studio, archive, "Archive")):
+            _write(ws, urls[ws.root], partner, urls[partner.root], name)
+        yield Shell(archive), Shell(studio)
+    archive.database.dispose()
+    studio.database.dispose()
+
+
+def _write(ws: Workspace, url: str, partner: Workspace, partner_url: str, name: str) -> None:
+    theirs = show_exchange(partner, COMMAND_LINE)
+    (ws.root / "exchange.toml").write_text(
+        f'address = "{url}/dsp/2025-1"\nallowed_networks = ["127.0.0.1"]\n[[partner]]\nid = "{theirs.participant}"\n'
+        f'name = "{name}"\nkeys = ["{key_of(partner)}"]\nconnector = "{partner_url}/dsp/2025-1"\n'
+    )
+
+
+def _until(found: Callable[[], Any]) -> Any:
+    until = time.monotonic() + 25
+    while not (held := found()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return held
+
+
+def test_footage_is_offered_found_agreed_on_and_used(shells: tuple[Shell, Shell]) -> None:
+    archive, studio = shells
+    made = archive("offer", "night")
+    assert archive("offer", "night") == made
+    assert "night" in archive.says("offers")
+    found = studio("browse", "Archive")["datasets"]
+    assert [one["title"] for one in found] == ["night"]
+    assert "night" in studio.says("browse", "Archive")
+
+    asked = studio("ask", "Archive", found[0]["id"])
+    done = _until(lambda: _in(studio, asked["pid"], "FINALIZED"))
+    used = studio("use", "Archive", done["agreement"])
+    _until(lambda: _in(studio, used["pid"], "STARTED"))
+    archive_side = _until(lambda: [one for one in archive("list")["processes"] if one["peer_pid"] == used["pid"]])[0]
+    studio("move", used["pid"], "complete")
+    _until(lambda: _in(archive, archive_side["pid"], "COMPLETED"))
+    assert used["pid"][-12:] in studio.says("list")
+
+    archive.says("withdraw", made["offer_id"])
+    assert studio("browse", "Archive")["datasets"] == []
+
+
+def _in(shell: Shell, pid: str, state: str) -> Any:
+    return next((one for one in shell("list")["processes"] if (one["pid"], one["state"]) == (pid, state)), None)
+
+
+def test_what_a_partner_needs_to_know_is_shown(shells: tuple[Shell, Shell]) -> None:
+    said = shells[0].says("show")
+    assert key_of(shells[0].ws) in said
+    assert "Studio" in said
+
+
+def test_what_is_not_there_is_named(shells: tuple[Shell, Shell]) -> None:
+    archive, studio = shells
+    for words in (("browse", "Nobody"), ("ask", "Archive", "no-such"), ("move", "no-such", "x")):
+        with pytest.raises(NotFound):
+            studio(*words)
+    with pytest.raises(NotFound):
+        withdraw_offer(archive.ws, COMMAND_LINE, "no-such")
+    asked = archive("offer", "night", "--by-hand", "--only-for", "did:web:somebody-else")
+    assert asked["party"] == "did:web:somebody-else"
+
+
+def test_only_who_may_offer_offers(shells: tuple[Shell, Shell]) -> None:
+    stranger = Caller("p" * 64, frozenset({"annotator"}), "session")
+    with pytest.raises(NotGranted):
+        offer_snapshot(shells[0].ws, stranger, "night")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "participant = 7",
+        "unheard = 1",
+        "[[partner]]\nname = 'no id'",
+        "[[partner]]\nid = 'a'\nkeys = ['nonsense']",
+        "[[partner]]\nid = 'a'\n[[partner]]\nid = 'a'",
+        "allowed_networks = ['everywhere']",
+        "partner = 7",
+        "not toml",
+    ],
+)
+def test_settings_that_are_not_understood_stop_everything(tmp_path: Path, text: str) -> None:
+    ws = fresh(tmp_path)
+    (ws.root / "exchange.toml").write_text(text)
+    with pytest.raises(UsageError) as refused:
+        show_exchange(ws, COMMAND_LINE)
+    assert refused.value.code == "exchange.settings"
