@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from media_factory import draw_film
 
+from malan.core import Asset, Clip, Span
 from malan.core.errors import MalanError, NotFound, ProofError, StoreError
 from malan.ledger.note import NoteVerifier, open_note
 from malan.rights import load_terms
+from malan.rights.terms import party_id
 from malan.services import assets as assets_service
 from malan.services import scan as scan_service
 from malan.services.assets import add_assets
 from malan.services.datasets import export_snapshot, freeze_snapshot
 from malan.services.exports import export_clips
-from malan.services.journal import disclosed, forget, read_event, register_key
+from malan.services.facts import asset_registered
+from malan.services.journal import Fact, disclosed, forget, key_subject, read_event, record_as, register_key, start_log
 from malan.services.keys import init_keys, media_chain, rotate_key, show_keys
 from malan.services.log import export_log, list_events, places_of, verify_log
-from malan.services.outputs import trace_output
+from malan.services.outputs import Source, log_output, trace_output
 from malan.services.proofs import clip_receipt, event_receipt, output_receipt, write_receipt
 from malan.services.scan import scan_assets
 from malan.services.where import condition
@@ -237,6 +241,58 @@ def test_a_disclosed_datum_somebody_changed_is_found(ws, films):
         disclosed(ws, event)
 
 
+def test_an_event_stated_by_a_key_that_is_not_registered_is_found(ws):
+    init_keys(ws)
+    fact = asset_registered(Asset("ab" * 32, 1, "mp4", Fraction(1), (), "cd" * 32, "ef" * 32))
+    stranger = ws.keys.create("witness")
+    record_as(ws, fact, stranger, "operator", [stranger])
+    with pytest.raises(ProofError, match="not registered"):
+        verify_log(ws)
+
+
+@pytest.mark.parametrize("role", ["system", "operator"])
+def test_an_event_stated_by_a_key_that_was_replaced_is_found(ws, role):
+    init_keys(ws)
+    former = ws.keys.actor(role)
+    rotate_key(ws, role)
+    fact = asset_registered(Asset("ab" * 32, 1, "mp4", Fraction(1), (), "cd" * 32, "ef" * 32))
+    record_as(ws, fact, former, role, [former])
+    with pytest.raises(ProofError, match="at this place"):
+        verify_log(ws)
+
+
+def test_nobody_but_the_system_registers_a_key(ws):
+    init_keys(ws)
+    operator, new = ws.keys.actor("operator"), ws.keys.create("witness")
+    fact = Fact("key.register", (key_subject(new.key_id),), "register", facts={"key": new.key_id, "role": "system"})
+    record_as(ws, fact, operator, "operator", [operator, new])
+    with pytest.raises(ProofError, match="puts the key"):
+        verify_log(ws)
+
+
+def test_footage_its_owner_did_not_sign_for_is_not_traced_to_that_owner(films, tmp_path):
+    ws = Workspace.create(tmp_path / "ws")
+    add_assets(ws, [films / "film 0.mp4"], owner="湖南台")
+    asset = ws.library.assets()[0].asset
+    source = Source(
+        Clip(asset.id, 0, Span(0, 1, Fraction(1))), party_id("江苏台"), asset.terms_id, Fraction(0), Fraction(1)
+    )
+    (tmp_path / "out.mp4").write_bytes(b"a film")
+    log_output(ws, tmp_path / "out.mp4", app="test", mode="assemble", sources=[source])
+    with pytest.raises(ProofError, match="not signed by the key of the owner"):
+        trace_output(ws, str(tmp_path / "out.mp4"))
+
+
+def test_signers_are_shown_by_the_names_of_owners_until_these_are_forgotten(ws, films):
+    add_assets(ws, [films / "film 0.mp4"], owner="湖南台")
+    rotate_key(ws, "湖南台")
+    add_assets(ws, [films / "film 1.mp4"], owner="湖南台")
+    for shown in list_events(ws, about="asset.ingest"):
+        assert [one.shown for one in shown.signers] == ["operator", "湖南台"]
+    forget(ws, read_event(ws, places_of(ws, "key.register")[-1]))
+    assert not any(one.holder for shown in list_events(ws) for one in shown.signers)
+
+
 def test_an_exported_log_is_checked_with_its_key_alone(chain, tmp_path):
     ws, _, _ = chain
     export_log(ws, tmp_path / "copy")
@@ -307,8 +363,8 @@ def test_events_written_while_a_rotation_lay_broken_do_not_harm_it(ws, monkeypat
             patch.setattr(type(ws.log) if broken == "hand_over" else type(ws.keys), broken, _fail)
             with pytest.raises(StoreError):
                 rotate_key(ws, "system")
+        start_log(ws)
         register_key(ws, "operator", f"after {broken}")
-    rotate_key(ws, "system")
     assert verify_log(ws).is_whole
     export_log(ws, tmp_path / "copy")
     assert verify_log(None, tmp_path / "copy", [first]).is_whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from malan.cli.show import (
     WorkspaceOption,
     fail,
     open_workspace,
+    print_fields,
     print_json,
     print_line,
     print_table,
@@ -21,7 +23,7 @@ from malan.cli.show import (
 )
 
 if TYPE_CHECKING:
-    from malan.services.log import EventShown, LogVerified
+    from malan.services.log import EventShown, LogVerified, Signer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.log"))
 
@@ -147,18 +149,36 @@ def say_receipt(*, ws_path: Path | None, out: Path, index: int, as_json: bool) -
 def _line(shown: EventShown) -> tuple[str, ...]:
     statement = shown.event.statement
     about = statement.subjects[0].urn.removeprefix("urn:malan:")[:28]
-    signers = ", ".join(name[:12] for name in shown.signers)
-    return str(shown.event.index), statement.time[:19], _kind(statement.kind), about, signers
+    signers = ", ".join(dict.fromkeys(one.shown for one in shown.signers))
+    return str(shown.event.index), _time(statement.time), _kind(statement.kind), about, signers
 
 
 def _print_event(shown: EventShown) -> None:
-    from malan.services.log import describe_event
-
     statement = shown.event.statement
-    print_line(f"{shown.event.index}  {_kind(statement.kind)}  {statement.time}")
-    for name, value in describe_event(shown).items():
-        if name not in ("index", "kind", "time") and value:
-            print_line(f"  {name}: {value}")
+    print_line(f"{shown.event.index}  {_kind(statement.kind)}")
+    fields: dict[str, list[str]] = {
+        "time": [_time(statement.time)],
+        "id": [statement.id],
+        "signed": [_signer(one) for one in shown.signers],
+        "about": [one.urn for one in statement.subjects],
+        "from": [f"{one.urn} ({one.relation})" for one in statement.inputs],
+        "facts": [f"{name}: {_value(value)}" for name, value in sorted(statement.facts.items())],
+        "private": [f"{name}: {_value(value)}" for name, value in sorted(shown.private.items())],
+        "forgotten": [", ".join(shown.forgotten)] if shown.forgotten else [],
+    }
+    print_fields({speak(f"cli.log.of_{name}"): values for name, values in fields.items() if values})
+
+
+def _signer(one: Signer) -> str:
+    return f"{one.shown}  {one.key_id}"
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _time(text: str) -> str:
+    return text[:19].replace("T", " ")
 
 
 def _kind(kind: str) -> str:

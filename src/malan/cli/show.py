@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from fractions import Fraction
@@ -55,6 +55,17 @@ def print_line(text: str) -> None:
     """One line a person reads; control characters and odd bytes in names are made visible."""
     shown = "".join(c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" for c in text)
     sys.stdout.write(shown.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def print_fields(fields: Mapping[str, Sequence[str]]) -> None:
+    """Names and their values below each other; Rich knows how wide Chinese letters are."""
+    from rich.cells import cell_len
+
+    width = max(map(cell_len, fields), default=0)
+    for name, values in fields.items():
+        for number, value in enumerate(values):
+            label = name if number == 0 else ""
+            print_line(f"  {label}{' ' * (width - cell_len(label))}  {value}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

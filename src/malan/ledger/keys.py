@@ -146,6 +146,11 @@ class KeyRing:
         private = _read(waiting, name)
         return old, ActorKey(name, key_id_of(private.public_key().public_bytes_raw()), private)
 
+    def waiting(self) -> list[str]:
+        """The keys another key waits to take the place of: a rotation of theirs was begun and did not end."""
+        found = self.folder.glob(f"*{_NEXT}.pem") if self.folder.is_dir() else ()
+        return sorted(path.name.removesuffix(f"{_NEXT}.pem") for path in found)
+
     def finish_rotation(self, name: str) -> ActorKey:
         """Put the waiting key in the place of the old one, which is kept under a number."""
         path, waiting = self._path(name), self._path(name, _NEXT)

@@ -114,8 +114,11 @@ def record_as(ws: Workspace, fact: Fact, actor: ActorKey, role: str, signers: Se
 
 
 def start_log(ws: Workspace) -> None:
-    """Make the keys and begin the log with its name and its first keys, unless it stands already."""
+    """Make the keys and begin the log with its name and its first keys, unless it stands already; then go on with a
+    rotation that broke off."""
     if ws.log.find("log.start"):
+        for name in ws.keys.waiting():
+            replace_key(ws, name, only_begun=True)
         return
     with ws.log.exclusive():
         if ws.log.find("log.start"):
@@ -140,6 +143,41 @@ def register_key(ws: Workspace, name: str, role: str, private: Mapping[str, Any]
         fact = _registration(key, role, private)
         if fact.once not in _known(ws, [fact]):
             ws.log.append([_keep_and_seal(ws, fact, system, "system", [system, key])])
+
+
+def is_registered(ws: Workspace, key: ActorKey) -> bool:
+    """Whether the log says whose key this is: registered itself, or in the place of one that was."""
+    name = key_subject(key.key_id).urn
+    return any(ws.log.find_many([f"key.register {name}", f"key.rotate {name}"]).values())
+
+
+def replace_key(ws: Workspace, name: str, *, only_begun: bool = False) -> None:
+    """Put a new key in the place of one: the event says so, signed by both.
+
+    Args:
+        name: As the key ring calls it.
+        only_begun: Only if a new key waits already, because this broke off before.
+    """
+    with ws.log.exclusive():  # nothing is signed by either key meanwhile
+        if only_begun and name not in ws.keys.waiting():
+            return
+        old, new = ws.keys.prepare_rotation(name)
+        role = role_of(name)
+        facts = {"key": new.key_id, "replaces": old.key_id, "role": role}
+        before = key_subject(old.key_id)
+        inputs = (Input(before.urn, before.sha256, "parentOf"),)
+        fact = Fact("key.rotate", (key_subject(new.key_id),), "key.rotate", inputs=inputs, facts=facts)
+        place = record_as(ws, fact, old, role, [old, new])
+        if name == SYSTEM:
+            ws.log.hand_over(place)
+        ws.keys.finish_rotation(name)
+    ws.log.close()
+
+
+def role_of(name: str) -> str:
+    """The role a key acts in, by its name; the witness of a workspace is a part of its system."""
+    kind = name.partition("-")[0]
+    return {"owner": "owner", "party": "buyer", OPERATOR: "operator"}.get(kind, "system")
 
 
 def _registration(key: ActorKey, role: str, private: Mapping[str, Any] | None = None) -> Fact:
@@ -239,7 +277,7 @@ def owner_key(ws: Workspace, owner_id: str) -> ActorKey:
     if name not in ws.keys.names():
         ws.keys.create(name)
     key = ws.keys.actor(name)
-    if not events_about(ws, "key.register", key_subject(key.key_id).urn):
+    if not is_registered(ws, key):
         register_key(ws, name, "owner", {"name": owner_name(ws, owner_id), "owner": owner_id})
     return key
 

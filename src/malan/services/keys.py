@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import NotFound
-from malan.ledger.keys import OPERATOR, OWNER, SYSTEM, ActorKey
-from malan.ledger.statement import Input
-from malan.services.journal import Fact, key_subject, record_as, start_log
+from malan.ledger.keys import OWNER, SYSTEM
+from malan.services.journal import replace_key, role_of, start_log
 from malan.services.parties import owner_names
 
 if TYPE_CHECKING:
@@ -83,15 +82,11 @@ def rotate_key(ws: Workspace, name: str) -> KeyShown:
     Raises:
         NotFound: There is no such key.
     """
-    start_log(ws)
     name = _key_name(ws, name)
-    with ws.log.exclusive():  # nothing is signed by either key meanwhile
-        old, new = ws.keys.prepare_rotation(name)
-        place = record_as(ws, _rotation(old, new, _role(name)), old, _role(name), [old, new])
-        if name == SYSTEM:
-            ws.log.hand_over(place)
-        ws.keys.finish_rotation(name)
-    ws.log.close()
+    is_under_way = name in ws.keys.waiting()
+    start_log(ws)
+    if not is_under_way:
+        replace_key(ws, name)
     return _shown(ws, name, owner_names(ws))
 
 
@@ -112,11 +107,6 @@ def _kept_chain(ws: Workspace) -> list[bytes | None]:
     return [ws.keys.kept(file) for file in _CHAIN.values()]
 
 
-def _rotation(old: ActorKey, new: ActorKey, role: str) -> Fact:
-    facts = {"key": new.key_id, "replaces": old.key_id, "role": role}
-    return Fact("key.rotate", (key_subject(new.key_id),), "key.rotate", inputs=(_input_of(old),), facts=facts)
-
-
 def _key_name(ws: Workspace, name: str) -> str:
     """The file name of a key from what a person typed: an owner may be named as people know them."""
     if name in ws.keys.names():
@@ -130,23 +120,10 @@ def _key_name(ws: Workspace, name: str) -> str:
     return name
 
 
-def _role(name: str) -> str:
-    return (
-        name.partition("-")[0]
-        if name.startswith(OWNER)
-        else {SYSTEM: "system", OPERATOR: "operator"}.get(name, "system")
-    )
-
-
-def _input_of(key: ActorKey) -> Input:
-    subject = key_subject(key.key_id)
-    return Input(subject.urn, subject.sha256, "parentOf")
-
-
 def _shown(ws: Workspace, name: str, names: dict[str, str]) -> KeyShown:
     former = tuple(key.key_id for key in ws.keys.retired(name))
     holder = names.get(name.removeprefix(OWNER), "") if name.startswith(OWNER) else ""
-    return KeyShown(name, _role(name), ws.keys.actor(name).key_id, holder, former)
+    return KeyShown(name, role_of(name), ws.keys.actor(name).key_id, holder, former)
 
 
 def describe_keys(shown: KeysShown) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ from malan.ledger.audit import audit
 from malan.ledger.note import NoteVerifier, open_note
 from malan.ledger.reader import LogReader
 from malan.ledger.rotation import check_rotations, follow_rotations
-from malan.ledger.statement import Statement
-from malan.services.journal import Logged, disclosed, parse_event, read_event, start_log
+from malan.services.actors import Actors
+from malan.services.journal import Logged, disclosed, events_about, key_subject, parse_event, read_event, start_log
 from malan.services.witness import POLICY_FILE, read_policy
 
 if TYPE_CHECKING:
@@ -32,13 +32,32 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed an event, as far as this workspace knows."""
+
+    key_id: str
+    name: str  # of the key, such as `operator`; empty for a key of somebody else
+    holder: str  # whose key it is, where the log was told and it was not forgotten
+
+    @property
+    def shown(self) -> str:
+        """The best name there is."""
+        return self.holder or self.name[:12] or self.key_id[:16]
+
+
 @dataclass(frozen=True)
 class EventShown:
     """An event for people: what it says, who signed it, and the private data behind it that are still here."""
 
     event: Logged
     private: dict[str, Any]
-    signers: tuple[str, ...]  # names of keys of this workspace, else key ids
+    signers: tuple[Signer, ...]
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """What was committed to and is not known here any more."""
+        return tuple(one.field for one in self.event.statement.commitments if one.field not in self.private)
 
 
 @dataclass(frozen=True)
@@ -70,14 +89,10 @@ def list_events(ws: Workspace, *, about: str | None = None, last: int = 20) -> l
     start_log(ws)
     size = ws.log.reader.size
     places = range(size) if about is None else places_of(ws, about)
-    return [show_event(ws, place) for place in list(places)[-last:][::-1]]
-
-
-def show_event(ws: Workspace, index: int) -> EventShown:
-    """One event with the private data that have not been forgotten; all checked."""
-    event = read_event(ws, index)
-    names = {ws.keys.actor(name).key_id: name for name in ws.keys.names()}
-    return EventShown(event, disclosed(ws, event), tuple(names.get(key, key) for key in event.key_ids))
+    events = [read_event(ws, place) for place in list(places)[-last:][::-1]]
+    names = {key.key_id: name for name in ws.keys.names() for key in (ws.keys.actor(name), *ws.keys.retired(name))}
+    signers = {key: _signer(ws, key, names.get(key, "")) for key in {key for event in events for key in event.key_ids}}
+    return [EventShown(event, disclosed(ws, event), tuple(signers[key] for key in event.key_ids)) for event in events]
 
 
 def places_of(ws: Workspace, text: str) -> list[int]:
@@ -167,13 +182,26 @@ def describe_event(shown: EventShown) -> dict[str, Any]:
         "kind": statement.kind,
         "time": statement.time,
         "actor": {"key": statement.actor.key_id, "role": statement.actor.role},
-        "signed_by": list(shown.signers),
+        "signed_by": [{"key": one.key_id, "name": one.name, "holder": one.holder} for one in shown.signers],
         "subjects": [one.urn for one in statement.subjects],
         "inputs": [{"urn": one.urn, "relation": one.relation} for one in statement.inputs],
         "facts": dict(statement.facts),
         "committed": [one.field for one in statement.commitments],
         "private": shown.private,
     }
+
+
+def _signer(ws: Workspace, key_id: str, name: str) -> Signer:
+    """Whose key this is, from the event that registered it or the first of those it replaced."""
+    first = key_id
+    while replaced := events_about(ws, "key.rotate", key_subject(first).urn):
+        facts = read_event(ws, replaced[0]).statement.facts
+        if facts["key"] != first:  # it was only replaced: nothing came before it
+            break
+        first = facts["replaces"]
+    registered = events_about(ws, "key.register", key_subject(first).urn)
+    told = disclosed(ws, read_event(ws, registered[0])) if registered else {}
+    return Signer(key_id, name, str(told.get("name", "")))
 
 
 def _about(ws: Workspace, text: str) -> list[int]:
@@ -207,12 +235,10 @@ def _cosigners(
 
 
 def _check_events(reader: LogReader, size: int, progress: Progress) -> int:
-    for place, event in enumerate(_events(reader, size)):
-        if place % 1000 == 0:
-            progress(place, size, event.kind)
-    return size
-
-
-def _events(reader: LogReader, size: int) -> Iterator[Statement]:
+    actors = Actors()
     for place, entry in enumerate(reader.entries(0, size)):
-        yield parse_event(place, entry).statement
+        event = parse_event(place, entry)
+        actors.take(event)
+        if place % 1000 == 0:
+            progress(place, size, event.statement.kind)
+    return size

@@ -21,6 +21,7 @@ from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import canonical_bytes
 from malan.core.merkle import inclusion_proof, leaf_hash, merkle_root
 from malan.core.time import Span
+from malan.ledger.keys import OWNER
 from malan.ledger.statement import Input, Subject, urn
 from malan.services.journal import Fact, Logged, events_about, read_event, record
 from malan.services.parties import owner_names
@@ -209,7 +210,8 @@ def _traced(ws: Workspace, source: Source, names: dict[str, str]) -> TracedSourc
     ingests = events_about(ws, "asset.ingest", asset_urn)
     if not ingests:
         raise ProofError("output.no_ingest", asset=source.clip.asset_id[:12])
-    read_event(ws, ingests[0])
+    if not set(read_event(ws, ingests[0]).key_ids) & _keys_of(ws, source.owner_id):
+        raise ProofError("output.not_by_owner", asset=source.clip.asset_id[:12], index=ingests[0])
     scans = events_about(ws, "clip.derive", asset_urn)
     if scans:
         read_event(ws, scans[-1])
@@ -217,6 +219,12 @@ def _traced(ws: Workspace, source: Source, names: dict[str, str]) -> TracedSourc
     file_name = Path(row.locations[0].path).name if row and row.locations else ""
     owner = names.get(source.owner_id, source.owner_id[:12])
     return TracedSource(source, owner, file_name, ingests[0], scans[-1] if scans else None)
+
+
+def _keys_of(ws: Workspace, owner_id: str) -> set[str]:
+    """The key an owner signs with here, and those it had before."""
+    name = OWNER + owner_id
+    return {key.key_id for key in (ws.keys.actor(name), *ws.keys.retired(name))} if name in ws.keys.names() else set()
 
 
 def keep_sources(ws: Workspace, sources: Sequence[Source]) -> str:

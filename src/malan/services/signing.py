@@ -14,7 +14,7 @@ from malan.core.errors import NotFound, Rejected, UsageError
 from malan.ledger.envelope import key_id_of
 from malan.ledger.keys import ActorKey
 from malan.rights.agreement import Agreement, SignedAgreement
-from malan.services.journal import events_about, key_subject, owner_key, register_key, start_log
+from malan.services.journal import is_registered, owner_key, register_key, start_log
 from malan.services.parties import owner_name
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def party_key(ws: Workspace, party_id: str) -> ActorKey:
     if name not in ws.keys.names():
         ws.keys.create(name)
     key = ws.keys.actor(name)
-    if not events_about(ws, "key.register", key_subject(key.key_id).urn):
+    if not is_registered(ws, key):
         register_key(ws, name, "buyer", {"name": owner_name(ws, party_id), "party": party_id})
     return key
 

@@ -27,7 +27,7 @@ from malan.ledger.reader import LogReader
 from malan.ledger.rotation import follow_rotations
 from malan.ledger.submit import collect_cosignatures
 from malan.ledger.witness import LARGEST_REQUEST_BYTES, Witness, WitnessAnswer
-from malan.services.journal import events_about, key_subject, register_key, start_log
+from malan.services.journal import is_registered, register_key, start_log
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -273,7 +273,7 @@ def _witness_key(ws: Workspace) -> ActorKey:
     if WITNESS not in ws.keys.names():
         ws.keys.create(WITNESS)
     key = ws.keys.actor(WITNESS)
-    if not events_about(ws, "key.register", key_subject(key.key_id).urn):
+    if not is_registered(ws, key):
         register_key(ws, WITNESS, "system")
     return key
 
