@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from malan.services.negotiation import Exchange
 
 SEED = "MALAN_DSP_TEST_SEED"
+_OPEN_AFTER_S = 1.5  # the console's first page goes first
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PATHS = ("/dsp/2025-1", "/.well-known/dspace-version")
 _TEST_PATHS = (*_PATHS, "/test")
@@ -103,12 +104,14 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
     def is_single_user() -> bool:
         from malan.services.accounts import has_accounts
 
-        return host in _LOOPBACK and not has_accounts(ws)
+        return {host, *allowed} <= set(_LOOPBACK) and not has_accounts(ws)
 
     def beside(console: ASGIApp, url: str) -> ASGIApp:
         whole = SideBySide(console, _PATHS, partial(_open, ws, url, is_single_user))
         closing.callback(whole.close)
-        threading.Thread(target=_open_if_used, args=(ws, whole), name="malan-open", daemon=True).start()
+        opening = threading.Timer(_OPEN_AFTER_S, _open_if_used, args=(ws, whole))
+        opening.daemon = True
+        opening.start()
         _say_where(url)
         return whole
 
@@ -135,7 +138,7 @@ def _serve_test(
         _say_where(url)
         return whole
 
-    serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
+    serve_console(ws, port=port, host=host, allowed=allowed, beside=beside, needs_accounts=False)
 
 
 def _open(ws: Workspace, url: str, is_single_user: Callable[[], bool]) -> Opened:

@@ -15,6 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from malan.services.access import COMMAND_LINE
+from malan.services.accounts import add_login, add_party
+from malan.services.passwords import Cost
 from malan.web.built import FOLDER
 from malan.workspace import Workspace
 
@@ -48,10 +51,24 @@ def test_it_ends_quietly_while_pages_follow_it(tmp_path: Path, ending: signal.Si
         assert "Traceback" not in process.stderr.read()
 
 
-def test_an_address_others_can_reach_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [("--host", "0.0.0.0"), ("--allow-host", "archive.example.org")])
+def test_nobody_else_can_reach_it_before_there_is_an_account(tmp_path: Path, option: tuple[str, str]) -> None:
     Workspace.create(tmp_path)
+    command = [sys.executable, "-m", "malan", "up", "--workspace", str(tmp_path), "--port", "0", *option]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MALAN_LANG": "en"}, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "malan party add" in done.stderr
+
+
+def test_an_address_others_can_reach_demands_that_everybody_signs_in(tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path)
+    add_party(ws, COMMAND_LINE, "王芳", has=["operator"])
+    add_login(ws, COMMAND_LINE, "王芳", "wangfang", "a sentence that is long", cost=Cost(log2_n=4))
+    ws.database.dispose()
     with running(tmp_path, "--host", "0.0.0.0") as (_, lines):
-        assert "no login" in lines[1]
+        assert "Everybody signs in" in lines[1]
+        port = re.findall(r":(\d+)", lines[0])[-1]
+        assert httpx.get(f"http://127.0.0.1:{port}/search.json").status_code == 401
 
 
 def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:

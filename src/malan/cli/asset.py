@@ -17,6 +17,7 @@ from malan.cli.show import (
     progress_bar,
     speak,
 )
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.core import Asset, Finding, Track
@@ -43,7 +44,7 @@ def add(
     ws = open_workspace(workspace, create=True)
     loaded = None if terms is None else load_terms(terms, owner)
     with progress_bar(speak("asset.cli.adding"), quiet=as_json) as step:
-        report = add_assets(ws, paths, owner=owner, terms=loaded, progress=step)
+        report = add_assets(ws, paths, owner=owner, terms=loaded, progress=step, caller=COMMAND_LINE)
     print_json(_add_json(report)) if as_json else _print_added(report)
     if report.refused and not report.added and not report.known:
         raise typer.Exit(1)
@@ -128,7 +129,7 @@ def withdraw(
     from malan.services.withdrawal import withdraw_asset, withdrawal_receipt
 
     ws = open_workspace(workspace)
-    taken = withdraw_asset(ws, asset, reason)
+    taken = withdraw_asset(ws, asset, reason, caller=COMMAND_LINE)
     if out is not None:
         out.write_bytes(write_receipt(withdrawal_receipt(ws, taken)))
     if as_json:
@@ -152,7 +153,7 @@ def restore(
     from malan.rights import load_terms
     from malan.services.withdrawal import restore_asset
 
-    row = restore_asset(open_workspace(workspace), asset, load_terms(terms, owner))
+    row = restore_asset(open_workspace(workspace), asset, load_terms(terms, owner), caller=COMMAND_LINE)
     if as_json:
         print_json({"asset_id": row.asset.id, "terms": row.asset.terms_id})
     else:

@@ -19,6 +19,7 @@ from malan.cli.show import (
     speak,
 )
 from malan.core.time import timecode
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.clips import ClipHit, ClipPage, ClipQuery, ClipRow
@@ -59,7 +60,7 @@ def find(
         query = replace(query, min_duration_s=min_duration)
     if max_duration is not None:
         query = replace(query, max_duration_s=max_duration)
-    page = clips.find(ws, query, use=use)
+    page = clips.find(ws, query, use=use, caller=COMMAND_LINE)
     print_json(_page_json(page, owner_names(ws))) if as_json else _print_page(page, owner_names(ws))
 
 
@@ -73,7 +74,7 @@ def show(
     from malan.services.parties import owner_names
 
     ws = open_workspace(workspace)
-    shown, names = clips.show(ws, clip), owner_names(ws)
+    shown, names = clips.show(ws, clip, caller=COMMAND_LINE), owner_names(ws)
     findings = [
         {
             "kind": f.kind, "start_s": round(f.clip.span.start_s, 6), "end_s": round(f.clip.span.end_s, 6),
@@ -120,7 +121,7 @@ def export(
     from malan.services.exports import export_clips
 
     with progress_bar(speak("cli.clip.exporting"), quiet=as_json) as step:
-        done = export_clips(open_workspace(workspace), clip, out, progress=step)
+        done = export_clips(open_workspace(workspace), clip, out, progress=step, caller=COMMAND_LINE)
     if as_json:
         print_json({"exported": [{"clip": e.row.id, "path": e.path, "size_bytes": e.size_bytes} for e in done]})
         return

@@ -19,6 +19,7 @@ from malan.cli.show import (
     speak,
 )
 from malan.core.errors import UsageError
+from malan.services.access import COMMAND_LINE
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=speak("cli.dataset"))
 
@@ -38,7 +39,9 @@ def freeze(
 
     shares = dict(_share(text) for text in split) if split else DEFAULT_SHARES
     ws = open_workspace(workspace)
-    frozen = freeze_snapshot(ws, name, condition(" ".join(where or [])), use=use, shares=shares, seed=seed)
+    frozen = freeze_snapshot(
+        ws, name, condition(" ".join(where or [])), use=use, shares=shares, seed=seed, caller=COMMAND_LINE
+    )
     snapshot = frozen.saved.snapshot
     if as_json:
         print_json(
@@ -115,7 +118,7 @@ def export(
     from malan.services.datasets import export_snapshot
 
     with progress_bar(speak("cli.dataset.exporting"), quiet=as_json) as step:
-        done = export_snapshot(open_workspace(workspace), name, format_name, out, progress=step)
+        done = export_snapshot(open_workspace(workspace), name, format_name, out, progress=step, caller=COMMAND_LINE)
     if as_json:
         print_json(
             {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.show import open_workspace, print_line, progress_bar, speak
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -64,7 +65,7 @@ def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
         terms_file = paths[0].parent / "terms.toml"
         terms = load_terms(terms_file, owner) if terms_file.exists() and paths[0].is_file() else None
         with progress_bar(speak("cli.demo.adding", owner=owner)) as step:
-            report = add_assets(ws, paths, owner=owner, terms=terms, progress=step)
+            report = add_assets(ws, paths, owner=owner, terms=terms, progress=step, caller=COMMAND_LINE)
         counts = {"added": len(report.added), "known": len(report.known), "refused": len(report.refused)}
         print_line(speak("cli.demo.added", owner=owner, **counts))
         for file in report.refused[:5]:
@@ -94,7 +95,7 @@ def _find(ws: Workspace, words: str) -> None:
     from malan.services import clips
     from malan.services.where import condition
 
-    page = clips.find(ws, condition(words))
+    page = clips.find(ws, condition(words), caller=COMMAND_LINE)
     print_line(speak("cli.demo.found", words=words, count=page.total, ms=f"{page.took_ms:.0f}"))
     for hit in page.hits[:2]:
         span = hit.row.span
@@ -109,7 +110,7 @@ def _freeze(ws: Workspace) -> None:
     from malan.services.datasets import freeze_snapshot
     from malan.services.where import condition
 
-    frozen = freeze_snapshot(ws, "demo", condition("min-duration=1"))
+    frozen = freeze_snapshot(ws, "demo", condition("min-duration=1"), caller=COMMAND_LINE)
     splits = "  ".join(f"{split} {clips}" for split, clips in frozen.clips_by_split.items())
     snapshot = frozen.saved.snapshot
     print_line(speak("cli.demo.frozen", clips=snapshot.clip_count, splits=splits, id=snapshot.id[:16]))
@@ -124,10 +125,10 @@ def _trace(ws: Workspace) -> None:
     from malan.services.outputs import trace_output
     from malan.services.where import condition
 
-    found = find(ws, condition("min-duration=1"), use="export").hits
+    found = find(ws, condition("min-duration=1"), use="export", caller=COMMAND_LINE).hits
     if not found:
         return
-    exported = export_clips(ws, [found[0].row.id], ws.folder("exports"))[0]
+    exported = export_clips(ws, [found[0].row.id], ws.folder("exports"), caller=COMMAND_LINE)[0]
     print_line(speak("cli.demo.exported", file=exported.path.name))
     print_trace(trace_output(ws, str(exported.path)))
     verified = verify_log(ws)

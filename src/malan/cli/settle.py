@@ -12,6 +12,7 @@ import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
 from malan.core.errors import UsageError
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.rights.shares import Fee
@@ -59,7 +60,9 @@ def run(
     from malan.services.settlement import release_due, settle_period
 
     ws = open_workspace(workspace)
-    statement = settle_period(ws, period, [_fee(text) for text in fee or []], holdback_days=holdback_days, draft=draft)
+    statement = settle_period(
+        ws, period, [_fee(text) for text in fee or []], holdback_days=holdback_days, draft=draft, caller=COMMAND_LINE
+    )
     released = 0 if draft else release_due(ws)
     if as_json:
         print_json(statement_json(statement) | {"released": released})
@@ -127,7 +130,11 @@ def dispute(
     if (party is not None) + uphold + reject != 1 or (party is not None and not reason.strip()):
         raise UsageError("settle.what_to_do")
     ws, party_id = open_workspace(workspace), _party(party)
-    found = object_to(ws, statement, party_id, reason) if party_id else decide_dispute(ws, statement, uphold=uphold)
+    found = (
+        object_to(ws, statement, party_id, reason, caller=COMMAND_LINE)
+        if party_id
+        else decide_dispute(ws, statement, uphold=uphold, caller=COMMAND_LINE)
+    )
     print_json(statement_json(found)) if as_json else _print_statement(found)
 
 

@@ -12,7 +12,7 @@ import secrets
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from malan.core.errors import NotFound, Rejected, UsageError
 from malan.ledger.statement import Subject, urn
 from malan.rights.terms import party_id as id_of_name
 from malan.runtime.database import add_new, reading, writing
-from malan.services.access import OPERATOR, ROLES, Caller, require
+from malan.services.access import HOUSE, OPERATOR, ROLES, Caller, require
 from malan.services.account_tables import accounts, engine_of, profiles, roles, sessions
 from malan.services.journal import Fact, events_about, record
 from malan.services.parties import owner_names, remember_owner
@@ -238,6 +238,14 @@ def caller_in(connection: Connection, party_id: str, via: str, *, login: str = "
         return None
     has = connection.scalars(select(roles.c.role).where(roles.c.party_id == party_id)).all()
     return Caller(party_id, frozenset(has) & frozenset(ROLES), via, login, name, row.purpose)
+
+
+def caller_of_job(ws: Workspace, spec: Mapping[str, Any]) -> Caller:
+    """On whose behalf a job works: the party in its `party`, with the roles it has now, else this program."""
+    party_id = spec.get("party") or None
+    if party_id is None:
+        return HOUSE
+    return caller_of_party(ws, str(party_id), "job") or Caller(None, frozenset(), "job")
 
 
 def plain_login(login: str) -> str:

@@ -25,11 +25,13 @@ from malan.rights.terms import default_terms, party_id
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.access import HOUSE, Caller, require
 from malan.services.facts import unlogged
 from malan.services.jobs import WRITERS
 from malan.services.journal import record, start_log
 from malan.services.marks import findings_of
 from malan.services.parties import owner_names, remember_owner, remember_terms, terms_of
+from malan.services.signals import overridden
 from malan.services.uses import is_withdrawn
 from malan.services.walk import FoundFile, Passed, Unusable, walk
 from malan.store.rows import AssetRow, Location
@@ -99,6 +101,7 @@ def add_assets(
     owner: str,
     terms: Terms | None = None,
     progress: Progress | None = None,
+    caller: Caller = HOUSE,
 ) -> AddReport:
     """Register files and all files below folders, in place, to an owner and under terms.
 
@@ -107,11 +110,13 @@ def add_assets(
 
     Raises:
         UsageError: No paths, or no owner.
+        NotGranted: The caller may not add footage, or not of this owner.
         RetryLater: Another job is writing to this library.
         StoreError: The disk is full or the library cannot be written; what was committed before stays.
     """
     if not paths:
         raise UsageError("asset.no_paths")
+    require(caller, "asset.add", owner_id=party_id(owner))
     owner_id = remember_owner(ws, owner)
     terms_id = remember_terms(ws, terms) if terms else None
     spec: dict[str, Any] = {"paths": [os.path.abspath(os.fspath(p)) for p in paths], "owner": owner, "terms": terms_id}  # noqa: PTH100
@@ -293,6 +298,8 @@ class _Book:
             self._library.put_assets(list(self._rows.values()), indexes=indexes, refused=refused, findings=findings)
         with_terms = self._chosen.terms_id is not None
         record(self._ws, unlogged(self._ws, list(self._met.values()), with_terms=with_terms))
+        if with_terms:
+            record(self._ws, overridden(self._ws, list(self._met.values())))
         told = self._done, self._failures
         self._turn_page()
         return told

@@ -15,10 +15,11 @@ from malan.core import Span
 from malan.core.catalogue import entry
 from malan.curation.colour import NAMES as COLOUR_NAMES
 from malan.rights.decide import USES
-from malan.services.clips import LOOKING, find
-from malan.services.parties import owner_names
+from malan.services.access import HOUSE, Caller
+from malan.services.clips import find
+from malan.services.parties import owner_names, terms_of
 from malan.services.spoken import clock, lasting, size, word
-from malan.services.uses import allowed_terms, decide_use
+from malan.services.uses import LOOKING, allowed_terms, decide_use
 from malan.services.views import (
     AssetCard,
     AssetList,
@@ -60,16 +61,17 @@ class SearchRequest:
     offset: int = 0
 
 
-def search(ws: Workspace, request: SearchRequest, lang: str) -> SearchView:
-    """One page of clips, best first, each with why it was found and whether its terms allow the use asked for.
+def search(ws: Workspace, request: SearchRequest, lang: str, *, caller: Caller = HOUSE) -> SearchView:
+    """One page of clips, best first, each with why it was found and whether the caller may use it as asked for.
 
     Raises:
         NotFound: The clip to be similar to is not there.
         NotGranted: It may not be looked at.
     """
-    rights = Rights(ws, lang)
-    query = replace(_query(request), terms_ids=allowed_terms(ws, LOOKING))
-    page = find(ws, query, use=request.use or LOOKING)
+    rights = Rights(ws, lang, caller)
+    seen = allowed_terms(ws, LOOKING, caller=caller)
+    query = replace(_query(request), terms_ids=seen)
+    page = find(ws, query, use=request.use or LOOKING, caller=caller)
     like = ws.library.clip(request.like) if request.like else None
     cards = _cards(ws, page.hits, rights, lang)
     likeness = _cards(ws, [ClipHit(like, 1.0)], rights, lang)[0] if like else None
@@ -80,17 +82,17 @@ def search(ws: Workspace, request: SearchRequest, lang: str) -> SearchView:
         is_relaxed=page.relaxed,
         next_offset=page.next_offset,
         took_ms=round(page.took_ms, 1),
-        library_clips=ws.library.count_clips(),
-        library_assets=ws.library.count_assets(),
+        library_clips=ws.library.count_clips() if seen or caller.is_operator else 0,
+        library_assets=ws.library.count_assets(terms_ids=_listed(seen, caller)),
         like=likeness,
     )
 
 
-def filters(ws: Workspace, lang: str) -> Filters:
+def filters(ws: Workspace, lang: str, *, caller: Caller = HOUSE) -> Filters:
     """What can be chosen from."""
     names = owner_names(ws)
     return Filters(
-        owners=tuple(Choice(id, names.get(id, id[:12])) for id in ws.library.owner_ids()),
+        owners=tuple(Choice(id, names.get(id, id[:12])) for id in _owner_ids(ws, caller)),
         motions=tuple(Choice(name, word(f"web.motion.{name}", lang)) for name in MOTIONS),
         lights=tuple(Choice(name, word(f"web.light.{name}", lang)) for name in LIGHTS),
         colours=tuple(Choice(name, word(f"web.colour.{name}", lang)) for name in COLOURS),
@@ -98,10 +100,11 @@ def filters(ws: Workspace, lang: str) -> Filters:
     )
 
 
-def list_assets(ws: Workspace, lang: str, *, limit: int, offset: int = 0) -> AssetList:
-    """Assets in the order of their registration."""
-    names, total = owner_names(ws), ws.library.count_assets()
-    rows = ws.library.assets(limit=limit, offset=offset)
+def list_assets(ws: Workspace, lang: str, *, limit: int, offset: int = 0, caller: Caller = HOUSE) -> AssetList:
+    """Assets that the caller may know of, in the order of their registration: to operators all."""
+    terms_ids = _listed(allowed_terms(ws, LOOKING, caller=caller), caller)
+    names, total = owner_names(ws), ws.library.count_assets(terms_ids=terms_ids)
+    rows = ws.library.assets(limit=limit, offset=offset, terms_ids=terms_ids)
     following = offset + limit if offset + limit < total else None
     clips = ws.library.clip_ids(row.asset.id for row in rows)
     cards = (_asset_card(row, clips.get(row.asset.id, []), names, lang) for row in rows)
@@ -109,10 +112,10 @@ def list_assets(ws: Workspace, lang: str, *, limit: int, offset: int = 0) -> Ass
 
 
 class Rights:
-    """Decisions of today, made once for each terms and use."""
+    """Decisions of today for one caller, made once for each terms and use."""
 
-    def __init__(self, ws: Workspace, lang: str) -> None:
-        self._ws, self._lang = ws, lang
+    def __init__(self, ws: Workspace, lang: str, caller: Caller = HOUSE) -> None:
+        self._ws, self._lang, self._caller = ws, lang, caller
         self._known: dict[str, tuple[UseDecision, ...]] = {}
 
     def decisions(self, terms_id: str) -> tuple[UseDecision, ...]:
@@ -132,7 +135,7 @@ class Rights:
         return RightsBadge(word(code, self._lang), tone, uses)
 
     def _decide(self, terms_id: str, use: str) -> UseDecision:
-        decision = decide_use(self._ws, terms_id, use)
+        decision = decide_use(self._ws, terms_id, use, caller=self._caller)
         label = word(f"web.use.{use}", self._lang)
         reasons = (entry(r.code).text(self._lang, {**dict(r.values), "use": label}) for r in decision.reasons)
         return UseDecision(use, label, decision.allowed, tuple(reasons))
@@ -149,6 +152,18 @@ def shown(text: str) -> str:
     """Text that can be sent: bytes of odd file names and control characters become visible escapes."""
     safe = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in safe)
+
+
+def _listed(seen: tuple[str, ...], caller: Caller) -> tuple[str, ...] | None:
+    """The terms whose assets a caller is told of: all to operators, who also see what nobody may look at."""
+    return None if caller.is_operator else seen
+
+
+def _owner_ids(ws: Workspace, caller: Caller) -> list[str]:
+    """The owners a caller may choose from: those of whose footage it may see anything."""
+    if caller.is_operator:
+        return ws.library.owner_ids()
+    return sorted({terms_of(ws, terms_id).owner_id for terms_id in allowed_terms(ws, LOOKING, caller=caller)})
 
 
 MOTIONS = ("static", "pan", "tilt", "zoom", "handheld", "action")

@@ -18,10 +18,12 @@ from malan.core.ids import digest_record
 from malan.datasets.exporters.timeline import EdlEvent, edl_event, edl_text
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Task, WorkerPool
+from malan.services.access import HOUSE, Caller
+from malan.services.accounts import caller_of_job
 from malan.services.beside import go_on_beside
 from malan.services.browse import file_name, shown
 from malan.services.spoken import word
-from malan.services.uses import require_use
+from malan.services.uses import require_use, require_visible_clip
 
 if TYPE_CHECKING:
     from malan.store.rows import AssetRow, ClipRow
@@ -50,22 +52,23 @@ class ExportStarted:
     message: str
 
 
-def start_export(ws: Workspace, clip_ids: Sequence[str], lang: str) -> ExportStarted:
+def start_export(ws: Workspace, clip_ids: Sequence[str], lang: str, *, caller: Caller = HOUSE) -> ExportStarted:
     """Start cutting clips into files in a folder of their own below the workspace's `exports`.
 
     Raises:
         NotFound: One of the clips is not there.
         NotGranted: The terms of one of them do not allow export today; nothing is started.
     """
-    rows = _clips(ws, clip_ids)
+    rows = _clips(ws, clip_ids, caller)
     for row in rows:
-        require_use(ws, row.terms_id, "export", row.id[:12], lang)
+        require_use(ws, row.terms_id, "export", row.id[:12], lang, caller=caller)
     listed = [row.id for row in rows]
-    folder = ws.folder("exports") / f"clips-{digest_record('export', listed)[:12]}"
-    job = ws.jobs.create(KIND, {"clip_ids": listed, "file": folder.name}, listed)
+    folder = ws.folder("exports") / f"clips-{digest_record('export', [caller.party_id or '', *listed])[:12]}"
+    spec = {"clip_ids": listed, "file": folder.name, "party": caller.party_id or ""}
+    job = ws.jobs.create(KIND, spec, listed)
     go_on_beside(ws, job.id)
-    message = word("choice.exporting", lang, n=len(listed), folder=shown(str(folder)))
-    return ExportStarted(job.id, shown(str(folder)), len(listed), message)
+    told = shown(str(folder) if caller.is_operator else folder.name)
+    return ExportStarted(job.id, told, len(listed), word("choice.exporting", lang, n=len(listed), folder=told))
 
 
 def resume_export(ws: Workspace, job_id: str, progress: Progress | None = None) -> Path:
@@ -75,7 +78,10 @@ def resume_export(ws: Workspace, job_id: str, progress: Progress | None = None) 
     with ws.jobs.running(job_id) as run:
         waiting = run.waiting()
         limits = Limits(ws.settings.worker_memory_mb * MIB, float(ws.settings.file_timeout_s))
-        tasks = [Task("malan.services.choice:cut_one", (str(ws.root), key, str(folder)), key=key) for key in waiting]
+        party = str(spec.get("party", ""))
+        tasks = [
+            Task("malan.services.choice:cut_one", (str(ws.root), key, str(folder), party), key=key) for key in waiting
+        ]
         with WorkerPool(1, limits=limits) as pool, closing(pool.run(tasks)) as outcomes:
             for done, outcome in enumerate(outcomes, 1):
                 run.stop_if_asked()
@@ -88,30 +94,33 @@ def resume_export(ws: Workspace, job_id: str, progress: Progress | None = None) 
     return folder
 
 
-def cut_one(workspace: str, clip_id: str, folder: str) -> str:
+def cut_one(workspace: str, clip_id: str, folder: str, party_id: str = "") -> str:
     """Cut one clip; called in a worker."""
     from malan.services.exports import export_clips
     from malan.workspace import Workspace
 
-    [cut] = export_clips(Workspace(Path(workspace)), [clip_id], Path(folder))
+    ws = Workspace(Path(workspace))
+    [cut] = export_clips(ws, [clip_id], Path(folder), caller=caller_of_job(ws, {"party": party_id}))
     return str(cut.path)
 
 
-def write_list(ws: Workspace, clip_ids: Sequence[str], format: str) -> ListFile:
+def write_list(ws: Workspace, clip_ids: Sequence[str], format: str, *, caller: Caller = HOUSE) -> ListFile:
     """The clips as JSON, or as an edit decision list in the CMX 3600 layout, in the order given.
 
     Raises:
         NotFound: One of the clips is not there.
     """
-    clips = _clips(ws, clip_ids)
+    clips = _clips(ws, clip_ids, caller)
     return _edl(ws, clips) if format == "edl" else _json(ws, clips)
 
 
-def _clips(ws: Workspace, clip_ids: Sequence[str]) -> list[ClipRow]:
+def _clips(ws: Workspace, clip_ids: Sequence[str], caller: Caller) -> list[ClipRow]:
     found = ws.library.clips_by_id(clip_ids)
     for clip_id in clip_ids:
         if clip_id not in found:
             raise NotFound("store.clip_unknown", id=clip_id[:12])
+    for row in () if caller.is_operator else found.values():
+        require_visible_clip(ws, row.id, row.terms_id, caller)
     return [found[clip_id] for clip_id in dict.fromkeys(clip_ids)]
 
 

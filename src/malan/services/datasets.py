@@ -10,7 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from malan.core import Snapshot
 from malan.core.errors import NotFound, UsageError
 from malan.datasets import EXPORTERS, Entry, Exporter, Item, Manifest, View, split_assets
 from malan.datasets.croissant import croissant_card
+from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.cutting import Cutter, item_suffix
 from malan.services.facts import snapshot_exported, snapshot_frozen
 from malan.services.journal import record
@@ -67,17 +68,22 @@ def freeze_snapshot(
     use: str = "retrieve",
     shares: Mapping[str, Fraction] = DEFAULT_SHARES,
     seed: int = 0,
+    caller: Caller = HOUSE,
 ) -> Frozen:
-    """Freeze all clips that match and whose terms allow `use` today.
+    """Freeze all clips that match and whose terms allow the caller `use` today; an owner freezes what is its own.
 
     The same clips, findings, terms, split and seed give the same snapshot id; freezing them again changes nothing.
 
     Raises:
+        NotGranted: The caller may not freeze anything.
         UsageError: Nothing matches, the name is impossible, or the shares do not add up to one.
     """
     if not 1 <= len(name) <= _NAME_LENGTH or not all(c.isalnum() or c in " .-_" for c in name) or name != name.strip():
         raise UsageError("dataset.bad_name", name=name)
-    allowed = set(allowed_terms(ws, use))
+    if scope(caller, "freeze") != ALL:
+        require(caller, "freeze", owner_id=caller.party_id)
+        query = replace(query, owner_ids=(caller.party_id or "",))
+    allowed = set(allowed_terms(ws, use, caller=caller, action="freeze"))
     matching = list(ws.library.matching(query))
     chosen = [row for row in matching if row.terms_id in allowed]
     manifest = Manifest.of(_entries(ws, chosen, shares, seed))
@@ -119,7 +125,13 @@ def prove_clip(ws: Workspace, name_or_id: str, clip: str) -> dict[str, Any]:
 
 
 def export_snapshot(
-    ws: Workspace, name_or_id: str, format_name: str, out: Path, *, progress: Progress | None = None
+    ws: Workspace,
+    name_or_id: str,
+    format_name: str,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    caller: Caller = HOUSE,
 ) -> Exported:
     """Write a snapshot into a new or empty folder, with its card `croissant.json` and its `manifest.jsonl`.
 
@@ -131,12 +143,12 @@ def export_snapshot(
     exporter = _exporter(format_name)
     saved, manifest = show_snapshot(ws, name_or_id)
     for terms_id in saved.snapshot.terms_ids:
-        require_use(ws, terms_id, "export", saved.snapshot.name)
+        require_use(ws, terms_id, "export", saved.snapshot.name, caller=caller)
     if out.exists() and any(out.iterdir()):
         raise UsageError("dataset.out_not_empty", path=str(out))
     cutter = Cutter(ws)
     for terms_id in {cutter.asset(entry.clip.asset_id).asset.terms_id for entry in manifest.entries}:
-        require_use(ws, terms_id, "export", saved.snapshot.name)  # what was frozen may have been taken back since
+        require_use(ws, terms_id, "export", saved.snapshot.name, caller=caller)  # some may have been taken back
     view = View(saved.snapshot, list(_items(ws, manifest, cutter)), cutter.cut_item)
     out.mkdir(parents=True, exist_ok=True)
     exporter.write(view, out, progress or (lambda _done, _total, _current: None))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.time import timecode
+from malan.services.access import HOUSE, Caller
 from malan.services.cutting import Cutter, item_suffix
 from malan.services.outputs import Source
 from malan.services.publish import Draft, publish
@@ -38,7 +39,7 @@ class ExportedClip:
 
 
 def export_clips(
-    ws: Workspace, clip_ids: Sequence[str], out: Path, *, progress: Progress | None = None
+    ws: Workspace, clip_ids: Sequence[str], out: Path, *, progress: Progress | None = None, caller: Caller = HOUSE
 ) -> list[ExportedClip]:
     """Cut clips into the folder `out`: whole GOPs copied, edges encoded, all sound tracks kept.
 
@@ -50,13 +51,13 @@ def export_clips(
     """
     rows = [ws.library.clip(clip_id) for clip_id in dict.fromkeys(clip_ids)]
     for row in rows:
-        require_use(ws, row.terms_id, "export", row.id[:12])
+        require_use(ws, row.terms_id, "export", row.id[:12], caller=caller)
     out.mkdir(parents=True, exist_ok=True)
     cutter, done = Cutter(ws), []
     for number, row in enumerate(rows, 1):
         path = out / _file_name(row, item_suffix(cutter.asset(row.clip.asset_id).asset))
         draft = Draft(APP, "retrieve", path.name, (_source(row),), use="export")
-        published = publish(ws, draft, partial(cutter.cut, row.clip), path)
+        published = publish(ws, draft, partial(cutter.cut, row.clip), path, caller=caller)
         done.append(ExportedClip(row, path, path.stat().st_size, published.output_id, published.event))
         if progress:
             progress(number, len(rows), path.name)

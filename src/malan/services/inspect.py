@@ -11,12 +11,12 @@ import numpy as np
 from malan.core import Clip, Finding, Span, Terms, Track
 from malan.core.errors import NotFound
 from malan.media.index import PacketIndex
+from malan.services.access import HOUSE, Caller
 from malan.services.browse import Rights, aspect_of, file_name, first_second, shown
-from malan.services.clips import LOOKING
 from malan.services.parties import owner_name, terms_of
 from malan.services.playback import playback_of
 from malan.services.spoken import clock, kind_name, size, summary_of, word
-from malan.services.uses import decide_use, require_use
+from malan.services.uses import LOOKING, decide_use, require_use, visible_asset
 from malan.services.views import (
     AssetView,
     CaptionRow,
@@ -40,16 +40,16 @@ _LISTED_ELSEWHERE = frozenset({"shot.transition", "text.caption", "text.persiste
 _MOST_ROWS = 2000  # of one kind; a count says how many there are
 
 
-def asset(ws: Workspace, asset_id: str, lang: str) -> AssetView:
+def asset(ws: Workspace, asset_id: str, lang: str, *, caller: Caller = HOUSE) -> AssetView:
     """One asset with its shots, captions, curves, findings, tracks and terms.
 
-    Where the terms do not allow to look at it today, only what the file is and what the terms say is told.
+    Where the terms do not allow to look at it today, an operator is told only what the file is and what the terms say.
 
     Raises:
-        NotFound: There is no such asset.
+        NotFound: There is no such asset, as far as the caller may know.
     """
-    row = ws.library.asset(asset_id)
-    may_look = decide_use(ws, row.asset.terms_id, LOOKING).allowed
+    row = visible_asset(ws, asset_id, caller)
+    may_look = decide_use(ws, row.asset.terms_id, LOOKING, caller=caller).allowed
     frames = Frames(_index(ws, row))
     findings = ws.library.findings(asset_id=row.asset.id) if may_look else []
     by_kind = _by_kind(findings)
@@ -64,21 +64,21 @@ def asset(ws: Workspace, asset_id: str, lang: str) -> AssetView:
         frame_rate=_rate(row.asset.first("video")),
         frames_url=f"/assets/{row.asset.id}/frames",
         aspect=aspect_of(row),
-        rights=Rights(ws, lang).decisions(row.asset.terms_id),
+        rights=Rights(ws, lang, caller).decisions(row.asset.terms_id),
         status=row.status,
         status_label=word(f"web.status.{row.status}", lang),
-        playback=playback_of(ws, row, lang),
+        playback=playback_of(ws, row, lang, caller=caller),
         shots=tuple(_shots(ws.library.clips(row.asset.id), by_kind, frames, lang)),
         captions=tuple(_captions(by_kind, frames)),
         stretches=tuple(_stretches(by_kind)),
         loudness=_loudness(by_kind),
         peaks=_peaks(row, extras),
         findings=tuple(_groups(findings, frames, lang)),
-        facts=tuple(_facts(ws, row, extras, lang)),
+        facts=tuple(_facts(ws, row, extras, lang, caller)),
     )
 
 
-def frame_times(ws: Workspace, asset_id: str) -> bytes:
+def frame_times(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> bytes:
     """Start of each frame in seconds and the end of the last, as little-endian float64.
 
     Seconds on the clock of the asset, so the first may be other than zero.
@@ -86,18 +86,19 @@ def frame_times(ws: Workspace, asset_id: str) -> bytes:
     Raises:
         NotFound: No such asset, or it has no pictures.
     """
-    return Frames(PacketIndex.from_bytes(ws.library.index(asset_id))).starts_s.astype("<f8").tobytes()
+    index = ws.library.index(asset_id if caller.is_operator else visible_asset(ws, asset_id, caller).asset.id)
+    return Frames(PacketIndex.from_bytes(index)).starts_s.astype("<f8").tobytes()
 
 
-def peaks(ws: Workspace, asset_id: str) -> bytes:
+def peaks(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> bytes:
     """The waveform kept by the scan: signed bytes, low and high in turn.
 
     Raises:
         NotFound: There is none.
         NotGranted: The terms do not allow to look at it today.
     """
-    row = ws.library.asset(asset_id)
-    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
+    row = visible_asset(ws, asset_id, caller)
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row), caller=caller)
     extra = ws.library.extras(row.asset.id).get(PEAKS)
     if extra is None:
         raise NotFound("web.no_picture", id=asset_id[:12])
@@ -269,13 +270,14 @@ def _finding_row(finding: Finding, frames: Frames, lang: str) -> FindingRow:
 # Facts
 
 
-def _facts(ws: Workspace, row: AssetRow, extras: Mapping[str, Extra], lang: str) -> Iterator[FactGroup]:
+def _facts(ws: Workspace, row: AssetRow, extras: Mapping[str, Extra], lang: str, caller: Caller) -> Iterator[FactGroup]:
     asset = row.asset
 
     def fact(name: str, value: Any) -> Fact:
         return Fact(word(f"web.fact.{name}", lang), str(value))
 
-    places = tuple(fact("place", shown(place.path)) for place in row.locations)
+    known = row.locations if caller.is_operator else ()  # folders of this machine are nobody else's business
+    places = tuple(fact("place", shown(place.path)) for place in known)
     yield FactGroup(
         word("web.facts.file", lang),
         (

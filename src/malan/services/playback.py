@@ -11,16 +11,16 @@ import os
 import stat
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError, MediaError, NotFound
 from malan.media.probe import Probe
 from malan.media.proxy import needs_proxy
+from malan.services.access import HOUSE, Caller
 from malan.services.browse import file_name
-from malan.services.clips import LOOKING
 from malan.services.spoken import word
-from malan.services.uses import require_use
+from malan.services.uses import LOOKING, require_use, visible_asset
 from malan.services.views import Failure, Playback
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class MediaFile:
     stamp: str  # changes with the bytes
 
 
-def open_media_file(ws: Workspace, asset_id: str) -> MediaFile:
+def open_media_file(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> MediaFile:
     """The file of an asset.
 
     Raises:
@@ -63,11 +63,11 @@ def open_media_file(ws: Workspace, asset_id: str) -> MediaFile:
         MediaError: Another file lies there now.
         NotGranted: The terms do not allow to look at it today.
     """
-    row = ws.library.asset(asset_id)
-    return MediaFile(source_of(ws, row), _mime(row.asset), asset_id)
+    row = visible_asset(ws, asset_id, caller)
+    return MediaFile(source_of(ws, row, caller=caller), _mime(row.asset), asset_id)
 
 
-def source_of(ws: Workspace, row: AssetRow) -> Path:
+def source_of(ws: Workspace, row: AssetRow, *, caller: Caller = HOUSE) -> Path:
     """Where the bytes of an asset are right now, if its terms allow to look at them.
 
     Raises:
@@ -75,19 +75,19 @@ def source_of(ws: Workspace, row: AssetRow) -> Path:
         NotFound: The file is no longer where it was.
         MediaError: Another file lies there now.
     """
-    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
-    return _present(row)
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row), caller=caller, action="play")
+    return _present(row, caller)
 
 
-def open_proxy_file(ws: Workspace, asset_id: str) -> MediaFile:
+def open_proxy_file(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> MediaFile:
     """The preview copy of an asset.
 
     Raises:
         NotFound: None has been made.
         NotGranted: The terms do not allow to look at it today.
     """
-    row = ws.library.asset(asset_id)
-    require_use(ws, row.asset.terms_id, LOOKING, file_name(row))
+    row = visible_asset(ws, asset_id, caller)
+    require_use(ws, row.asset.terms_id, LOOKING, file_name(row), caller=caller, action="play")
     path = proxy_path(ws, asset_id)
     try:
         info = path.stat()
@@ -101,11 +101,11 @@ def proxy_path(ws: Workspace, asset_id: str) -> Path:
     return ws.folder("proxies") / f"{asset_id}.mp4"
 
 
-def playback_of(ws: Workspace, row: AssetRow, lang: str) -> Playback:
+def playback_of(ws: Workspace, row: AssetRow, lang: str, *, caller: Caller = HOUSE) -> Playback:
     """How an asset plays: its addresses, whether it needs a preview copy, and what keeps it from playing."""
     problem = None
     try:
-        source_of(ws, row)
+        source_of(ws, row, caller=caller)
     except MalanError as error:
         problem = Failure.of(error, lang)
     asset = row.asset
@@ -124,8 +124,11 @@ def playback_of(ws: Workspace, row: AssetRow, lang: str) -> Playback:
     )
 
 
-def _present(row: AssetRow) -> Path:
-    """Where the bytes of an asset are right now: the first of its places that still looks as when it was read."""
+def _present(row: AssetRow, caller: Caller) -> Path:
+    """Where the bytes of an asset are right now: the first of its places that still looks as when it was read.
+
+    Only operators are told folders.
+    """
     changed: Location | None = None
     for place in row.locations:
         try:
@@ -136,9 +139,13 @@ def _present(row: AssetRow) -> Path:
             return Path(place.path)
         changed = place
     if changed is not None:
-        raise MediaError("playback.changed", path=changed.path)
+        raise MediaError("playback.changed", path=_told(changed.path, caller))
     path = row.locations[0].path if row.locations else row.asset.id[:12]
-    raise NotFound("playback.missing", path=path)
+    raise NotFound("playback.missing", path=_told(path, caller))
+
+
+def _told(path: str, caller: Caller) -> str:
+    return path if caller.is_operator else PurePath(path).name
 
 
 def _kind(asset: Asset) -> str:

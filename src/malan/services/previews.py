@@ -18,8 +18,11 @@ from malan.core.errors import MalanError
 from malan.runtime.jobs import CANCELLED, FAILED, QUEUED, RUNNING, JobRow
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Task, WorkerPool
+from malan.services.access import HOUSE, Caller
+from malan.services.accounts import caller_of_job
 from malan.services.beside import go_on_beside
 from malan.services.playback import playback_of, proxy_path, source_of
+from malan.services.uses import visible_asset
 from malan.services.views import Failure, Playback
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ Progress = Callable[[int, int, str], None]
 _STEPS = 100
 
 
-def start_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
+def start_preview(ws: Workspace, asset_id: str, lang: str, *, caller: Caller = HOUSE) -> Playback:
     """Start making the preview copy of an asset unless it is there or under way; how far it is.
 
     Raises:
@@ -39,20 +42,20 @@ def start_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
         NotGranted: Its terms do not allow to look at it.
         MediaError: Its file has changed.
     """
-    row = ws.library.asset(asset_id)
-    path = source_of(ws, row)
-    job = _latest(ws, row.asset.id)
+    row = visible_asset(ws, asset_id, caller)
+    path = source_of(ws, row, caller=caller)
+    job, spec = _latest(ws, row.asset.id), _spec(row.asset.id, path, caller)
     if not proxy_path(ws, row.asset.id).is_file() and (job is None or not (job.is_alive or job.state == QUEUED)):
-        again = job is not None and job.can_go_on
-        fresh = job if again and job else ws.jobs.create(KIND, _spec(row.asset.id, path), [row.asset.id])
+        again = job is not None and job.can_go_on and job.spec.get("party", "") == spec["party"]
+        fresh = job if again and job else ws.jobs.create(KIND, spec, [row.asset.id])
         go_on_beside(ws, fresh.id)
-    return describe_preview(ws, asset_id, lang)
+    return describe_preview(ws, asset_id, lang, caller=caller)
 
 
-def describe_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
+def describe_preview(ws: Workspace, asset_id: str, lang: str, *, caller: Caller = HOUSE) -> Playback:
     """How an asset plays, and how far its preview copy is."""
-    row = ws.library.asset(asset_id)
-    playback = playback_of(ws, row, lang)
+    row = visible_asset(ws, asset_id, caller)
+    playback = playback_of(ws, row, lang, caller=caller)
     if playback.proxy_state == "ready":
         return playback
     job = _latest(ws, row.asset.id)
@@ -68,8 +71,9 @@ def describe_preview(ws: Workspace, asset_id: str, lang: str) -> Playback:
 
 def resume_preview(ws: Workspace, job_id: str, progress: Progress | None = None) -> Path:
     """Make the preview copy that a job is about; it appears under its name when it is whole."""
-    asset_id = ws.jobs.get(job_id).spec["asset_id"]
-    source = source_of(ws, ws.library.asset(asset_id))
+    spec = ws.jobs.get(job_id).spec
+    asset_id = spec["asset_id"]
+    source = source_of(ws, ws.library.asset(asset_id), caller=caller_of_job(ws, spec))
     out = proxy_path(ws, asset_id)
     with ws.jobs.running(job_id) as run, _making(out) as unfinished:
         run.expect(_STEPS)
@@ -116,8 +120,8 @@ class _Steps:
             self._progress(done, _STEPS, self._name)
 
 
-def _spec(asset_id: str, path: Path) -> dict[str, str]:
-    return {"asset_id": asset_id, "file": path.name}
+def _spec(asset_id: str, path: Path, caller: Caller) -> dict[str, str]:
+    return {"asset_id": asset_id, "file": path.name, "party": caller.party_id or ""}
 
 
 def _latest(ws: Workspace, asset_id: str) -> JobRow | None:

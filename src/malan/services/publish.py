@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from malan.core.errors import ProofError, UsageError
 from malan.core.ids import digest_record
 from malan.ledger.statement import Input, Subject, urn
+from malan.services.access import HOUSE, Caller
 from malan.services.journal import Fact, read_event, record
 from malan.services.keys import media_chain
 from malan.services.outputs import Source, keep_sources, log_output
@@ -65,7 +66,9 @@ class Published:
     has_credential: bool
 
 
-def publish(ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Path) -> Published:
+def publish(
+    ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Path, *, caller: Caller = HOUSE
+) -> Published:
     """Make a file with everything it must carry, and log it.
 
     Args:
@@ -73,6 +76,7 @@ def publish(ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Pa
         draft: What it is; every source is asked for `draft.use` first.
         render: Writes the bare file to the path it is given.
         out: Where it shall be; its ending names the container. A file that is there is replaced at the very end.
+        caller: On whose behalf; its role and the terms are asked.
 
     Raises:
         NotGranted: A source may not be used so; nothing was made.
@@ -80,7 +84,7 @@ def publish(ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Pa
         ProofError: Something did not read back as it was written; nothing is left.
     """
     for source in draft.sources:
-        require_use(ws, source.terms_id, draft.use, source.clip.id[:12])
+        require_use(ws, source.terms_id, draft.use, source.clip.id[:12], caller=caller)
     producer = _producer_code(ws) if draft.ai else ""
     intent = _log_intent(ws, draft) if draft.ai else None
     work = out.with_name(f".malan-{os.getpid()}-{digest_record('work', out.name)[:8]}-work{out.suffix.lower()}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
 from malan.runtime.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRow
+from malan.services.access import HOUSE, Caller, require
 from malan.services.beside import go_on_beside
 from malan.services.browse import shown
 from malan.services.spoken import word
@@ -31,8 +32,9 @@ _BARS = 60
 _BAR_S = 10.0
 
 
-def jobs(ws: Workspace, lang: str) -> JobsView:
+def jobs(ws: Workspace, lang: str, *, caller: Caller = HOUSE) -> JobsView:
     """Jobs, the latest first, and every file that was refused."""
+    require(caller, "jobs.see")
     return Watcher(ws, lang).look()
 
 
@@ -78,12 +80,15 @@ def _throughput(ws: Workspace, rows: Iterable[JobRow]) -> tuple[tuple[str, float
     return tuple((_moment(since + n * _BAR_S), float(pace.get(n, 0))) for n in range(_BARS))
 
 
-def count_running(ws: Workspace) -> int:
+def count_running(ws: Workspace, *, caller: Caller = HOUSE) -> int:
+    """How many jobs run."""
+    require(caller, "jobs.see")
     return _running(ws.jobs.list(state=RUNNING))
 
 
-def cancel(ws: Workspace, job_id: str, lang: str) -> JobView:
+def cancel(ws: Workspace, job_id: str, lang: str, *, caller: Caller = HOUSE) -> JobView:
     """Ask a job to stop; what it has done stays."""
+    require(caller, "jobs.change")
     return job_view(ws.jobs.cancel(job_id), lang)
 
 
@@ -170,12 +175,13 @@ def _moment(seconds: float | None) -> str:
     return when.strftime("%H:%M:%S" if when.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
-def retry(ws: Workspace, job_id: str, lang: str) -> JobView:
+def retry(ws: Workspace, job_id: str, lang: str, *, caller: Caller = HOUSE) -> JobView:
     """Put a job back into the queue and go on with it beside this program's other work.
 
     Raises:
         Rejected: It runs, or has ended with nothing left to do.
     """
+    require(caller, "jobs.change")
     job = ws.jobs.retry(job_id)
     go_on_beside(ws, job.id)
     return job_view(ws.jobs.get(job.id), lang)

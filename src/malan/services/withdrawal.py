@@ -18,6 +18,7 @@ from malan.core.errors import NotFound, ProofError, Rejected
 from malan.core.ids import canonical_bytes, digest_bytes
 from malan.datasets import Manifest
 from malan.ledger.statement import Subject, urn
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import Fact, events_about, read_event, record
 from malan.services.outputs import read_sources
 from malan.services.parties import remember_terms
@@ -55,13 +56,15 @@ class Withdrawn:
     event: int
 
 
-def withdraw_asset(ws: Workspace, asset: str, reason: str) -> Withdrawn:
+def withdraw_asset(ws: Workspace, asset: str, reason: str, *, caller: Caller = HOUSE) -> Withdrawn:
     """Take an asset back. Takes effect at the next read, everywhere; withdrawn again, only the reach is looked up anew.
 
     Raises:
         NotFound: There is no such asset.
+        NotGranted: It is not the caller's own, and the caller may not take back what is others'.
     """
     row = ws.library.asset(asset)
+    require(caller, "asset.withdraw", owner_id=row.asset.owner_id)
     reach = reach_of(ws, row.asset.id)
     terms_id = remember_terms(ws, withdrawn_terms(row.asset.owner_id))
     withdrawn = replace(row, asset=replace(row.asset, terms_id=terms_id), locations=())
@@ -78,7 +81,7 @@ def withdraw_asset(ws: Workspace, asset: str, reason: str) -> Withdrawn:
     return Withdrawn(ws.library.asset(row.asset.id), reach, record(ws, [fact])[0])
 
 
-def restore_asset(ws: Workspace, asset: str, terms: Terms) -> AssetRow:
+def restore_asset(ws: Workspace, asset: str, terms: Terms, *, caller: Caller = HOUSE) -> AssetRow:
     """Put withdrawn footage under terms again.
 
     Raises:
@@ -87,6 +90,7 @@ def restore_asset(ws: Workspace, asset: str, terms: Terms) -> AssetRow:
     from malan.services.facts import unlogged
 
     row = ws.library.asset(asset)
+    require(caller, "asset.restore", owner_id=row.asset.owner_id)
     if not is_withdrawn(row):
         raise Rejected("asset.not_withdrawn", id=row.asset.id[:12])
     if terms.owner_id != row.asset.owner_id:

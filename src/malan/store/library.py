@@ -128,10 +128,30 @@ class Library:
         return replace(asset_rows(view, [asset_id])[asset_id], locations=tuple(locations_of(view, [asset_id])))
 
     def assets(
-        self, *, owner_id: str | None = None, status: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        *,
+        owner_id: str | None = None,
+        status: str | None = None,
+        terms_ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[AssetRow]:
-        """Assets in the order of their registration, with their locations."""
-        where = all_of([equals("owner_id", owner_id), equals("status", status)])
+        """Assets in the order of their registration, with their locations.
+
+        Args:
+            owner_id: Of this owner.
+            status: In this state.
+            terms_ids: Under one of these terms; None: under any, empty: none.
+            limit: At most so many.
+            offset: Without so many at the beginning.
+        """
+        where = all_of(
+            [
+                equals("owner_id", owner_id),
+                equals("status", status),
+                terms_ids if terms_ids is None else one_of("terms_id", terms_ids),
+            ]
+        )
         found = self._tables.view().rows("assets", where, ["id", "added_s"])
         if found.num_rows == 0:
             return []
@@ -163,8 +183,17 @@ class Library:
                     known[scan] = json.loads(scan)
                 yield asset_id, status, known[scan]
 
-    def count_assets(self, *, owner_id: str | None = None, status: str | None = None) -> int:
-        where = all_of([equals("owner_id", owner_id), equals("status", status)])
+    def count_assets(
+        self, *, owner_id: str | None = None, status: str | None = None, terms_ids: Sequence[str] | None = None
+    ) -> int:
+        """How many assets there are, of an owner, in a state, under one of these terms."""
+        where = all_of(
+            [
+                equals("owner_id", owner_id),
+                equals("status", status),
+                terms_ids if terms_ids is None else one_of("terms_id", terms_ids),
+            ]
+        )
         return self._tables.view().count("assets", where)
 
     def owner_ids(self) -> list[str]:

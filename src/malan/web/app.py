@@ -11,15 +11,17 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from malan import __version__
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MalanError, NotFound, UsageError
 from malan.services.views import Failure
-from malan.web import asset_pages, job_pages, media_files, search_pages
+from malan.web import asset_pages, job_pages, log_pages, media_files, search_pages, signin_pages
 from malan.web.built import FOLDER
 from malan.web.failures import failure_response, status_of
+from malan.web.gate import Gate, Who
 from malan.web.guard import LOOPBACK, MAX_BODY_BYTES, Guard
 from malan.web.language import COOKIE, COOKIE_AGE_S, language_of
 from malan.web.pages import Pages
@@ -27,18 +29,21 @@ from malan.web.pages import Pages
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+_PAGES = (search_pages, asset_pages, job_pages, media_files, log_pages, signin_pages)
+
 
 def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> FastAPI:
     """The console over one workspace.
 
     Args:
         workspace: What is shown.
-        hosts: The names it may be called by, without port; every other Host is refused.
+        hosts: The names it may be called by, without port; every other Host is refused. With a name that is not this
+            machine's own, nobody gets in without an account.
     """
     app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
     app.state.workspace = workspace
     app.state.pages = Pages()
-    for module in (search_pages, asset_pages, job_pages, media_files):
+    for module in _PAGES:
         app.include_router(module.router)
     app.add_api_route("/healthz", _health, include_in_schema=False)
     app.add_api_route("/language/{lang}", _choose_language, methods=["POST"], include_in_schema=False)
@@ -47,8 +52,17 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
     app.add_exception_handler(RequestValidationError, _misused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _broken)
-    app.add_middleware(Guard, hosts=tuple(hosts))
+    names = tuple(hosts)
+    app.state.who = Who(workspace, names)
+    app.add_middleware(Gate, routes=routes_of(app), who=app.state.who, tell=_tell)
+    app.add_middleware(Guard, hosts=names)
     return app
+
+
+def routes_of(app: FastAPI) -> list[BaseRoute]:
+    """Every route of the console, in the order they are tried: what is not among them the gate lets nobody reach."""
+    own = [route for route in app.routes if hasattr(route, "path")]
+    return [*(route for module in _PAGES for route in module.router.routes), *own]
 
 
 class _Static(StaticFiles):

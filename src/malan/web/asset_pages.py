@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from malan.services import browse, inspect, pictures, previews
+from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages
 
@@ -22,7 +23,7 @@ _KEPT_A_WHILE = {"cache-control": "private, max-age=600"}  # another scan, or ot
 @router.get("/assets", include_in_schema=False)
 def shelf(request: Request, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
     workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
-    view = browse.list_assets(workspace, lang, limit=PAGE_ASSETS, offset=offset)
+    view = browse.list_assets(workspace, lang, limit=PAGE_ASSETS, offset=offset, caller=caller_of(request))
     return pages.html(request, "assets.html", view=view, offset=offset, step=PAGE_ASSETS)  # type: ignore[no-any-return]
 
 
@@ -30,32 +31,38 @@ def shelf(request: Request, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 
 def shelf_json(request: Request, offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
     """Assets in the order of their registration."""
     lang = language_of(request.scope)
-    return Pages.json(browse.list_assets(request.app.state.workspace, lang, limit=PAGE_ASSETS, offset=offset))
+    return Pages.json(
+        browse.list_assets(
+            request.app.state.workspace, lang, limit=PAGE_ASSETS, offset=offset, caller=caller_of(request)
+        )
+    )
 
 
 @router.get("/assets/{asset_id}.json")
 def asset_json(request: Request, asset_id: Id) -> Response:
     """One asset: shots, captions, loudness, findings, tracks, terms."""
-    return Pages.json(inspect.asset(request.app.state.workspace, asset_id, language_of(request.scope)))
+    return Pages.json(
+        inspect.asset(request.app.state.workspace, asset_id, language_of(request.scope), caller=caller_of(request))
+    )
 
 
 @router.get("/assets/{asset_id}", include_in_schema=False)
 def asset_page(request: Request, asset_id: Id) -> Response:
     workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
-    return pages.html(request, "asset.html", view=inspect.asset(workspace, asset_id, lang))  # type: ignore[no-any-return]
+    return pages.html(request, "asset.html", view=inspect.asset(workspace, asset_id, lang, caller=caller_of(request)))  # type: ignore[no-any-return]
 
 
 @router.get("/assets/{asset_id}/frames")
 def frame_times(request: Request, asset_id: Id) -> Response:
     """When each frame is shown: little-endian float64 seconds, one more than there are frames (the end of the last)."""
-    data = inspect.frame_times(request.app.state.workspace, asset_id)
+    data = inspect.frame_times(request.app.state.workspace, asset_id, caller=caller_of(request))
     return Response(data, media_type="application/octet-stream", headers=_KEPT)
 
 
 @router.get("/assets/{asset_id}/peaks")
 def peaks(request: Request, asset_id: Id) -> Response:
     """The waveform: signed bytes, low and high in turn."""
-    data = inspect.peaks(request.app.state.workspace, asset_id)
+    data = inspect.peaks(request.app.state.workspace, asset_id, caller=caller_of(request))
     return Response(data, media_type="application/octet-stream", headers=_KEPT_A_WHILE)
 
 
@@ -63,7 +70,9 @@ def peaks(request: Request, asset_id: Id) -> Response:
 def strip(request: Request, clip_id: WholeId) -> Response:
     """Several moments of a clip side by side."""
     return Response(
-        pictures.strip(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE
+        pictures.strip(request.app.state.workspace, clip_id, caller=caller_of(request)),
+        media_type="image/jpeg",
+        headers=_KEPT_A_WHILE,
     )
 
 
@@ -71,17 +80,27 @@ def strip(request: Request, clip_id: WholeId) -> Response:
 def thumb(request: Request, clip_id: WholeId) -> Response:
     """One picture of a clip."""
     return Response(
-        pictures.thumbnail(request.app.state.workspace, clip_id), media_type="image/jpeg", headers=_KEPT_A_WHILE
+        pictures.thumbnail(request.app.state.workspace, clip_id, caller=caller_of(request)),
+        media_type="image/jpeg",
+        headers=_KEPT_A_WHILE,
     )
 
 
 @router.post("/assets/{asset_id}/proxy")
 def make_proxy(request: Request, asset_id: Id) -> Response:
     """Start making a preview copy, unless it is there or under way."""
-    return Pages.json(previews.start_preview(request.app.state.workspace, asset_id, language_of(request.scope)))
+    return Pages.json(
+        previews.start_preview(
+            request.app.state.workspace, asset_id, language_of(request.scope), caller=caller_of(request)
+        )
+    )
 
 
 @router.get("/assets/{asset_id}/proxy.json")
 def proxy_state(request: Request, asset_id: Id) -> Response:
     """How far the preview copy is."""
-    return Pages.json(previews.describe_preview(request.app.state.workspace, asset_id, language_of(request.scope)))
+    return Pages.json(
+        previews.describe_preview(
+            request.app.state.workspace, asset_id, language_of(request.scope), caller=caller_of(request)
+        )
+    )

@@ -15,10 +15,12 @@ from malan.core.errors import (
     RetryLater,
     UsageError,
 )
+from malan.services.access import NotSignedIn
 from malan.services.views import Failure
 
 _STATUS: tuple[tuple[type[MalanError], int], ...] = (
     (UsageError, 400),
+    (NotSignedIn, 401),
     (NotGranted, 403),
     (NotFound, 404),
     (Rejected, 409),

@@ -2,7 +2,8 @@
 
 Covered: a page of another site cannot read anything (Host check against DNS rebinding, no CORS, same-origin resource
 policy), cannot change anything (Origin check), cannot frame the console; nothing that is shown can run as a script
-(content security policy with a nonce, no inline script or style, no sniffing); oversized requests end early.
+(content security policy with a nonce, no inline script or style, no sniffing); oversized requests end early. Who asks
+and what they may is `gate`'s.
 Not covered: in single-user mode whoever can log in to this machine may use the console. Start at `Guard`.
 """
 
@@ -49,7 +50,7 @@ class Guard:
             return
         nonce = secrets.token_urlsafe(16)
         scope.setdefault("state", {})["nonce"] = nonce
-        dressed = _dressing(send, nonce)
+        dressed = _dressing(send, nonce, is_encrypted=scope.get("scheme") == "https")
         try:
             self._check(scope)
         except MalanError as error:
@@ -87,7 +88,7 @@ def _check_origin(headers: Headers, host: str) -> None:
         raise Rejected("web.origin", origin=(origin or site or "")[:100])
 
 
-def _dressing(send: Send, nonce: str) -> Send:
+def _dressing(send: Send, nonce: str, *, is_encrypted: bool) -> Send:
     async def dressed(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -98,6 +99,8 @@ def _dressing(send: Send, nonce: str) -> Send:
             headers["cross-origin-opener-policy"] = "same-origin"
             headers["cross-origin-resource-policy"] = "same-origin"
             headers["permissions-policy"] = "camera=(), microphone=(), geolocation=(), payment=()"
+            if is_encrypted:
+                headers["strict-transport-security"] = "max-age=31536000"
             headers.setdefault("cache-control", "no-store")
         await send(message)
 

@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from malan.core.errors import RetryLater
 from malan.services import watch
+from malan.services.access import NotSignedIn, may
+from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages, to_json
 
@@ -19,37 +21,42 @@ router = APIRouter()
 Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{6,64}$")]
 LOOK_EVERY_S = 0.4
 SAY_ALIVE_EVERY_S = 15.0
+ASK_WHO_EVERY_S = 5.0
 MOST_STREAMS = 32
 
 
 @router.get("/jobs", include_in_schema=False)
 def jobs_page(request: Request) -> Response:
     workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
-    return pages.html(request, "jobs.html", view=watch.jobs(workspace, lang))  # type: ignore[no-any-return]
+    return pages.html(request, "jobs.html", view=watch.jobs(workspace, lang, caller=caller_of(request)))  # type: ignore[no-any-return]
 
 
 @router.get("/jobs.json")
 def jobs_json(request: Request) -> Response:
     """Jobs, the latest first, and what was refused."""
-    return Pages.json(watch.jobs(request.app.state.workspace, language_of(request.scope)))
+    return Pages.json(watch.jobs(request.app.state.workspace, language_of(request.scope), caller=caller_of(request)))
 
 
 @router.get("/jobs/running.json")
 def running(request: Request) -> Response:
     """How many jobs run."""
-    return JSONResponse({"running": watch.count_running(request.app.state.workspace)})
+    return JSONResponse({"running": watch.count_running(request.app.state.workspace, caller=caller_of(request))})
 
 
 @router.post("/jobs/{job_id}/retry")
 def retry(request: Request, job_id: Id) -> Response:
     """Take up a job again: what failed is tried once more, what is done stays done."""
-    return Pages.json(watch.retry(request.app.state.workspace, job_id, language_of(request.scope)))
+    return Pages.json(
+        watch.retry(request.app.state.workspace, job_id, language_of(request.scope), caller=caller_of(request))
+    )
 
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel(request: Request, job_id: Id) -> Response:
     """Ask a job to stop."""
-    return Pages.json(watch.cancel(request.app.state.workspace, job_id, language_of(request.scope)))
+    return Pages.json(
+        watch.cancel(request.app.state.workspace, job_id, language_of(request.scope), caller=caller_of(request))
+    )
 
 
 @router.get("/jobs/events")
@@ -63,7 +70,7 @@ async def events(request: Request) -> Response:
 
 async def _changes(request: Request) -> AsyncIterator[bytes]:
     """The view at once, then each time it differs; a comment now and then keeps the line open."""
-    state, last, quiet_s = request.app.state, b"", 0.0
+    state, last, quiet_s, unasked_s = request.app.state, b"", 0.0, 0.0
     watcher = watch.Watcher(state.workspace, language_of(request.scope))
     state.streams = getattr(state, "streams", 0) + 1
     try:
@@ -76,6 +83,18 @@ async def _changes(request: Request) -> AsyncIterator[bytes]:
                 quiet_s = 0.0
                 yield b": alive\n\n"
             await asyncio.sleep(LOOK_EVERY_S)
-            quiet_s += LOOK_EVERY_S
+            quiet_s, unasked_s = quiet_s + LOOK_EVERY_S, unasked_s + LOOK_EVERY_S
+            if unasked_s >= ASK_WHO_EVERY_S:
+                unasked_s = 0.0
+                if not await run_in_threadpool(_may_still, request):
+                    return
     finally:
         state.streams -= 1
+
+
+def _may_still(request: Request) -> bool:
+    """Whether whoever follows the jobs is still signed in, and may."""
+    try:
+        return may(request.app.state.who(request), "jobs.see")
+    except NotSignedIn:
+        return False

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from malan.services import playback
+from malan.web.gate import caller_of
 from malan.web.ranges import RangeResponse
 
 router = APIRouter()
@@ -20,7 +21,7 @@ _ASK_AGAIN = {"cache-control": "private, no-cache"}
 @router.head("/media/{asset_id}", include_in_schema=False)
 def media(request: Request, asset_id: Id) -> Response:
     """An asset as it is on disk."""
-    file = playback.open_media_file(request.app.state.workspace, asset_id)
+    file = playback.open_media_file(request.app.state.workspace, asset_id, caller=caller_of(request))
     return RangeResponse(file.path, etag=asset_id, media_type=file.mime, headers=_ASK_AGAIN)
 
 
@@ -28,5 +29,5 @@ def media(request: Request, asset_id: Id) -> Response:
 @router.head("/proxies/{asset_id}.mp4", include_in_schema=False)
 def proxy(request: Request, asset_id: Id) -> Response:
     """The preview copy of an asset the browser cannot play."""
-    file = playback.open_proxy_file(request.app.state.workspace, asset_id)
+    file = playback.open_proxy_file(request.app.state.workspace, asset_id, caller=caller_of(request))
     return RangeResponse(file.path, etag=f"{asset_id}-proxy-{file.stamp}", media_type=file.mime, headers=_ASK_AGAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ from starlette.responses import HTMLResponse, Response
 
 from malan import __version__
 from malan.core.catalogue import catalogue, entry
+from malan.services.access import may
+from malan.services.sessions import form_token
 from malan.web.built import Built, read_built
+from malan.web.gate import session_of
 from malan.web.language import language_of
 
 if TYPE_CHECKING:
@@ -50,6 +54,9 @@ class Pages:
             built=self._read_built,
             nonce=request.state.nonce,
             version=__version__,
+            caller=(caller := getattr(request.state, "caller", None)),
+            may=partial(may, caller),
+            form_token=form_token(secret) if (secret := session_of(request)) else "",
             words=_browser_words(lang),
             **values,
         )

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from malan.services import browse, choice
 from malan.services.browse import SearchRequest
+from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages
 
@@ -89,8 +90,8 @@ def search_page(request: Request, asked: Asked) -> Response:
     return pages.html(  # type: ignore[no-any-return]
         request,
         "search.html",
-        view=browse.search(workspace, asked.request(), lang),
-        filters=browse.filters(workspace, lang),
+        view=browse.search(workspace, asked.request(), lang, caller=caller_of(request)),
+        filters=browse.filters(workspace, lang, caller=caller_of(request)),
         asked=asked,
     )
 
@@ -99,7 +100,7 @@ def search_page(request: Request, asked: Asked) -> Response:
 def search_results(request: Request, asked: Asked) -> Response:
     """The results alone; the address bar follows, so that a reload or a link shows the same."""
     workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
-    view = browse.search(workspace, asked.request(), lang)
+    view = browse.search(workspace, asked.request(), lang, caller=caller_of(request))
     template = "_more.html" if asked.offset else "_results.html"
     reply: Response = pages.html(request, template, view=view, asked=asked)
     if not asked.offset:
@@ -111,7 +112,9 @@ def search_results(request: Request, asked: Asked) -> Response:
 @router.get("/search.json", include_in_schema=False)
 def search_json(request: Request, asked: Asked) -> Response:
     """Clips that match, with the evidence."""
-    view = browse.search(request.app.state.workspace, asked.request(), language_of(request.scope))
+    view = browse.search(
+        request.app.state.workspace, asked.request(), language_of(request.scope), caller=caller_of(request)
+    )
     return Pages.json(view)
 
 
@@ -128,7 +131,7 @@ class ListChosen(Chosen):
 @router.post("/clips/list")
 def list_clips(request: Request, chosen: ListChosen) -> Response:
     """The chosen clips as an edit decision list or as JSON, to keep."""
-    listed = choice.write_list(request.app.state.workspace, chosen.clip_ids, chosen.format)
+    listed = choice.write_list(request.app.state.workspace, chosen.clip_ids, chosen.format, caller=caller_of(request))
     return Response(
         listed.data,
         media_type=listed.media_type,
@@ -139,5 +142,7 @@ def list_clips(request: Request, chosen: ListChosen) -> Response:
 @router.post("/clips/export")
 def export_clips(request: Request, chosen: Chosen) -> Response:
     """Cut the chosen clips into files in the workspace's `exports` folder."""
-    said = choice.start_export(request.app.state.workspace, chosen.clip_ids, language_of(request.scope))
+    said = choice.start_export(
+        request.app.state.workspace, chosen.clip_ids, language_of(request.scope), caller=caller_of(request)
+    )
     return JSONResponse(asdict(said), status_code=202)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from malan.core.catalogue import say
 from malan.core.errors import UsageError
+from malan.services.accounts import has_accounts
+from malan.services.api_keys import has_open_keys
 from malan.web.built import read_built
 from malan.web.guard import LOOPBACK
 
@@ -33,6 +35,7 @@ def serve_console(
     host: str = "127.0.0.1",
     allowed: tuple[str, ...] = (),
     beside: Beside | None = None,
+    needs_accounts: bool = True,
 ) -> None:
     """Serve the console until interrupted; prints its address first.
 
@@ -42,18 +45,23 @@ def serve_console(
         host: The address to listen on.
         allowed: Further names it may be called by.
         beside: Puts another application beside the console, given the console and the address of the server.
+        needs_accounts: Refuse to be reached by others while nobody has an account; else nobody gets in.
 
     Raises:
-        UsageError: The port is in use.
+        UsageError: The port is in use, or others could reach the console and nobody has an account.
         NotFound: The console has not been built.
     """
     from malan.web.app import create_app
 
     read_built()
+    others = [name for name in (host, *allowed) if name not in LOOPBACK]
+    is_open = not has_accounts(ws)
+    if others and is_open and needs_accounts and not has_open_keys(ws):
+        raise UsageError("up.needs_accounts", names=", ".join(others))
     listening = listen(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     print(say("up.serving", url=url))
-    print(say("web.single_user" if host in LOOPBACK else "up.open"), flush=True)
+    print(say("up.plain_http" if others else "web.single_user" if is_open else "up.accounts"), flush=True)
     app = create_app(ws, hosts=(*LOOPBACK, host, *allowed))
     run(app, listening, beside(app, url) if beside else None)
 

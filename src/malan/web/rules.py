@@ -1,0 +1,60 @@
+"""Who may come to which address: for every route of the console the action it stands for, checked by `gate`.
+
+A route that is not in the table answers nobody, and a test compares the table with the routes there are. What may be
+seen behind an address is decided by the services. Start at `RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PUBLIC = "public"
+"""Open to everybody: nothing of the library is behind it."""
+
+RULES: Mapping[str, str] = {
+    "GET /": "find",
+    "GET /.json": "find",
+    "GET /search": "find",
+    "GET /search.json": "find",
+    "GET /search/results": "find",
+    "POST /clips/list": "list",
+    "POST /clips/export": "export",
+    "GET /assets": "find",
+    "GET /assets.json": "find",
+    "GET /assets/{asset_id}": "show",
+    "GET /assets/{asset_id}.json": "show",
+    "GET /assets/{asset_id}/frames": "show",
+    "GET /assets/{asset_id}/peaks": "show",
+    "GET /strips/{clip_id}.jpg": "show",
+    "GET /thumbs/{clip_id}.jpg": "show",
+    "POST /assets/{asset_id}/proxy": "play",
+    "GET /assets/{asset_id}/proxy.json": "play",
+    "GET /media/{asset_id}": "play",
+    "GET /proxies/{asset_id}.mp4": "play",
+    "GET /jobs": "jobs.see",
+    "GET /jobs.json": "jobs.see",
+    "GET /jobs/running.json": "jobs.see",
+    "GET /jobs/events": "jobs.see",
+    "POST /jobs/{job_id}/retry": "jobs.change",
+    "POST /jobs/{job_id}/cancel": "jobs.change",
+    "GET /log": "log.read",
+    "GET /log.json": "log.read",
+    "GET /account": "own.account",
+    "GET /account.json": "own.account",
+    "POST /account/password": "own.account",
+    "POST /account/keys": "own.account",
+    "POST /account/keys/{prefix}/end": "own.account",
+    "POST /account/sign-out-everywhere": "own.account",
+    "GET /openapi.json": "own.account",
+    "GET /sign-in": PUBLIC,
+    "POST /sign-in": PUBLIC,
+    "POST /sign-out": PUBLIC,
+    "POST /language/{lang}": PUBLIC,
+    "GET /healthz": PUBLIC,
+    "GET /static": PUBLIC,
+}
+
+
+def rule_of(method: str, path: str) -> str | None:
+    """The action behind a method and the path of a route, as it was declared; None: nobody may."""
+    return RULES.get(f"{'GET' if method == 'HEAD' else method} {path}")
