@@ -1,0 +1,154 @@
+"""Several adapters of one base made into one: exactly, and with the owners' shares in it.
+
+    Σ wᵢ · sᵢ · upᵢ · downᵢ  =  [w₁s₁up₁ │ w₂s₂up₂ │ …] · [down₁ ; down₂ ; …]
+
+Products are added, never factors: adding up-factors and down-factors apart gives cross terms up₁·down₂ that no part
+contains. Ranks may differ. The result is exact, or the nearest of a wished rank with its distance told. Start reading
+at `merge_adapters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from malan.core.errors import Rejected, UsageError
+from malan.inference.adapters import Matrix, Pair
+from malan.inference.lowrank import best_of_rank
+from malan.models.safetensors import Adapter
+
+Shares = Mapping[str, Fraction]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One adapter that goes in: how strongly, and whose it is.
+
+    Args:
+        adapter: What is merged.
+        weight: The factor of its product; below zero takes it away. Not zero.
+        shares: Owner → share of it; they add to exactly one.
+        base_model_id: What it was trained from; all parts of a merge have the same.
+
+    Raises:
+        UsageError: A weight that is zero or not exact, or shares that are not above zero or do not add to one.
+    """
+
+    adapter: Adapter
+    weight: Fraction
+    shares: Shares
+    base_model_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.weight, Fraction) or not self.weight:
+            raise UsageError("merge.bad_weight", weight=str(self.weight)[:40])
+        exact = all(isinstance(share, Fraction) and share > 0 for share in self.shares.values())
+        if not exact or sum(self.shares.values(), Fraction()) != 1:
+            raise UsageError("merge.bad_shares", total=str(sum(self.shares.values()))[:40])
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came out: the adapter, how far each module is from the exact sum, and whose it is.
+
+    `errors` are relative, in the Frobenius norm, before the numbers are stored in a file's type. Empty means exact.
+    """
+
+    adapter: Adapter
+    shares: Shares
+    errors: Mapping[str, float]
+
+    @property
+    def error(self) -> float:
+        """The worst module's."""
+        return max(self.errors.values(), default=0.0)
+
+
+def merge_adapters(parts: Sequence[Part], *, rank: int | None = None) -> Merged:
+    """Add the products of some adapters.
+
+    A module that only some of them change is changed by those. The order of the parts does not matter.
+
+    Args:
+        parts: At least one.
+        rank: The most that a module of the result may have; None keeps all that is needed to be exact: the sum of the
+            ranks, or the smaller side of the module where that is less.
+
+    Raises:
+        Rejected: Parts of different bases, or a module with different shapes.
+        UsageError: Nothing to merge, or a rank below one.
+    """
+    if not parts or (rank is not None and rank < 1):
+        raise UsageError("merge.nothing")
+    if len({part.base_model_id for part in parts}) != 1:
+        raise Rejected("merge.other_base")
+    inputs = _inputs(parts)
+    pairs: dict[str, Pair] = {}
+    errors: dict[str, float] = {}
+    for module in inputs:
+        found = [(part.adapter.pairs[module], float(part.weight)) for part in parts if module in part.adapter.pairs]
+        total = sum(pair.rank for pair, _ in found)
+        smaller = min(found[0][0].up.shape[0], found[0][0].down.shape[1])
+        if rank is None or rank >= min(total, smaller):
+            pairs[module] = _stacked(found, np.float32) if total <= smaller else _dense(found)
+        else:
+            pairs[module], errors[module] = _nearest(found, rank)
+    return Merged(Adapter(pairs, inputs), merge_shares([(part.weight, part.shares) for part in parts]), errors)
+
+
+def merge_shares(weighted: Sequence[tuple[Fraction, Shares]]) -> dict[str, Fraction]:
+    """Owner → share of a merge: each part's shares in proportion to the size of its weight; they add to exactly one.
+
+    What was merged before keeps its proportions when it is merged again. A part that is taken away (a weight below
+    zero) was used no less than one that is added.
+    """
+    whole = sum((abs(weight) for weight, _ in weighted), Fraction())
+    merged: dict[str, Fraction] = {}
+    for weight, shares in weighted:
+        for owner, share in shares.items():
+            merged[owner] = merged.get(owner, Fraction()) + abs(weight) / whole * share
+    return dict(sorted(merged.items()))
+
+
+def _inputs(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
+    """The shape of every module's inputs, the same in all parts that have it."""
+    found: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for part in parts:
+        for module, pair in part.adapter.pairs.items():
+            sides = (pair.up.shape[0], part.adapter.inputs[module])
+            if found.setdefault(module, sides) != sides:
+                raise Rejected("merge.other_shape", module=module)
+    return {module: found[module][1] for module in sorted(found)}
+
+
+def _stacked(found: Sequence[tuple[Pair, float]], kind: type) -> Pair:
+    """All factors side by side: each number is written once."""
+    total = sum(pair.rank for pair, _ in found)
+    up: Matrix = np.empty((found[0][0].up.shape[0], total), kind)
+    down: Matrix = np.empty((total, found[0][0].down.shape[1]), kind)
+    start = 0
+    for pair, weight in found:
+        end = start + pair.rank
+        np.multiply(pair.up, kind(weight * pair.scale), out=up[:, start:end], casting="same_kind")
+        down[start:end] = pair.down
+        start = end
+    return Pair(up, down)
+
+
+def _dense(found: Sequence[tuple[Pair, float]]) -> Pair:
+    """Where the ranks add to more than a module has sides: the sum itself, with the unit matrix as the other factor."""
+    stacked = _stacked(found, np.float64)
+    product: Matrix = (stacked.up @ stacked.down).astype(np.float32)
+    rows, columns = product.shape
+    if rows <= columns:
+        return Pair(np.eye(rows, dtype=np.float32), product)
+    return Pair(product, np.eye(columns, dtype=np.float32))
+
+
+def _nearest(found: Sequence[tuple[Pair, float]], rank: int) -> tuple[Pair, float]:
+    stacked = _stacked(found, np.float64)
+    up, down, error = best_of_rank(stacked.up.astype(np.float64), stacked.down.astype(np.float64), rank)
+    return Pair(up, down), error
