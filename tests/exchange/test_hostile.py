@@ -23,6 +23,7 @@ from malan.exchange.app import create_exchange
 from malan.runtime.database import reading, writing
 from malan.services import negotiation, transfers
 from malan.services.dsp import words
+from malan.services.dsp.automatic import is_as_published
 from malan.services.dsp.contracts import SignedAgreement, add_agreement
 from malan.services.dsp.flow import Exchange
 from malan.services.dsp.read import LARGEST_MESSAGE_BYTES
@@ -296,7 +297,7 @@ def test_the_same_message_with_prefixes_is_the_same_message(peer: Caller, ex: Ex
     assert reply.status_code == 201
     process = negotiation.show_negotiation(ex, reply.json()["providerPid"])
     assert process.peer_pid == mine
-    assert negotiation._is_as_published(ex, process)
+    assert is_as_published(ex, process)
 
 
 def test_two_spellings_of_one_field_are_refused(peer: Caller) -> None:
@@ -372,6 +373,42 @@ def test_what_was_refused_is_kept_as_evidence_up_to_a_limit(peer: Caller, ex: Ex
     assert max(len(row.body) for row in refused) <= 4_096
     accepted = next(row for row in kept if row.outcome == "REQUESTED")
     assert json.loads(accepted.body)["consumerPid"] == mine
+
+
+def test_a_party_cannot_begin_without_end(peer: Caller, ex: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    greedy = Caller(peer.client, ex, "did:web:greedy.example")
+    monkeypatch.setattr("malan.services.dsp.flow.MOST_OPEN", 2)
+    said = [contract_request(pid(), BACK, offer("offer:reels", "reels")) for _ in range(3)]
+    replies = [greedy.post("negotiations/request", one) for one in said]
+    assert [one.status_code for one in replies] == [201, 201, 503]
+    first = replies[0].json()
+    pids = {"consumerPid": first["consumerPid"], "providerPid": first["providerPid"]}
+    over = message("ContractNegotiationTerminationMessage", **pids)
+    assert greedy.post(f"negotiations/{first['providerPid']}/termination", over).status_code == 200
+    assert greedy.post("negotiations/request", said[2]).status_code == 201
+
+
+def test_a_process_cannot_go_back_and_forth_for_ever(
+    peer: Caller, ex: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("malan.services.dsp.flow.MOST_TURNS", 4)
+    mine, theirs = transfer_in(peer, "STARTED")
+    pids = {"consumerPid": mine, "providerPid": theirs}
+    went = []
+    for kind, path in (("TransferSuspensionMessage", "suspension"), ("TransferStartMessage", "start")) * 2:
+        went.append(peer.post(f"transfers/{theirs}/{path}", message(kind, **pids)).status_code)
+    assert went == [200, 200, 400, 400]
+    ended = peer.post(f"transfers/{theirs}/termination", message("TransferTerminationMessage", **pids))
+    assert ended.status_code == 200
+
+
+def test_an_odd_process_id_cannot_lead_a_message_elsewhere(peer: Caller, ex: Exchange) -> None:
+    mine = "../../inside?x=1#y/%2e%2e"
+    theirs = peer.post("negotiations/request", contract_request(mine, BACK, offer("offer:reels", "reels"))).json()
+    negotiation.negotiate(ex, theirs["providerPid"], "offer")
+    with reading(ex.engine) as connection:
+        url = connection.execute(select(outbox.c.url).where(outbox.c.pid == theirs["providerPid"])).scalar_one()
+    assert url == f"{BACK}/negotiations/..%2F..%2Finside%3Fx=1%23y%2F%252e%252e/offers"
 
 
 # Size, type, place.

@@ -29,6 +29,7 @@ from malan.runtime.database import writing
 from malan.services import negotiation, transfers
 from malan.services.dsp import words
 from malan.services.dsp.addresses import Addresses, networks
+from malan.services.dsp.automatic import behave, state_agreements
 from malan.services.dsp.contracts import AUTOMATIC, LocalContracts, Offer, Session, SignedAgreement, add_agreement
 from malan.services.dsp.errors import BadTransition, bad, refusal_of
 from malan.services.dsp.flow import Exchange, show
@@ -122,7 +123,7 @@ def open_test_exchange(ws: Workspace, base: str, seed: Seed) -> Exchange:
     ex.settings = lambda: settings
     ex.identify = lambda _authorization, _is_local: seed.counterparty
     ex.watchers = [Scripts(seed)]
-    ex.chores = [negotiation.state_agreements]
+    ex.chores = [state_agreements]
     _plant(ws, contracts, seed)
     return ex
 
@@ -163,7 +164,7 @@ class Scripts:
     def __call__(self, ex: Exchange, process: Process) -> None:
         steps = self._seed.scripts.get((_FOLDERS[process.kind], process.role, process.subject))
         if steps is None:
-            negotiation.behave(ex, process)
+            behave(ex, process)
             return
         with self._lock:
             self._left.setdefault(process.pid, list(steps))

@@ -12,28 +12,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import select
 
-from malan.core.errors import NotFound, StoreError, UsageError
+from malan.core.errors import NotFound, UsageError
 from malan.core.ids import digest_bytes
-from malan.core.uuid7 import uuid7
 from malan.runtime.database import ensure_tables, reading, updating
 from malan.services import transfers
-from malan.services.dsp import words
+from malan.services.dsp import steps, words
+from malan.services.dsp.automatic import behave, go_on
 from malan.services.dsp.contracts import (
     AUTOMATIC,
     Contracts,
     LocalContracts,
     Offer,
-    SignedAgreement,
-    add_agreement,
-    change_agreement,
-    read_agreement,
-    unstated_agreements,
 )
 from malan.services.dsp.errors import BadMessage, BadTransition
 from malan.services.dsp.flow import (
-    Act,
     Exchange,
     act,
     begin,
@@ -44,20 +38,19 @@ from malan.services.dsp.flow import (
     show,
 )
 from malan.services.dsp.outbox import PAUSES_S, send_again
-from malan.services.dsp.policy import check_offer, from_terms, id_of, same_rules, target_of
+from malan.services.dsp.policy import check_offer, from_terms, target_of
 from malan.services.dsp.read import Message
+from malan.services.dsp.steps import ACTS
 from malan.services.dsp.tables import (
     Process,
     lock_process,
     metadata,
     new_process,
-    now,
     processes,
     read_process,
     save_process,
 )
 from malan.services.dsp.words import NEGOTIATION
-from malan.services.dsp.write import agreement_of, reasons_of
 from malan.services.parties import terms_of
 
 if TYPE_CHECKING:
@@ -112,7 +105,7 @@ def open_exchange(
         settings=file.read,
         contracts=contracts or LocalContracts(ws),
         watchers=[behave],
-        effects={**_EFFECTS, **transfers.EFFECTS},
+        effects={**steps.EFFECTS, **transfers.EFFECTS},
         chores=[go_on],
         pauses_s=pauses_s,
     )
@@ -326,203 +319,3 @@ def list_processes(ws: Workspace, kind: str = words.NEGOTIATION_KIND) -> list[Pr
         rows = connection.execute(select(processes.c.pid).where(processes.c.kind == kind).order_by(processes.c.pid))
         pids = [row.pid for row in rows]
         return [read_process(connection, kind, pid) for pid in reversed(pids)]
-
-
-# What goes on by itself.
-
-
-def behave(ex: Exchange, process: Process) -> None:
-    """Go on in the background with what needs no person."""
-    if _is_moving(process):
-        ex.sender.do(lambda: step(ex, process))
-    if process.kind == words.NEGOTIATION_KIND and process.state == words.FINALIZED:
-        ex.sender.do(lambda: state_agreements(ex))
-
-
-def step(ex: Exchange, process: Process) -> None:
-    """Do the next thing in a process, unless it has moved or a person must decide."""
-    if process.kind == words.TRANSFER_KIND:
-        transfers.step(ex, process)
-        return
-    action = _next_action(ex, process)
-    if action is None:
-        return
-    given = {"code": "exchange.other_terms", "reason": reasons_of(BadMessage("exchange.other_terms"))}
-    try:
-        negotiate(ex, process.pid, action, turn=process.turn, **(given if action == "terminate" else {}))
-    except BadTransition:
-        return  # moved on meanwhile
-
-
-def go_on(ex: Exchange) -> None:
-    """What a run that was killed left undone: steps not taken, agreements not stated."""
-    moving = [and_(processes.c.role == role, processes.c.state == state) for role, state in _MOVING]
-    with reading(ex.engine) as connection:
-        rows = connection.execute(select(processes.c.pid, processes.c.kind).where(or_(*moving))).all()
-    for row in rows:
-        process = show(ex, words.MACHINES[row.kind], row.pid)
-        if _is_moving(process) and not process.details.get("problem") and process.peer_pid:
-            step(ex, process)
-    state_agreements(ex)
-
-
-def state_agreements(ex: Exchange) -> None:
-    """State final agreements in the log and give their grants; what is stated already stays."""
-    with reading(ex.engine) as connection:
-        waiting = unstated_agreements(connection)
-    for agreement in waiting:
-        grant_id = ex.contracts.accept_agreement(agreement)
-        with updating(ex.engine) as connection:
-            change_agreement(connection, agreement, grant_id=grant_id)
-
-
-_MOVING = {
-    (words.PROVIDER, words.REQUESTED),
-    (words.PROVIDER, words.ACCEPTED),
-    (words.PROVIDER, words.VERIFIED),
-    (words.CONSUMER, words.AGREED),
-}
-
-
-def _is_moving(process: Process) -> bool:
-    if process.kind == words.TRANSFER_KIND:
-        return transfers.is_moving(process)
-    return (process.role, process.state) in _MOVING
-
-
-def _next_action(ex: Exchange, process: Process) -> str | None:
-    if process.role == words.PROVIDER:
-        if process.state == words.VERIFIED:
-            return "finalize"
-        if process.state == words.ACCEPTED:  # what they accepted is an offer of ours
-            return "agree" if ex.contracts.offers_of(process.subject, process.party) else None
-        return "agree" if _is_as_published(ex, process) else None
-    agreement = process.details.get("agreement") or {}
-    is_ours = agreement.get("assignee") == ex.participant and agreement.get("assigner") == process.party
-    return "verify" if is_ours and same_rules(agreement, process.details["offer"]) else "terminate"
-
-
-def _is_as_published(ex: Exchange, process: Process) -> bool:
-    """Whether what lies on the table is an offer of ours that needs no person."""
-    offer = process.details["offer"]
-    published = ex.contracts.offers_of(process.subject, process.party)
-    return any(
-        each.manner == AUTOMATIC and each.offer_id == id_of(offer) and same_rules(each.policy, offer)
-        for each in published
-    )
-
-
-# What a message of theirs brings with it.
-
-
-def _take_offer(_ex: Exchange, _connection: Connection, process: Process, said: Message) -> Mapping[str, Any]:
-    if target_of(said.offer) != process.subject:
-        raise BadMessage("exchange.bad_message", detail="offer.target")
-    if said.callback:
-        raise BadMessage("exchange.bad_message", detail="callbackAddress")
-    return {"offer": dict(said.offer)}
-
-
-def _take_agreement(_ex: Exchange, connection: Connection, process: Process, said: Message) -> Mapping[str, Any]:
-    policy = dict(said.agreement)
-    if target_of(policy) != process.subject:
-        raise BadMessage("exchange.bad_message", detail="agreement.target")
-    signed = SignedAgreement(
-        id_of(policy), words.CONSUMER, process.party, process.subject, policy, negotiation=process.pid
-    )
-    if not add_agreement(connection, signed):
-        raise BadMessage("exchange.bad_message", detail="agreement.@id")
-    return {"agreement": policy}
-
-
-def _take_final(_ex: Exchange, connection: Connection, process: Process, _said: Message) -> Mapping[str, Any]:
-    _finish(connection, process, finalized=now())
-    return {}
-
-
-def _take_end(_ex: Exchange, connection: Connection, process: Process, said: Message) -> Mapping[str, Any]:
-    _finish(connection, process, ended=now())
-    return {"ended_by": process.party, "code": said.code}
-
-
-_EFFECTS = {
-    words.CONTRACT_REQUEST: _take_offer,
-    words.CONTRACT_OFFER: _take_offer,
-    words.CONTRACT_AGREEMENT: _take_agreement,
-    words.CONTRACT_FINALIZED: _take_final,
-    words.CONTRACT_TERMINATION: _take_end,
-}
-
-
-# What our acts say.
-
-Said = tuple[dict[str, Any], dict[str, Any]]  # fields of the message, what is kept
-
-
-def _make_offer(ex: Exchange, _connection: Connection, process: Process, given: Mapping[str, Any]) -> Said:
-    published = ex.contracts.offers_of(process.subject, process.party)
-    wanted = id_of(process.details["offer"])
-    chosen = given.get("offer") or next(
-        (each.policy for each in published if each.offer_id == wanted), process.details["offer"]
-    )
-    policy = {**chosen, "@type": "Offer", "target": process.subject}
-    policy |= {"assigner": ex.participant, "assignee": process.party}
-    check_offer(policy, "offer")
-    return {"offer": policy}, {"offer": policy}
-
-
-def _make_counter(_ex: Exchange, _connection: Connection, process: Process, given: Mapping[str, Any]) -> Said:
-    policy = {**(given.get("offer") or process.details["offer"]), "@type": "Offer", "target": process.subject}
-    check_offer(policy, "offer")
-    return {"offer": policy}, {"offer": policy, "asked": policy}
-
-
-def _make_agreement(ex: Exchange, connection: Connection, process: Process, _given: Mapping[str, Any]) -> Said:
-    policy = agreement_of(
-        process.details["offer"],
-        f"urn:uuid:{uuid7()}",
-        assigner=ex.participant,
-        assignee=process.party,
-        timestamp=now(),
-    )
-    signed = SignedAgreement(
-        policy["@id"], words.PROVIDER, process.party, process.subject, policy, negotiation=process.pid
-    )
-    if not add_agreement(connection, signed):
-        raise StoreError("exchange.defect")
-    return {"agreement": policy}, {"agreement": policy}
-
-
-def _make_final(_ex: Exchange, connection: Connection, process: Process, _given: Mapping[str, Any]) -> Said:
-    _finish(connection, process, finalized=now())
-    return {}, {}
-
-
-def _make_end(ex: Exchange, connection: Connection, process: Process, given: Mapping[str, Any]) -> Said:
-    _finish(connection, process, ended=now())
-    said = {"code": given.get("code", "ended"), "reason": given.get("reason")}
-    return said, {"ended_by": ex.participant, "code": said["code"]}
-
-
-def _nothing(_ex: Exchange, _connection: Connection, _process: Process, _given: Mapping[str, Any]) -> Said:
-    return {}, {}
-
-
-ACTS: Mapping[str, Act] = {
-    "offer": Act(words.CONTRACT_OFFER, "{pid}/offers", _make_offer),
-    "agree": Act(words.CONTRACT_AGREEMENT, "{pid}/agreement", _make_agreement),
-    "finalize": Act(words.CONTRACT_FINALIZED, "{pid}/events", _make_final),
-    "counter": Act(words.CONTRACT_REQUEST, "{pid}/request", _make_counter),
-    "accept": Act(words.CONTRACT_ACCEPTED, "{pid}/events", _nothing),
-    "verify": Act(words.CONTRACT_VERIFICATION, "{pid}/agreement/verification", _nothing),
-    "terminate": Act(words.CONTRACT_TERMINATION, "{pid}/termination", _make_end),
-}
-
-
-def _finish(connection: Connection, process: Process, **values: Any) -> None:
-    """Set what became of the agreement of a negotiation, if there is one."""
-    policy = process.details.get("agreement")
-    if policy:
-        signed = read_agreement(connection, id_of(policy), process.role, process.party)
-        if signed:
-            change_agreement(connection, signed, **values)

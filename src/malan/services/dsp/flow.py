@@ -14,10 +14,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, func, select
 
-from malan.core.errors import MalanError, NotGranted, StoreError, UsageError
+from malan.core.errors import MalanError, NotGranted, RetryLater, StoreError, UsageError
 from malan.ledger.post import Reply, ask
 from malan.runtime.database import reading, updating, writing
 from malan.services.dsp import words
@@ -35,6 +36,7 @@ from malan.services.dsp.tables import (
     keep_message,
     lock_process,
     messages,
+    processes,
     read_process,
     save_process,
 )
@@ -45,7 +47,11 @@ from malan.services.dsp.write import message, to_bytes
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+MOST_TURNS = 1_000  # of one process; then it can only be ended
+MOST_OPEN = 1_000  # processes of one kind that a party may have begun and not ended
 MOST_REFUSED_KEPT = 100  # refusals of one process that are kept as evidence
+
+_SAFE_IN_PATH = ":@!$&'()*+,;=~-._"  # RFC 3986 §3.3: what a segment of a path may hold
 
 Watcher = Callable[["Exchange", Process], None]
 Effect = Callable[["Exchange", Connection, Process, Message], Mapping[str, Any]]
@@ -174,8 +180,9 @@ class Exchange:
         """Whether the other side stands where we do: an earlier try arrived and only its answer was lost."""
         if not process.peer_pid:
             return False
+        place = quote(process.peer_pid, safe=_SAFE_IN_PATH)
         try:
-            reply = self.ask(process.party, f"{process.address}/{process.machine.folder}/{process.peer_pid}")
+            reply = self.ask(process.party, f"{process.address}/{process.machine.folder}/{place}")
             return reply.status == 200 and _state_in(reply.body) == process.state
         except MalanError:
             return False
@@ -209,10 +216,12 @@ def receive_first(ex: Exchange, process: Process, said: Message) -> tuple[Proces
 
     Raises:
         BadTransition: There is a process of this id that began with another message.
+        RetryLater: The party has begun too many that are not ended.
     """
     with writing(ex.engine) as connection:
         known = find_by_peer(connection, process.kind, process.role, process.party, process.peer_pid)
         if known is None:
+            _check_open(connection, process)
             add_process(connection, process)
             keep_message(connection, process.pid, "in", said.type, said.sha256, said.body, process.state)
     if known is not None:
@@ -273,7 +282,7 @@ def act(
         moved = process.moved(after, problem=None, **kept)
         save_process(connection, moved)
         body = to_bytes(message(doing.message, moved.consumer_pid, moved.provider_pid, **fields))
-        path = doing.path.format(pid=moved.peer_pid)
+        path = doing.path.format(pid=quote(moved.peer_pid, safe=_SAFE_IN_PATH))
         put_out(connection, moved, doing.message, f"{moved.address}/{machine.folder}/{path}", body)
     ex.entered(moved)
     return moved
@@ -298,6 +307,14 @@ def read_settings_of(ws: Workspace) -> SettingsFile:
     return SettingsFile(ws.root)
 
 
+def _check_open(connection: Connection, process: Process) -> None:
+    theirs = (processes.c.party == process.party, processes.c.kind == process.kind, processes.c.role == process.role)
+    is_open = processes.c.state.not_in(process.machine.final)
+    count = connection.scalar(select(func.count()).select_from(processes).where(*theirs, is_open)) or 0
+    if count >= MOST_OPEN:
+        raise RetryLater("exchange.too_many_open", most=MOST_OPEN)
+
+
 def _receive(ex: Exchange, connection: Connection, process: Process, said: Message) -> Process:
     sender = other(process.role)
     if said.pid_of(process.role) != process.pid:
@@ -308,6 +325,8 @@ def _receive(ex: Exchange, connection: Connection, process: Process, said: Messa
     after = process.machine.next_state(process.state, said.type, sender)
     if after is None:
         raise BadTransition("exchange.transition", message=said.type, state=process.state)
+    if process.turn >= MOST_TURNS and after not in process.machine.final:
+        raise BadTransition("exchange.too_many_turns", most=MOST_TURNS)
     if not process.peer_pid:
         process = _with_peer(connection, process, theirs)
     effect = ex.effects.get(said.type)

@@ -7,6 +7,7 @@ A message is read once here; the bytes are kept elsewhere as evidence. Start at 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def read_json(body: bytes) -> dict[str, Any]:
         BadMessage: It is something else.
     """
     try:
-        said = json.loads(body, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+        said = json.loads(body, object_pairs_hook=_no_key_twice, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         if isinstance(error, BadMessage):
             raise
@@ -338,6 +339,13 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(text: str) -> NoReturn:
     raise bad(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise bad(text[:40])
+    return value
 
 
 def _check_depth(value: Any, depth: int) -> None:
