@@ -19,7 +19,7 @@ from malan.rights.pages import list_pages, read_page, seal
 from malan.rights.shares import Holder
 from malan.rights.usage import MICROSECONDS, Usage, usage_line
 from malan.runtime.database import reading, updating
-from malan.services import journal, metering, settlement
+from malan.services import journal, metering, settlement, settlement_usage
 from malan.services.assets import add_assets
 from malan.services.charges import charge
 from malan.services.journal import Fact, record
@@ -221,7 +221,7 @@ def test_a_page_that_the_ledger_does_not_hold_is_not_settled(
     use(workspace, "k1")
     charge(workspace, "g", 100, "CNY", key="c")
     seal_usage(workspace)
-    monkeypatch.setattr(settlement, "page_event", lambda *_: None)
+    monkeypatch.setattr(settlement_usage, "page_event", lambda *_: None)
     month, end = this_month(workspace)
     with pytest.raises(ProofError) as caught:
         settle_period(workspace, month, at_us=end)

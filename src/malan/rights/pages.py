@@ -6,7 +6,7 @@ nothing is summed that was not checked in the same pass. Start reading at `seal`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from malan.core.errors import ProofError
 from malan.rights.meter_tables import METADATA, PAGES, USAGE
 from malan.rights.usage import NOTHING_BEFORE, PAGE_ROWS, page_digest, page_root, usage_line
 from malan.runtime.database import ensure_tables, hold_still, reading, writing
+
+Seen = Callable[["Page", Sequence[Any]], None]
 
 _COLUMNS = (
     USAGE.c.seq,
@@ -46,10 +48,14 @@ class Page:
     digest: str
 
 
-def seal(engine: Engine, *, rows_a_page: int = PAGE_ROWS) -> list[Page]:
+def seal(engine: Engine, *, rows_a_page: int = PAGE_ROWS, seen: Seen | None = None) -> list[Page]:
     """Put all rows that are in no page yet into pages, in their order; the new pages.
 
     Writers are held up for the moment it takes to see which row is the last, not while pages are hashed.
+
+    Args:
+        seen: Called with each page and the rows that were hashed for it, so that nobody has to read them again. Pages
+            count only when they are among those returned: another may have sealed the same rows meanwhile.
     """
     ensure_tables(engine, METADATA)
     with writing(engine) as connection:
@@ -60,6 +66,8 @@ def seal(engine: Engine, *, rows_a_page: int = PAGE_ROWS) -> list[Page]:
     while found := _rows_after(engine, before, end, rows_a_page):
         before = _page(found, before)
         made.append(before)
+        if seen is not None:
+            seen(before, found)
     with writing(engine, durable=True) as connection:
         if not made or _last(connection) != last:  # another sealed the same rows meanwhile
             return []

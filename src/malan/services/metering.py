@@ -15,7 +15,7 @@ from malan.core.errors import NotFound
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.holders import Holders
 from malan.rights.meter import OUTPUTS, Meter, Reservation
-from malan.rights.pages import Page, list_pages, seal
+from malan.rights.pages import Page, Seen, list_pages, seal
 from malan.rights.shares import Holder
 from malan.rights.usage import MICROSECONDS, PAGE_ROWS, Usage
 from malan.services.journal import Fact, events_about, record
@@ -128,16 +128,19 @@ def microseconds(seconds: Fraction) -> int:
     return max(1, round(seconds * MICROSECONDS))
 
 
-def seal_usage(ws: Workspace, *, rows_a_page: int = PAGE_ROWS) -> list[Page]:
+def seal_usage(ws: Workspace, *, rows_a_page: int = PAGE_ROWS, seen: Seen | None = None) -> list[Page]:
     """Gather what was used into pages and state their roots in the ledger; all pages there are.
 
     From then on no row of them can be changed, taken out or slipped in without being noticed. Running it twice, or
     after a kill in the middle, does no harm.
 
+    Args:
+        seen: Told the rows of pages as they are made (see `rights.pages.seal`).
+
     Raises:
         ProofError: A page does not follow the one before it.
     """
-    seal(ws.database, rows_a_page=rows_a_page)
+    seal(ws.database, rows_a_page=rows_a_page, seen=seen)
     pages = list_pages(ws.database)
     unsaid = _first_unsaid(ws, pages)
     record(

@@ -25,7 +25,6 @@ from malan.core.ids import digest_record
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.holders import Holders
 from malan.rights.ledgerbook import Posting, balances, post, reverse, takers
-from malan.rights.pages import Page, pages_of_works, read_page
 from malan.rights.shares import Fee, fraction_text
 from malan.rights.statement import BY_WORK, METHOD, Charge, Line, compute_line, statement_digest
 from malan.rights.usage import MICROSECONDS
@@ -33,8 +32,9 @@ from malan.runtime.database import reading, shown_place, writing
 from malan.services.access import HOUSE, Caller, require
 from malan.services.charges import keep_charge, settlement_tables
 from malan.services.journal import Fact, record
-from malan.services.metering import now_us, page_event, seal_usage
+from malan.services.metering import now_us
 from malan.services.settlement_tables import CHARGES, DISPUTES, LINES, PARTS, PRICES, REVERSALS, STATEMENTS
+from malan.services.settlement_usage import Span, Sums, UsageRead, by_grant, read_usage
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -55,18 +55,6 @@ class Settled:
     state: str
     due_us: int
     disputes: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Which usage a statement covers: before `until_us`, less what the one before it has had."""
-
-    since_us: int = 0
-    after_page: int = -1
-    until_us: int = 0
-
-    def holds(self, at_us: int, page: int) -> bool:
-        return at_us < self.until_us and not (at_us < self.since_us and page <= self.after_page)
 
 
 def settle_period(
@@ -108,9 +96,12 @@ def settle_period(
         _state(ws, stands.id, stands.body)
         return stands
     before = _before(engine, period)
-    pages = seal_usage(ws)
-    lines, read = _lines(ws, pages, _Span(before.since_us, before.after_page, until_us), period, fees)
-    body = _body(period, fees, holdback_days, before, until_us, pages, read, lines)
+    charges, prices, earlier = _to_divide(engine, period, until_us)
+    works = {charge.about for charge in charges if charge.kind in BY_WORK}
+    used = read_usage(ws, Span(before.since_us, before.after_page, until_us), works)
+    charges += _priced(prices, used.sums, f"usage:{period}:{earlier}", until_us)
+    lines = _lines(ws, charges, fees, used.sums)
+    body = _body(period, fees, holdback_days, before, until_us, used, lines)
     if draft:
         return Settled(statement_digest(body), period, body, "draft", 0)
     settled = _keep(engine, body, lines, now) or _standing(engine, period, fees, holdback_days)
@@ -258,14 +249,14 @@ def _standing(engine: Engine, period: str, fees: Sequence[Fee], holdback_days: i
     return None
 
 
-def _before(engine: Engine, period: str) -> _Span:
+def _before(engine: Engine, period: str) -> Span:
     """Where the statement before this period stopped."""
     with reading(engine) as connection:
         earlier = [row for row in _live(connection) if row.period < period]
     if not earlier:
-        return _Span()
+        return Span()
     usage = json.loads(earlier[-1].body)["usage"]
-    return _Span(usage["until_us"], usage["last_page"])
+    return Span(usage["until_us"], usage["last_page"])
 
 
 def _live(connection: Connection) -> Sequence[Any]:
@@ -276,26 +267,25 @@ def _live(connection: Connection) -> Sequence[Any]:
     ).all()
 
 
-def _lines(
-    ws: Workspace, pages: Sequence[Page], span: _Span, period: str, fees: Sequence[Fee]
-) -> tuple[list[Line], list[int]]:
-    """Every charge that can be divided, and the pages that were read for it."""
-    with reading(ws.database) as connection:
-        charges, prices = _waiting(connection, span.until_us), list(connection.execute(select(PRICES)))
-        earlier = _how_many(connection, period)
-    works = {charge.about for charge in charges if charge.kind in BY_WORK}
-    wanted = pages_of_works(ws.database, pages, works)
-    wanted |= {page.number for page in pages if _may_hold(page, span)}
-    used = _sum(ws, [page for page in pages if page.number in wanted], span, works)
-    charges += _priced(prices, used, f"usage:{period}:{earlier}", span.until_us)
+def _to_divide(engine: Engine, period: str, until_us: int) -> tuple[list[Charge], list[Any], int]:
+    """Charges that wait, prices by use, and how many statements the period has had."""
+    with reading(engine) as connection:
+        prices = list(connection.execute(select(PRICES).order_by(PRICES.c.grant_id)).all())
+        return _waiting(connection, until_us), prices, _how_many(connection, period)
+
+
+def _lines(ws: Workspace, charges: Iterable[Charge], fees: Sequence[Fee], used: Sums) -> list[Line]:
+    """Every charge for which something was used, divided."""
     sets = Holders(ws.database).read({one for sums in used.values() for one in sums})
-    _check_known(used, sets)
+    for holders_id in {one for sums in used.values() for one in sums}:
+        if holders_id not in sets:
+            raise ProofError("settle.wrong", where=f"holders.{holders_id[:12]}")
     lines = []
     for charge in sorted(charges, key=lambda one: one.id):
-        basis = used.get(charge.about if charge.kind in BY_WORK else f"grant {charge.grant_id}")
+        basis = used.get(charge.about if charge.kind in BY_WORK else by_grant(charge.grant_id))
         if basis:
             lines.append(compute_line(charge, fees, basis, sets))
-    return lines, sorted(wanted)
+    return lines
 
 
 def _waiting(connection: Connection, until_us: int) -> list[Charge]:
@@ -306,37 +296,11 @@ def _waiting(connection: Connection, until_us: int) -> list[Charge]:
     return [Charge(**row) for row in connection.execute(query).mappings()]
 
 
-def _may_hold(page: Page, span: _Span) -> bool:
-    """Every page since the last statement is read, so that an auditor sees that none was left out."""
-    return page.number > span.after_page or (page.first_us < span.until_us and page.last_us >= span.since_us)
-
-
-def _sum(ws: Workspace, pages: Iterable[Page], span: _Span, works: set[str]) -> dict[str, dict[str, int]]:
-    """Clip-microseconds by grant or work, then by division of holders; from checked pages, in one pass."""
-    by_grant: dict[tuple[str, str], int] = defaultdict(int)
-    by_work: dict[tuple[str, str], int] = defaultdict(int)
-    for page in pages:
-        if page_event(ws, page) is None:
-            raise ProofError("meter.page_unlogged", number=page.number)
-        _, rows = read_page(ws.database, page)
-        for _, grant, _, _, _, holders, work, _, _, amount, at_us in rows:
-            if span.holds(at_us, page.number):
-                by_grant[grant, holders] += amount
-            if work in works and at_us < span.until_us:
-                by_work[work, holders] += amount
-    used: dict[str, dict[str, int]] = defaultdict(dict)
-    for (grant, holders), amount in by_grant.items():
-        used[f"grant {grant}"][holders] = amount
-    for (work, holders), amount in by_work.items():
-        used[work][holders] = amount
-    return used
-
-
-def _priced(prices: Iterable[Any], used: Mapping[str, Mapping[str, int]], key: str, until_us: int) -> list[Charge]:
+def _priced(prices: Iterable[Any], used: Sums, key: str, until_us: int) -> list[Charge]:
     """The charges that follow from prices by use, rounded down once."""
     made = []
     for price in prices:
-        if gross := sum(used.get(f"grant {price.grant_id}", {}).values()) * price.minor // price.per_us:
+        if gross := sum(used.get(by_grant(price.grant_id), {}).values()) * price.minor // price.per_us:
             charge_id = digest_record("charge", [price.grant_id, key])
             made.append(Charge(charge_id, price.grant_id, "usage", "", gross, price.currency, until_us - 1))
     return made
@@ -349,13 +313,6 @@ def _how_many(connection: Connection, period: str) -> int:
     )
 
 
-def _check_known(used: Mapping[str, Mapping[str, int]], sets: Mapping[str, Any]) -> None:
-    for sums in used.values():
-        for holders_id in sums:
-            if holders_id not in sets:
-                raise ProofError("settle.wrong", where=f"holders.{holders_id[:12]}")
-
-
 def _fees_json(fees: Sequence[Fee]) -> list[list[str]]:
     return [[fee.name, fraction_text(fee.rate)] for fee in sorted(fees, key=lambda one: one.name)]
 
@@ -364,10 +321,9 @@ def _body(
     period: str,
     fees: Sequence[Fee],
     holdback_days: int,
-    before: _Span,
+    before: Span,
     until_us: int,
-    pages: Sequence[Page],
-    read: Sequence[int],
+    used: UsageRead,
     lines: Sequence[Line],
 ) -> dict[str, Any]:
     return {
@@ -379,8 +335,8 @@ def _body(
             "since_us": before.since_us,
             "after_page": before.after_page,
             "until_us": until_us,
-            "last_page": len(pages) - 1,
-            "pages": [[number, pages[number].digest] for number in read],
+            "last_page": used.last_page,
+            "pages": [[number, digest] for number, digest in used.pages],
         },
         "lines": [line.to_json() for line in lines],
     }
