@@ -40,16 +40,17 @@ def test_a_file_without_a_credential_has_no_mark(films):
     ("name", "kind", "state"), [("ai", "ai", "valid"), ("people", "intact", "valid"), ("broken", "broken", "invalid")]
 )
 def test_a_credential_is_noted_with_what_it_is_worth(films, name, kind, state):
-    (mark,) = marks_of(films / f"{name}.mp4")
+    mark, signal = marks_of(films / f"{name}.mp4")
     assert (mark.kind, mark.value["class"], mark.value["state"]) == (CREDENTIAL, kind, state)
     assert mark.value["training_mining"] == {"ai_training": "notAllowed"}
+    assert (signal.kind, signal.value["source"], signal.value["class"]) == ("rights.signal", "cawg", "notAllowed")
 
 
 def test_ai_made_footage_is_noticed_when_added_and_found_by_it(films, tmp_path):
     ws = Workspace.create(tmp_path / "ws")
     report = add_assets(ws, [films], owner="湖南台")
     told = {Path(file.path).name: file.warnings for file in report.added}
-    assert (told["ai.mp4"], told["plain.mp4"]) == (("credentials.input.ai",), ())
+    assert (told["ai.mp4"], told["plain.mp4"]) == (("credentials.input.ai", "signal.input.notAllowed"), ())
     made = next(file.asset_id for file in report.added if file.path.endswith("ai.mp4"))
     (finding,) = marks_on(ws, made)
     assert finding.value["ai_generated"] is True

@@ -76,6 +76,27 @@ def show(
     _print(stored_terms(open_workspace(workspace), terms), odrl=odrl, as_json=as_json)
 
 
+@app.command(help=speak("cli.terms.signals"))
+def signals(
+    file_or_id: Annotated[str, typer.Argument(help=speak("cli.terms.file_or_id"))],
+    form: Annotated[str, typer.Option("--format", help=speak("cli.terms.format"))],
+    url: Annotated[str, typer.Option(help=speak("cli.terms.url"))] = "/",
+    policy_url: Annotated[str, typer.Option("--policy-url", help=speak("cli.terms.policy"), show_default=False)] = "",
+    server: Annotated[str, typer.Option(help=speak("cli.terms.server"), show_default=False)] = "",
+    owner: OwnerOption = "owner",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.signals import find_terms, publish_signals
+
+    ws = None if Path(file_or_id).is_file() else open_workspace(workspace)
+    said = publish_signals(find_terms(ws, file_or_id, owner), form, url=url, policy_url=policy_url, server=server)
+    if form == "rsl" and not as_json:
+        print(said["rsl"], end="")
+    else:
+        print_json(said if as_json else {name: value for name, value in said.items() if name != "format"})
+
+
 def _print(shown: TermsShown, *, odrl: bool, as_json: bool) -> None:
     from malan.services.terms import describe_terms
 

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from malan.core import Asset, Clip, Finding, Span
+from malan.rights.signals import STRICTNESS
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-LABEL, CREDENTIAL = "provenance.label", "provenance.credential"
+LABEL, CREDENTIAL, SIGNAL = "provenance.label", "provenance.credential", "rights.signal"
 KINDS = (LABEL, CREDENTIAL)
 _LABEL_PRODUCER, _LABEL_VERSION = "media.label", "1"
 _CREDENTIAL_PRODUCER, _CREDENTIAL_VERSION = "media.credential", "1"
+_SIGNAL_VERSION = "1"
 _MOST_PROBLEMS, _MOST_TEXT = 8, 200
 
 
@@ -113,6 +115,23 @@ def _credentials(path: str) -> Iterator[Mark]:
     }
     reason = None if is_intact else "credentials.input.broken"
     yield Mark(CREDENTIAL, _CREDENTIAL_PRODUCER, _CREDENTIAL_VERSION, f"credentials.input.{kind}", value, reason)
+    if report.training_mining:
+        yield _signal("cawg", report.training_mining)
 
 
-READERS: Sequence[Callable[[str], Iterable[Mark]]] = (_labels, _credentials)
+def _signals(path: str) -> Iterator[Mark]:
+    """What the file, and what lies beside it, says of uses by models: PLUS, TDMRep, RSL."""
+    from malan.services.signals import look_for
+
+    for source, said in look_for(path):
+        yield _signal(source, said)
+
+
+def _signal(source: str, said: Mapping[str, str]) -> Mark:
+    """Broken credentials count as well: a signal can only narrow."""
+    strictest = max(said.values(), key=STRICTNESS.index)
+    value = {"class": strictest, "source": source, "says": dict(said)}
+    return Mark(SIGNAL, f"rights.{source}", _SIGNAL_VERSION, f"signal.input.{strictest}", value)
+
+
+READERS: Sequence[Callable[[str], Iterable[Mark]]] = (_labels, _credentials, _signals)

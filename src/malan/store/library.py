@@ -279,6 +279,12 @@ class Library:
         where = all_of([*parts, None if kinds is None else one_of("kind", kinds)])
         return findings_where(self._tables.view(), where)
 
+    def findings_of(self, kind: str, asset_ids: Iterable[str]) -> list[Finding]:
+        """Findings of one kind in many assets, in the order of their start."""
+        view, listed = self._tables.view(), sorted(set(asset_ids))
+        wheres = (all_of([equals("kind", kind), one_of("asset_id", part)]) for part in parts(listed))
+        return [finding for where in wheres for finding in findings_where(view, where)]
+
     # Clips ------------------------------------------------------------------------------------------------------------
 
     def clip(self, id_or_prefix: str) -> ClipRow:
