@@ -5,6 +5,7 @@ import "./styles/shell.css";
 import "./styles/search.css";
 import "./styles/asset.css";
 import "./styles/jobs.css";
+import "./styles/account.css";
 import "./elements/filmstrip";
 import "./elements/wave";
 import "./elements/asset";
@@ -15,7 +16,7 @@ import { startSearch } from "./search";
 
 const search = document.querySelector<HTMLFormElement>("form[role=search]");
 if (search) startSearch(search);
-if (!document.querySelector("malan-jobs")) watchRunning();
+if (document.querySelector(".live-count") && !document.querySelector("malan-jobs")) watchRunning();
 
 for (const image of document.querySelectorAll<HTMLImageElement>(".shelf img")) image.addEventListener("error", () => image.remove(), { once: true });
 
