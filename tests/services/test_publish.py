@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from malan.services.assets import add_assets
 from malan.services.exports import export_clips
 from malan.services.journal import read_event
 from malan.services.keys import init_keys, show_keys
+from malan.services.log import verify_log
 from malan.services.outputs import Source, trace_output
 from malan.services.publish import AiPart, Draft, publish
 from malan.services.scan import scan_assets
@@ -65,7 +67,7 @@ def test_a_file_ai_made_carries_both_labels_and_a_credential(published):
     report = read_credential(made.path, [show_keys(ws).media_root_pem])
     assert (report.state, report.ai_generated) == ("trusted", True)
     assert report.training_mining["ai_generative_training"] == "notAllowed"
-    assert report.training_mining["ai_training"] == "allowed"
+    assert report.training_mining["ai_training"] == "constrained"  # by a recipe, in a sandbox
 
 
 def test_the_label_names_the_intent_that_was_logged_before(published):
@@ -105,6 +107,29 @@ def test_without_a_provider_code_nothing_ai_made_is_published(tmp_path, library)
     with pytest.raises(UsageError, match="provider code"):
         publish(bare, draft(ws, ai=AiPart("generated"), sources=()), copy_of(film), tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"), [("clouds.gif", CODE, ""), ("clouds.mp4", "0" * 27, ""), ("clouds.mp4", CODE, "云海")]
+)
+def test_what_cannot_be_labelled_is_refused_before_it_is_made(library, tmp_path, monkeypatch, name, code, text):
+    ws, _ = library
+    monkeypatch.setattr(ws, "settings", replace(ws.settings, producer_code=code))
+    before = ws.log.reader.size
+
+    def render(out: Path) -> None:
+        raise AssertionError("rendered")
+
+    with pytest.raises(UsageError):
+        publish(ws, draft(ws, ai=AiPart("generated", text=text)), render, tmp_path / name)
+    assert ws.log.reader.size == before
+
+
+def test_what_has_no_footage_in_it_is_published_too(library, tmp_path):
+    ws, film = library
+    made = publish(ws, draft(ws, sources=(), ai=AiPart("generated")), copy_of(film), tmp_path / "dream.mp4")
+    assert trace_output(ws, str(made.path)).sources == ()
+    assert verify_log(ws).is_whole
 
 
 def test_a_source_that_may_not_be_used_so_stops_it_before_anything_is_made(library, tmp_path):

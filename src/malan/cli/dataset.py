@@ -134,6 +134,42 @@ def export(
     print_line(speak("cli.dataset.exported", name=done.snapshot.name, clips=done.clips, out=done.out, mb=megabytes))
 
 
+@app.command(help=speak("cli.dataset.dossier"))
+def dossier(
+    name: Annotated[str, typer.Argument(help=speak("cli.dataset.name_or_id"))],
+    out: Annotated[Path, typer.Option(help=speak("cli.out"))],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.access import COMMAND_LINE
+    from malan.services.dossier import describe_dossier, write_dossier
+
+    made = write_dossier(open_workspace(workspace), name, out, caller=COMMAND_LINE)
+    if as_json:
+        print_json(describe_dossier(made))
+        return
+    print_line(speak("cli.dataset.dossier_written", assets=made.assets, out=out, files=made.files, root=made.root[:16]))
+    print_line(speak("cli.dataset.dossier_open", fields=", ".join(made.open_fields) or "–"))
+
+
+@app.command("check-dossier", help=speak("cli.dataset.check_dossier"))
+def check_dossier(
+    folder: Annotated[Path, typer.Argument(help=speak("cli.dataset.dossier_folder"))],
+    key: Annotated[str | None, typer.Option(help=speak("cli.dataset.dossier_key"), show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.dossier import check_dossier as check
+    from malan.services.dossier import describe_dossier
+
+    found = check(folder, key)
+    if as_json:
+        print_json(describe_dossier(found) | {"key_given": key is not None})
+        return
+    print_line(speak("cli.dataset.dossier_holds", files=found.files, root=found.root[:16]))
+    if key is None:
+        print_line(speak("cli.dataset.dossier_self", key=found.vkey))
+
+
 def _share(text: str) -> tuple[str, Fraction]:
     """`train=8/10` or `train=0.8`."""
     name, _, value = text.partition("=")

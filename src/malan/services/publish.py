@@ -13,18 +13,19 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from malan.core.errors import ProofError, UsageError
 from malan.core.ids import digest_record
 from malan.ledger.statement import Input, Subject, urn
+from malan.rights.signals import MODEL_USES, NOT_ALLOWED, answers, said_in
 from malan.services.access import HOUSE, Caller
 from malan.services.journal import Fact, read_event, record
 from malan.services.keys import media_chain
 from malan.services.outputs import Source, keep_sources, log_output
 from malan.services.parties import terms_of
 from malan.services.proofs import event_receipt
-from malan.services.uses import require_use
+from malan.services.uses import require_use, today
 
 if TYPE_CHECKING:
     from malan.media.credentials import Credential, Ingredient, Use
@@ -85,7 +86,7 @@ def publish(
     """
     for source in draft.sources:
         require_use(ws, source.terms_id, draft.use, source.clip.id[:12], caller=caller)
-    producer = _producer_code(ws) if draft.ai else ""
+    producer = _checked_producer(ws, draft.ai, out) if draft.ai else ""
     intent = _log_intent(ws, draft) if draft.ai else None
     work = out.with_name(f".malan-{os.getpid()}-{digest_record('work', out.name)[:8]}-work{out.suffix.lower()}")
     try:
@@ -101,11 +102,18 @@ def publish(
     return Published(out, output_id, event, intent, produce_id, has_credential)
 
 
-def _producer_code(ws: Workspace) -> str:
-    """The 27 characters that name the provider (TC260-PG-20252A); software cannot make them up."""
+def _checked_producer(ws: Workspace, ai: AiPart, out: Path) -> str:
+    """The 27 characters that name the provider (TC260-PG-20252A), software cannot make them up; refuses here whatever
+    labelling would refuse later, when much has been rendered."""
+    from malan.media.explicit import check_extension, check_text
+    from malan.media.labels import Label
+
     code = ws.settings.producer_code
     if not code:
         raise UsageError("publish.no_producer")
+    Label.first(code, "intent").check()
+    check_extension(out)
+    check_text(ai.text or "AI生成")
     return code
 
 
@@ -191,11 +199,8 @@ def _ingredients(draft: Draft) -> list[Ingredient]:
 
 def training_mining(ws: Workspace, terms_ids: set[str]) -> dict[str, Use]:
     """What all of these terms allow models to do, in the words of CAWG; of nothing, nothing."""
-    uses = [set(terms_of(ws, terms_id).uses) for terms_id in sorted(terms_ids)]
-    common = set.intersection(*uses) if uses else set()
-    asked = {"ai_training": "train", "ai_generative_training": "generative_train", "data_mining": "train"}
-    said: dict[str, Use] = {name: "allowed" if use in common else "notAllowed" for name, use in asked.items()}
-    return said | {"ai_inference": "notAllowed"}
+    said = said_in(answers(terms_of(ws, terms_id), today()) for terms_id in sorted(terms_ids))
+    return cast("dict[str, Use]", said or dict.fromkeys(MODEL_USES, NOT_ALLOWED))
 
 
 def _read_back(ws: Workspace, work: Path, produce_id: str | None) -> None:
