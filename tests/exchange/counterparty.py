@@ -202,7 +202,7 @@ class Play:
     # What we are sent.
 
     def expect(self, kind: str) -> Play:
-        self.party.expect(self.mine)
+        """Wait for a message that was announced to the counterparty."""
         came = self.party.next(self.mine)
         said = came.said
         assert said["@type"] + (f":{said['eventType']}" if "eventType" in said else "") == kind

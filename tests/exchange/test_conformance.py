@@ -158,6 +158,8 @@ def party() -> Iterator[Counterparty]:
 
 
 def act_out(play: Play, lines: str) -> None:
+    for _ in range(lines.count("<")):
+        play.party.expect(play.mine)
     for step in lines.split():
         mark, word = step[0], step[1:]
         {"<": play.expect, ">": play.tell, "!": play.refused, "=": play.is_in}[mark](word)
@@ -227,6 +229,7 @@ def test_a_catalogue_with_a_filter_is_a_typed_400(under_test: Node) -> None:
 def test_a_message_not_expected_yet_is_sent_again(under_test: Node, party: Counterparty) -> None:
     play = Play(under_test.url, party).request("CN0101", "CD123:CN0101:456")
     party.refuse[play.mine] = [404, 503]
+    party.expect(play.mine)
     play.expect(OFFER)
     assert party.tries[play.mine] == 3
 

@@ -188,6 +188,21 @@ def test_a_message_whose_answer_was_lost_is_known_by_the_state_it_led_to(
     ws.database.dispose()
 
 
+def test_a_state_that_is_read_before_our_own_answer_names_both_processes(quiet: Exchange) -> None:
+    """The other side may be faster with its question than we are with reading what it answered."""
+    from malan.ledger.post import Reply
+    from malan.services.dsp.outbox import Outgoing
+
+    process = request_contract(quiet, PEER, "http://127.0.0.1:2222/x", "film", "offer")
+    assert not show_negotiation(quiet, process.pid).peer_pid
+    outgoing = Outgoing(1, process.pid, words.CONTRACT_REQUEST, PEER, "", b"", 1, "")
+    answer = Reply(201, "application/json", b'{"providerPid": "urn:uuid:late"}')
+    late = threading.Timer(0.05, quiet._delivered, [outgoing, answer])
+    late.start()
+    assert show_negotiation(quiet, process.pid, PEER).provider_pid == "urn:uuid:late"
+    late.join()
+
+
 def _status(ex: Exchange, kind: str) -> str | None:
     with reading(ex.engine) as connection:
         status = connection.execute(select(outbox.c.status).where(outbox.c.type == kind)).scalar_one()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 MOST_TURNS = 1_000  # of one process; then it can only be ended
 MOST_OPEN = 1_000  # processes of one kind that a party may have begun and not ended
+NAMED_WITHIN_S = 1.0
+_LOOK_AGAIN_S = 0.02
 MOST_REFUSED_KEPT = 100  # refusals of one process that are kept as evidence
 
 _SAFE_IN_PATH = ":@!$&'()*+,;=~-._"  # RFC 3986 §3.3: what a segment of a path may hold
@@ -291,11 +294,18 @@ def act(
 def show(ex: Exchange, machine: Machine, pid: str, party: str | None = None) -> Process:
     """A process as it stands.
 
+    The other side may ask for it before we have read the answer in which it named its id: to a party, we wait for that.
+
     Raises:
         NotYours: There is none with this party.
     """
-    with reading(ex.engine) as connection:
-        return read_process(connection, machine.kind, pid, party)
+    until = time.monotonic() + NAMED_WITHIN_S
+    while True:
+        with reading(ex.engine) as connection:
+            process = read_process(connection, machine.kind, pid, party)
+        if process.peer_pid or party is None or time.monotonic() > until:
+            return process
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def participant_of(ws: Workspace, settings: ExchangeSettings) -> str:

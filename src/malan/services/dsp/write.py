@@ -33,8 +33,7 @@ def message(kind: str, consumer_pid: str, provider_pid: str, **fields: Any) -> d
 
 def process_body(body: str, consumer_pid: str, provider_pid: str, state: str) -> dict[str, Any]:
     """How a process stands: ContractNegotiation or TransferProcess."""
-    ids = {"@context": [words.CONTEXT], "@type": body, "consumerPid": consumer_pid, "providerPid": provider_pid}
-    return {**ids, "state": state}
+    return {"@context": [words.CONTEXT], "@type": body, **_pids(consumer_pid, provider_pid), "state": state}
 
 
 def error_body(kind: str, refusal: Refusal, consumer_pid: str = "", provider_pid: str = "") -> dict[str, Any]:
