@@ -301,6 +301,16 @@ def test_an_exported_log_is_checked_with_its_key_alone(chain, tmp_path):
     assert (verified.is_whole, verified.size) == (True, ws.log.reader.size)
 
 
+def test_a_copy_that_names_another_key_is_refused(chain, tmp_path):
+    ws, _, _ = chain
+    export_log(ws, tmp_path / "copy")
+    vkey = show_keys(ws).vkey
+    for said in ("", vkey, f"{vkey}x\n", "\xff"):
+        (tmp_path / "copy" / "vkey").write_text(said, "utf-8")
+        with pytest.raises(ProofError, match="names another key"):
+            verify_log(None, tmp_path / "copy", [vkey])
+
+
 def test_a_foreign_log_is_not_believed_without_a_key(chain, tmp_path):
     ws, _, _ = chain
     export_log(ws, tmp_path / "copy")

@@ -53,7 +53,11 @@ def show(
 
 
 @app.command(help=speak("cli.log.prove"))
-def prove(event: EventArgument, workspace: WorkspaceOption = None) -> None:
+def prove(
+    event: EventArgument,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,  # noqa: ARG001 - a proof is JSON either way
+) -> None:
     from malan.services.journal import read_event
     from malan.services.log import places_of
     from malan.services.proofs import bundle

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malan.core.errors import MalanError, NotFound, UsageError
+from malan.core.errors import MalanError, NotFound, ProofError, UsageError
 from malan.ledger.audit import audit
-from malan.ledger.note import NoteVerifier, open_note
+from malan.ledger.files import read_whole
+from malan.ledger.note import LARGEST_NOTE_BYTES, NoteVerifier, open_note
 from malan.ledger.reader import LogReader
 from malan.ledger.rotation import check_rotations, follow_rotations
 from malan.services.actors import Actors
@@ -142,6 +143,7 @@ def verify_log(
     tell = progress or (lambda *_: None)
     reader = LogReader(where, verifiers)
     expected = {VKEY_FILE, *check_rotations(where, reader)}
+    _check_vkey(where, verifiers)
     audited = audit(where, verifiers, expected=expected, progress=lambda done, total: tell(done, total, ""))
     events = _check_events(reader, audited.checkpoint.size, tell) if audited.is_whole else 0
     rows = ws.log.check_index() if ws is not None and folder is None and audited.is_whole else None
@@ -221,6 +223,15 @@ def _whose(ws: Workspace | None, folder: Path | None, keys: Sequence[str]) -> tu
     if folder is None or not verifiers:
         raise UsageError("log.no_key")
     return folder, verifiers
+
+
+def _check_vkey(folder: Path, verifiers: Sequence[NoteVerifier]) -> None:
+    """A copy brings the log's key for convenience; nobody believes it, and it must not be another one."""
+    if not (folder / VKEY_FILE).is_file():
+        return
+    said = read_whole(folder, VKEY_FILE, LARGEST_NOTE_BYTES).decode("utf-8", "replace")
+    if said not in {f"{verifier.vkey}\n" for verifier in verifiers}:
+        raise ProofError("log.vkey", path=VKEY_FILE, said=said.strip()[:100])
 
 
 def _cosigners(

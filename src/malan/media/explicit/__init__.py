@@ -4,7 +4,7 @@
 any file. The implicit label in the metadata is another package's business. Design: `docs/design/credentials.md`.
 """
 
-from malan.media.explicit.burn import Burned, burn_label
+from malan.media.explicit.burn import Burned, burn_label, check_extension
 from malan.media.explicit.check import ExplicitReport, check_explicit
 from malan.media.explicit.overlay import CORNERS, TEXTS, Overlay, check_text, overlay_for
 from malan.media.explicit.rhythm import FoundRhythm, find_rhythm, rhythm
@@ -18,6 +18,7 @@ __all__ = [
     "Overlay",
     "burn_label",
     "check_explicit",
+    "check_extension",
     "check_text",
     "find_rhythm",
     "overlay_for",

@@ -23,6 +23,17 @@ from malan.media.sniff import shown
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 
+def check_extension(out: str | Path) -> None:
+    """Refuse a name whose kind of file `burn_label` cannot write, before there is anything to label.
+
+    Raises:
+        UsageError: Says which kinds there are.
+    """
+    allowed = (*FILMS, *PICTURES, *SOUNDS)
+    if Path(out).suffix.lower() not in allowed:
+        raise UsageError("explicit.bad_extension", path=shown(out), allowed=", ".join(allowed))
+
+
 @dataclass(frozen=True)
 class Burned:
     """What was done. `mode`: `smart` (only the opening encoded anew), `encode` (all of it) or `join` (sound).
@@ -61,6 +72,7 @@ def burn_label(
         StoreError: It could not be written; nothing is left of it.
     """
     source, out = Path(source), Path(out)
+    check_extension(out)
     suffix = out.suffix.lower()
     part = out.with_name(f".malan-{os.getpid()}-{abs(hash(out.name)):x}.part{suffix}")
     overlay_of = partial(overlay_for, text=text, corner=corner, seconds=seconds)
@@ -83,9 +95,6 @@ def _burn(source: Path, part: Path, suffix: str, overlay_of: partial[Overlay], n
     if suffix in PICTURES:
         label = burn_picture(source, part, overlay_of, suffix)
         return Burned(out, "picture", "encode", label.text, 0.0, label.letters_px, 1)
-    if suffix in SOUNDS:
-        sound = burn_sound(source, part, suffix, notice)
-        notes = () if sound.is_lossless else ("the programme was encoded anew: its codec loses a little each time",)
-        return Burned(out, "sound", "join", sound.notice, sound.seconds, 0, 0, notes)
-    allowed = ", ".join((*FILMS, *PICTURES, *SOUNDS))
-    raise UsageError("explicit.bad_extension", path=shown(out), allowed=allowed)
+    sound = burn_sound(source, part, suffix, notice)
+    notes = () if sound.is_lossless else ("the programme was encoded anew: its codec loses a little each time",)
+    return Burned(out, "sound", "join", sound.notice, sound.seconds, 0, 0, notes)
