@@ -32,6 +32,42 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALAN_LANG", "en")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--postgres`: every workspace that a test makes keeps its records in a PostgreSQL database of its own."""
+    parser.addoption("--postgres", action="store_true", help="run the suite on PostgreSQL instead of SQLite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A test that leaves a SQLite file open passes; one that leaves a connection open should not fail for it either."""
+    if config.getoption("--postgres"):
+        for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+            config.addinivalue_line("filterwarnings", f"ignore::{kind}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_on_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The settings file of a new workspace names a fresh database, so that other processes find it too."""
+    if not request.config.getoption("--postgres"):
+        yield
+        return
+    from postgres_server import create_database
+
+    from malan.workspace import Workspace
+
+    server, make = request.getfixturevalue("postgres_url"), Workspace.create.__func__
+
+    def create(cls: type[Workspace], root: Path) -> Workspace:
+        settings = root / "malan.toml"
+        if not settings.exists():
+            root.mkdir(parents=True, exist_ok=True)
+            settings.write_text(f'database = "{create_database(server, f"w{uuid4().hex}")}"\n')
+        return make(cls, root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workspace, "create", classmethod(create))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test process, fast and forgetful; its URL, in which NAME is the database."""

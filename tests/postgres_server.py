@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
-PLAIN = ("listen_addresses=", "shared_buffers=64MB", "max_connections=64", "logging_collector=off")
+PLAIN = ("listen_addresses=", "shared_buffers=64MB", "max_connections=400", "logging_collector=off")
 
 
 def programs() -> Path | None:
