@@ -94,6 +94,11 @@ def _settings() -> str:
     lines = ["# Settings", "", "`malan.toml` in the workspace folder; every one has a default.", ""]
     lines += ["| Setting | Default |", "|---|---|", *(f"| `{f.name}` | `{f.default}` |" for f in fields(Settings))]
     lines += ["", "Environment: `MALAN_WORKSPACE` (folder), `MALAN_LANG` (`en`, `zh`), `MALAN_DEBUG` (tracebacks)."]
+    lines += [
+        "",
+        "`MALAN_DSP_TEST_SEED` (file): the connector in test mode, for conformance suites only. Partners, and the",
+        "address of the connector, stand in `exchange.toml` beside `malan.toml`: [the design](../design/exchange.md).",
+    ]
     return "\n".join(lines) + "\n"
 
 
