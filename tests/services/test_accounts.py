@@ -270,10 +270,11 @@ def test_the_wait_doubles_up_to_a_quarter_of_an_hour() -> None:
 
 def test_one_login_guessed_from_many_addresses_is_slowed_too(workspace: Workspace) -> None:
     party(workspace, "王芳", "operator", login="wangfang")
+    for number in range(30):
+        with pytest.raises(NotSignedIn):
+            sign_in(workspace, "wangfang", "wrong", address=f"203.0.113.{number}")
     with pytest.raises(TooManyTries):
-        for number in range(40):
-            with pytest.raises(NotSignedIn):
-                sign_in(workspace, "wangfang", "wrong", address=f"203.0.113.{number}")
+        sign_in(workspace, "wangfang", address="203.0.113.99")
 
 
 def test_a_hundred_tries_at_once_are_counted_before_any_is_looked_at(workspace: Workspace) -> None:
