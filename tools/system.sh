@@ -17,13 +17,15 @@ case "$1" in
     need python3-venv "$python -c 'import ensurepip, venv'" "makes .venv, so that nothing is installed into the system" ;;
   demo)
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws the Chinese captions of the demo films"
-    need espeak-ng "command -v espeak-ng" "speaks the captions of the demo films" ;;
+    need espeak-ng "command -v espeak-ng" "speaks the captions of the demo films"
+    need bubblewrap "command -v bwrap" "shuts in the algorithm that the demo trains" ;;
   test | bench)
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws Chinese captions in test films"
     need espeak-ng "command -v espeak-ng" "speaks in test films"
     need chromium "command -v chromium" "the browser tests drive the console in it"
     need postgresql "ls /usr/lib/postgresql/*/bin/initdb" "the tests start a PostgreSQL of their own"
     need ffmpeg "command -v ffprobe" "ffprobe reads the labels Malan writes, as a stranger would"
+    need bubblewrap "command -v bwrap" "the walls around algorithms; the tests attack them from inside"
     need libimage-exiftool-perl "command -v exiftool" "exiftool reads them too"
     if [ "$1" = bench ]; then
       need libavdevice59 "ls /usr/lib/*/libavdevice.so.*" "torchcodec, a peer of the benchmarks, decodes with the system's FFmpeg"

@@ -14,12 +14,13 @@ import threading
 from collections import Counter
 from contextlib import suppress
 
-from malan.runtime.sandbox.syscalls import ALARMING, CLONE, PERSONALITY, SOCKETPAIR
+from malan.runtime.sandbox.syscalls import ALARMING, CLONE, PERSONALITY, SOCKET, SOCKETPAIR
 
 _RECEIVE, _ANSWER = 0xC0502100, 0xC0182101
 _REQUEST_BYTES = 80
 _NAMES = {number: name for name, number in ALARMING.items()} | {
     CLONE: "clone",
+    SOCKET: "socket",
     SOCKETPAIR: "socketpair",
     PERSONALITY: "personality",
 }
@@ -42,7 +43,9 @@ class Alarms:
 
     def close(self) -> None:
         os.write(self._stop_write, b"x")
-        self._thread.join()
+        self._thread.join(timeout=2)
+        if self._thread.is_alive():
+            return  # older kernels keep it waiting for a caller that was killed; it ends with this process
         for fd in (self._listener_fd, self._stop_read, self._stop_write):
             os.close(fd)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from malan.runtime.sandbox.syscalls import ALARMING, ALLOWED, CLONE, CLONE3, PERSONALITY, SETXATTR, SOCKETPAIR
+from malan.runtime.sandbox.syscalls import ALARMING, ALLOWED, CLONE, CLONE3, PERSONALITY, SETXATTR, SOCKET, SOCKETPAIR
 
 _KILL, _NOTIFY, _ALLOW, _ERRNO = 0x80000000, 0x7FC00000, 0x7FFF0000, 0x00050000
 _AUDIT_ARCH_X86_64 = 0xC000003E
@@ -46,6 +46,7 @@ def _program(on_alarm: int) -> list[Instruction]:
         *(line for number in SETXATTR for line in _answer(number, _ERRNO | errno.EOPNOTSUPP)),
         *_answer(CLONE3, _ERRNO | errno.ENOSYS),
         *_by_argument(CLONE, _ANY_BIT, _NAMESPACES, on_alarm, _ALLOW),
+        *_by_argument(SOCKET, _EQUAL, _AF_UNIX, _ERRNO | errno.EPERM, on_alarm),  # the C library asks for its cache
         *_by_argument(SOCKETPAIR, _EQUAL, _AF_UNIX, _ALLOW, on_alarm),
         *_by_argument(PERSONALITY, _EQUAL, _ASK_PERSONALITY, _ALLOW, on_alarm),
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),

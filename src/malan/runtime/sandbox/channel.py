@@ -170,14 +170,25 @@ class DataLine:
             os.close(self.shared_fd)
 
     def _answer_all(self) -> None:
-        try:
-            while (request := frames.read_header(self._read)) is not None:
+        while (request := self._request()) is not None:
+            try:
                 assert self._serve is not None  # noqa: S101  # there is no line without one
-                self._answer(self._serve(request))
+                arrays = self._serve(request)
+                self._answer(arrays)
+            except BrokenPipeError:
+                return  # the run is gone
+            except BaseException as error:  # of the loader: belongs to the caller
+                self._on_error(error)
+                return
+
+    def _request(self) -> dict[str, Any] | None:
+        try:
+            return frames.read_header(self._read)
         except OSError:
-            return  # the run is gone
-        except BaseException as error:
-            self._on_error(error)
+            return None
+        except (ValueError, RecursionError):
+            self._on_error(Overflow("not a request"))
+            return None
 
     def _read(self, size: int) -> bytes:
         """Descriptors that a run sends along are dropped by the kernel, since none are asked for."""

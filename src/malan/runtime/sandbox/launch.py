@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import queue
+import select
 import shutil
 import signal
 import socket
@@ -66,10 +67,8 @@ class Launched:
 
     def kill(self) -> None:
         """End every process of the run: they die with the init of their namespace."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.init_handle, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            self.process.kill()
+        _end(self.init_handle)
+        self.process.kill()
 
 
 def launch(
@@ -111,6 +110,7 @@ def launch(
         init_pid = int(json.loads(_until_brace(info_fd))["child-pid"])
         handle = os.pidfd_open(init_pid)
         stack.callback(os.close, handle)
+        stack.callback(_end, handle)
         alarms = Alarms(_listener(control))
         stack.callback(alarms.close)
         report = json.loads(_report(control))
@@ -217,6 +217,15 @@ def _staged(mounts: tuple[Mount, ...]) -> list[str]:
         for handle in handles:
             os.close(handle)
     return staged
+
+
+def _end(handle: int) -> None:
+    """Kill the init of a namespace and wait until it is gone, and with it all that was below."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll(10_000)
 
 
 def _done(result: int) -> None:

@@ -110,8 +110,9 @@ def run_shut_in(
         if line:
             line.start()
         ran = _Watch(launched, limits, channel, errors, _open_log(stack, log)).until_over()
-    if errors:
-        raise errors[0]
+    for error in errors:
+        if not isinstance(error, Overflow):
+            raise error
     return ran
 
 
@@ -166,10 +167,10 @@ class _Watch:
             self._watch(began)
         finally:
             self._launched.kill()
-            _await(self._launched.init_handle)
         code = self._launched.process.wait()
         wall_s = time.monotonic() - began
         self._drain()
+        self._is_to_end()
         return self._ran(code, wall_s)
 
     def _watch(self, began: float) -> None:
@@ -180,7 +181,7 @@ class _Watch:
                 os.set_blocking(fd, False)
                 poll.register(fd, select.POLLIN)
             looked = 0.0
-            while self._limit is None and not self._errors:
+            while self._limit is None and not self._is_to_end():
                 ready = {fd for fd, _event in poll.poll(_WATCH_S * 1000)}
                 for fd in ready - {over}:
                     if not self._take(fd):
@@ -192,6 +193,12 @@ class _Watch:
                     self._look(now - began)
         finally:
             os.close(over)
+
+    def _is_to_end(self) -> bool:
+        """Whether the line for data broke: by nonsense from the run, or by the loader."""
+        if self._errors and isinstance(self._errors[0], Overflow):
+            self._limit = "output"
+        return bool(self._errors)
 
     def _take(self, fd: int) -> bool:
         """Read what is there; returns whether more may come."""
@@ -258,10 +265,3 @@ class _Watch:
             peak_memory_bytes=self._peak.memory_bytes,
             log_bytes=self._log_bytes,
         )
-
-
-def _await(handle: int) -> None:
-    """Until the init of the namespace is gone, and with it all that was below."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.poll(10_000)

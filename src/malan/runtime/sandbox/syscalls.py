@@ -57,8 +57,7 @@ ALLOWED = {
 """Calls that are let through whatever their arguments."""
 
 ALARMING = {
-    "socket": 41,  # a way to the network or to a service of the host
-    "connect": 42,
+    "connect": 42,  # a way to the network or to a service of the host
     "bind": 49,  # a place others could meet it
     "listen": 50,
     "accept": 43,
@@ -141,7 +140,7 @@ ALARMING = {
 }
 """Calls that are refused and written down, each with its reason; one without a reason has that of the line above."""
 
-CLONE, CLONE3, SOCKETPAIR, PERSONALITY = 56, 435, 53, 135
+CLONE, CLONE3, SOCKET, SOCKETPAIR, PERSONALITY = 56, 435, 41, 53, 135
 """Calls that depend on their arguments, or must look absent (the newer `clone3` hides its flags from a filter)."""
 
 SETXATTR = (188, 189, 190)
