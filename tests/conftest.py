@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
+from weakref import WeakSet
 
 import pytest
 
@@ -65,7 +67,28 @@ def _all_on_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Workspace, "create", classmethod(create))
-        yield
+        with _closing_what_was_left_open():
+            yield
+
+
+@contextmanager
+def _closing_what_was_left_open() -> Iterator[None]:
+    """Connections of workspaces that tests did not put away are closed at the end."""
+    from psycopg import Connection
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
+    made: WeakSet[Connection] = WeakSet()
+
+    def note(connection: object, _record: object) -> None:
+        if isinstance(connection, Connection):
+            made.add(connection)
+
+    event.listen(Pool, "connect", note)
+    yield
+    event.remove(Pool, "connect", note)
+    for connection in list(made):
+        connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -250,6 +250,26 @@ def test_an_upheld_dispute_reverses_the_statement_and_the_month_is_settled_anew(
         dispute(market.ws, first.id, "ann", "again", at_us=DECEMBER + DAY)
 
 
+def test_a_month_is_not_reversed_while_the_next_one_stands_on_it(market: Market) -> None:
+    market.use("g1", "ann", 60)
+    market.charge("g1", 100)
+    first = market.settle(holdback_days=90)
+    market.clock.now_us = DECEMBER + DAY
+    market.use("g1", "bob", 60)
+    market.charge("g1", 100)
+    second = market.settle("2026-12", at_us=DECEMBER + 40 * DAY)
+    dispute(market.ws, first.id, "ann", "-", at_us=DECEMBER + DAY)
+    with pytest.raises(Rejected) as caught:
+        decide_dispute(market.ws, first.id, uphold=True)
+    assert caught.value.code == "settle.not_last"
+    dispute(market.ws, second.id, "bob", "-", at_us=DECEMBER + 41 * DAY)
+    decide_dispute(market.ws, second.id, uphold=True)
+    decide_dispute(market.ws, first.id, uphold=True)
+    assert book(market.ws) == {}
+    again = [market.settle(fees=()), market.settle("2026-12", fees=(), at_us=DECEMBER + 40 * DAY)]
+    assert [market.amounts(one) for one in again] == [[{"ann": 100}], [{"bob": 100}]]
+
+
 def test_a_dispute_needs_a_party_of_the_statement_and_an_open_holdback(market: Market) -> None:
     market.use("g1", "ann", 60)
     market.charge("g1", 100)

@@ -209,7 +209,7 @@ def decide_dispute(
 
     Raises:
         NotFound: None is open.
-        Rejected: Upheld, but money of it was released already.
+        Rejected: Upheld, but money of it was released already, or a later month is settled.
     """
     require(caller, "settle")
     statement, now = get_statement(ws, id_or_prefix), now_us() if at_us is None else at_us
@@ -423,6 +423,9 @@ def _owed(connection: Connection, statement_id: str) -> dict[tuple[str, str], in
 def _reverse(connection: Connection, statement: Settled, now: int) -> None:
     if takers(connection, "release", statement.id):
         raise Rejected("settle.released", id=statement.id[:12])
+    last = max(row.period for row in _live(connection))
+    if last > statement.period:  # which stands on where this one stopped
+        raise Rejected("settle.not_last", period=statement.period, later=last)
     reverse(connection, f"settle:{statement.id}", now)
     connection.execute(REVERSALS.insert().values(statement_id=statement.id, at_us=now))
 
