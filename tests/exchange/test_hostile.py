@@ -300,6 +300,19 @@ def test_the_same_message_with_prefixes_is_the_same_message(peer: Caller, ex: Ex
     assert is_as_published(ex, process)
 
 
+def test_an_offer_may_repeat_the_callback_and_a_request_may_not(peer: Caller, ex: Exchange) -> None:
+    theirs, ours = consuming_in(peer, "REQUESTED")
+    pids = {"consumerPid": ours, "providerPid": theirs}
+    said = message(
+        "ContractOfferMessage", **pids, callbackAddress="https://elsewhere.example", offer=offer("o", "film")
+    )
+    assert peer.post(f"negotiations/{ours}/offers", said).status_code == 200
+    assert negotiation.show_negotiation(ex, ours).address == BACK
+    mine, us = negotiation_in(peer, "OFFERED")
+    both = contract_request(mine, BACK, offer("offer:reels", "reels")) | {"providerPid": us}
+    assert peer.post(f"negotiations/{us}/request", both).status_code == 400
+
+
 def test_two_spellings_of_one_field_are_refused(peer: Caller) -> None:
     said = contract_request(pid(), BACK, offer("offer:reels", "reels"))
     assert peer.post("negotiations/request", {**said, "dspace:consumerPid": pid()}).status_code == 400

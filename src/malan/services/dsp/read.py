@@ -120,7 +120,7 @@ def _request(said: dict[str, Any], body: bytes) -> Message:
 
 def _contract_offer(said: dict[str, Any], body: bytes) -> Message:
     callback, consumer_pid = _maybe_address(said, "callbackAddress"), _maybe_id(said, "consumerPid")
-    if bool(callback) == bool(consumer_pid):
+    if not callback and not consumer_pid:  # some connectors repeat the callback in every offer
         raise bad("callbackAddress | consumerPid")
     return Message(
         words.CONTRACT_OFFER, body, consumer_pid, _id(said, "providerPid"), callback, offer=_offer(said, "offer")

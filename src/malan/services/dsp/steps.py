@@ -27,8 +27,6 @@ from malan.services.dsp.write import agreement_of
 def _take_offer(_ex: Exchange, _connection: Connection, process: Process, said: Message) -> Mapping[str, Any]:
     if target_of(said.offer) != process.subject:
         raise BadMessage("exchange.bad_message", detail="offer.target")
-    if said.callback:
-        raise BadMessage("exchange.bad_message", detail="callbackAddress")
     return {"offer": dict(said.offer)}
 
 
