@@ -218,6 +218,8 @@ def test_the_owners_name_is_in_no_entry_and_can_be_forgotten(chain):
 
 
 def test_a_forgotten_datum_is_gone_from_the_files_of_the_database(ws, films):
+    if ws.database.dialect.name != "sqlite":
+        pytest.skip("looks into the files of SQLite")
     add_assets(ws, [films / "film 0.mp4"], owner="湖南台")
     event = read_event(ws, places_of(ws, "key.register")[-1])
     salt = _salt(ws, event.statement.id)
@@ -235,7 +237,7 @@ def _salt(ws: Workspace, event_id: str) -> bytes:
 def test_a_disclosed_datum_somebody_changed_is_found(ws, films):
     add_assets(ws, [films / "film 0.mp4"], owner="湖南台")
     event = read_event(ws, places_of(ws, "key.register")[-1])
-    with ws.database.connect() as connection:
+    with ws.database.begin() as connection:
         connection.exec_driver_sql("UPDATE disclosures SET datum = '\"江苏台\"' WHERE field = 'name'")
     with pytest.raises(ProofError, match="committed"):
         disclosed(ws, event)
@@ -413,6 +415,21 @@ def test_what_was_forgotten_cannot_be_forgotten_again(ws, films):
     assert forget(ws, event) == ["name", "owner"]
     with pytest.raises(NotFound, match="forgotten before"):
         forget(ws, event)
+
+
+def test_a_log_that_lost_its_keys_is_given_no_others(ws, tmp_path):
+    init_keys(ws)
+    (ws.root / "keys").rename(tmp_path / "away")
+    with pytest.raises(NotFound, match="keys are gone"):
+        list_events(Workspace(ws.root))
+    (tmp_path / "away").rename(ws.root / "keys")
+    assert verify_log(Workspace(ws.root)).is_whole
+
+
+def test_a_log_is_not_exported_where_nothing_can_be_written(ws, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be copied"):
+        export_log(ws, tmp_path / "file" / "copy")
 
 
 def test_a_chain_that_was_half_written_is_made_anew(ws):

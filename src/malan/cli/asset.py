@@ -16,6 +16,7 @@ from malan.cli.show import (
     print_table,
     progress_bar,
     speak,
+    write_out,
 )
 from malan.services.access import COMMAND_LINE
 
@@ -131,7 +132,7 @@ def withdraw(
     ws = open_workspace(workspace)
     taken = withdraw_asset(ws, asset, reason, caller=COMMAND_LINE)
     if out is not None:
-        out.write_bytes(write_receipt(withdrawal_receipt(ws, taken)))
+        write_out(out, write_receipt(withdrawal_receipt(ws, taken)))
     if as_json:
         print_json({"event": taken.event, "receipt": out, "reach": asdict(taken.reach)})
         return

@@ -17,6 +17,7 @@ from malan.cli.show import (
     print_table,
     progress_bar,
     speak,
+    write_out,
 )
 from malan.core.time import timecode
 from malan.services.access import COMMAND_LINE
@@ -106,7 +107,7 @@ def prove(
 
     ws = open_workspace(workspace)
     receipt = clip_receipt(ws, dataset, clip)
-    out.write_bytes(write_receipt(receipt))
+    write_out(out, write_receipt(receipt))
     index = places_of(ws, f"urn:malan:snapshot:{receipt['manifest']['root']}")[0]
     say_receipt(ws_path=workspace, out=out, index=index, as_json=as_json)
 

@@ -20,6 +20,7 @@ from malan.cli.show import (
     print_table,
     progress_bar,
     speak,
+    write_out,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def receipt(
 
     ws = open_workspace(workspace)
     place = places_of(ws, event)[-1]
-    out.write_bytes(event_receipt(ws, place))
+    write_out(out, event_receipt(ws, place))
     say_receipt(ws_path=workspace, out=out, index=place, as_json=as_json)
 
 

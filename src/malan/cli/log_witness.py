@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from malan.cli.show import JsonOption, WorkspaceOption, fail, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    fail,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+    write_out,
+)
 from malan.core.errors import ProofError
 
 if TYPE_CHECKING:
@@ -141,7 +151,7 @@ def compare(
     found = compare_copies(first, second, key or [])
     described = describe_comparison(found)
     if out is not None and found.split_view:
-        out.write_bytes(found.split_view.to_bytes())
+        write_out(out, found.split_view.to_bytes())
     if as_json:
         print_json(described)
     else:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+    write_out,
+)
 from malan.core.time import timecode
 
 if TYPE_CHECKING:
@@ -39,7 +48,7 @@ def prove(
     from malan.services.proofs import output_receipt, write_receipt
 
     ws = open_workspace(workspace)
-    out.write_bytes(write_receipt(output_receipt(ws, output, clip)))
+    write_out(out, write_receipt(output_receipt(ws, output, clip)))
     say_receipt(ws_path=workspace, out=out, index=trace_output(ws, output).event.index, as_json=as_json)
 
 

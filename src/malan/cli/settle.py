@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+    write_out,
+)
 from malan.core.errors import UsageError
 from malan.services.access import COMMAND_LINE
 
@@ -249,7 +258,7 @@ def _write(ws: Workspace, statement: Settled, party_id: str | None, out: Path, a
     from malan.services.keys import show_keys
     from malan.services.statement_files import statement_file, write_statement
 
-    out.write_bytes(write_statement(statement_file(ws, statement, party_id)))
+    write_out(out, write_statement(statement_file(ws, statement, party_id)))
     vkey = show_keys(ws).vkey
     if as_json:
         print_json({"statement": statement.id, "party": party_id, "out": out, "vkey": vkey})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from malan.core.catalogue import entry
-from malan.core.errors import MalanError
+from malan.core.errors import MalanError, StoreError
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -43,6 +43,18 @@ def open_workspace(path: Path | None, *, create: bool = False) -> Workspace:
     if path is None:
         return Workspace.find(Path.cwd())
     return Workspace.create(path) if create else Workspace(path)
+
+
+def write_out(out: Path, data: bytes) -> None:
+    """Write a file somebody asked for.
+
+    Raises:
+        StoreError: It cannot be written there.
+    """
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise StoreError("cli.not_written", path=str(out), detail=error.strerror or str(error)) from error
 
 
 def print_json(value: Any) -> None:

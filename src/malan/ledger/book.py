@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from malan.core.errors import ProofError, StoreError
+from malan.core.errors import NotFound, ProofError, StoreError
 from malan.ledger.envelope import open_payload
+from malan.ledger.folder import CHECKPOINT
 from malan.ledger.index import LogIndex
 from malan.ledger.keys import SYSTEM, KeyRing
 from malan.ledger.log import LogWriter
@@ -128,12 +129,18 @@ class LogBook:
         with self._gate:
             if self._opened is None or self._opened.key != self.keys.mark(SYSTEM):
                 self._drop()
+                self._check_keys()
                 self.keys.start()
                 mark = self.keys.mark(SYSTEM)
                 former = [signer.verifier for signer in self.keys.retired_log_signers()]
                 writer = LogWriter.open(self.folder, self.keys.log_signer(), verifiers=former)
                 self._opened = _Opened(writer, LogIndex(self._index_file, writer, keys_of_event), mark)
             return self._opened
+
+    def _check_keys(self) -> None:
+        """Keys are made for a new log only: one that lost its keys needs them back, and no others."""
+        if self.keys.mark(SYSTEM) is None and (self.folder / CHECKPOINT).exists():
+            raise NotFound("ledger.keys_gone", folder=str(self.keys.folder))
 
     def _drop(self) -> None:
         """Let go without a word: a key that was replaced signs nothing any more."""

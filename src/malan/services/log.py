@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malan.core.errors import MalanError, NotFound, ProofError, UsageError
+from malan.core.errors import MalanError, NotFound, ProofError, StoreError, UsageError
 from malan.ledger.audit import audit
 from malan.ledger.files import read_whole
 from malan.ledger.note import LARGEST_NOTE_BYTES, NoteVerifier, open_note
@@ -159,20 +159,29 @@ def export_log(ws: Workspace, out: Path) -> int:
 
     Raises:
         UsageError: The folder is not empty.
+        StoreError: It cannot be written.
     """
     start_log(ws)
-    if out.exists() and any(out.iterdir()):
-        raise UsageError("log.out_not_empty", path=str(out))
-    out.mkdir(parents=True, exist_ok=True)
-    with ws.log.exclusive():
-        for name in _PUBLIC:
-            source = ws.log.folder / name
-            if source.is_dir():
-                shutil.copytree(source, out / name)
-            elif source.is_file():
-                shutil.copy2(source, out / name)
-    (out / VKEY_FILE).write_text(ws.keys.log_signer().vkey + "\n", "utf-8")
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise UsageError("log.out_not_empty", path=str(out))
+        out.mkdir(parents=True, exist_ok=True)
+        with ws.log.exclusive():
+            for name in _PUBLIC:
+                _copy(ws.log.folder / name, out / name)
+            (out / VKEY_FILE).write_text(ws.keys.log_signer().vkey + "\n", "utf-8")
+    except (OSError, shutil.Error) as error:
+        raise StoreError(
+            "log.not_exported", path=str(out), detail=getattr(error, "strerror", "") or str(error)
+        ) from error
     return sum(1 for path in out.rglob("*") if path.is_file())
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif source.is_file():
+        shutil.copy2(source, target)
 
 
 def describe_event(shown: EventShown) -> dict[str, Any]:
