@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -130,6 +133,24 @@ def test_what_has_no_footage_in_it_is_published_too(library, tmp_path):
     made = publish(ws, draft(ws, sources=(), ai=AiPart("generated")), copy_of(film), tmp_path / "dream.mp4")
     assert trace_output(ws, str(made.path)).sources == ()
     assert verify_log(ws).is_whole
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next(library, tmp_path):
+    ws, film = library
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old = [tmp_path / f".malan-{gone.pid}-{rest}" for rest in ("1f618b3a869cbeeb.part", "4ff5351c-work.mp4")]
+    kept = [
+        tmp_path / f".malan-{os.getpid()}-1f.part",
+        tmp_path / ".malan-notes",
+        tmp_path / f".malan-{gone.pid}-2f.part",
+    ]
+    for path in (*old, *kept):
+        path.write_bytes(b"half a film")
+    for path in (*old, *kept[:2]):
+        os.utime(path, (0, 0))
+    publish(ws, draft(ws), copy_of(film), tmp_path / "clouds.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"clouds.mp4", *(path.name for path in kept)}
 
 
 def test_a_source_that_may_not_be_used_so_stops_it_before_anything_is_made(library, tmp_path):

@@ -22,6 +22,7 @@ from malan.rights.signals import MODEL_USES, NOT_ALLOWED, answers, said_in
 from malan.services.access import HOUSE, Caller
 from malan.services.journal import Fact, read_event, record
 from malan.services.keys import media_chain
+from malan.services.leftovers import sweep
 from malan.services.outputs import Source, keep_sources, log_output
 from malan.services.parties import terms_of
 from malan.services.proofs import event_receipt
@@ -88,6 +89,7 @@ def publish(
         require_use(ws, source.terms_id, draft.use, source.clip.id[:12], caller=caller)
     producer = _checked_producer(ws, draft.ai, out) if draft.ai else ""
     intent = _log_intent(ws, draft) if draft.ai else None
+    sweep(out.parent)
     work = out.with_name(f".malan-{os.getpid()}-{digest_record('work', out.name)[:8]}-work{out.suffix.lower()}")
     try:
         render(work)
