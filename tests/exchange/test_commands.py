@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.services.access import COMMAND_LINE, Caller
 from malan.services.datasets import freeze_snapshot
 from malan.services.exchange import offer_snapshot, show_exchange, withdraw_offer
+from malan.services.parties import remember_terms, terms_of
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 
@@ -50,6 +52,10 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Sh
     film = draw_film(folder / "city.mp4", (30, 25, 35))
     register(archive, film, owner="湖南台", uses=("retrieve", "train"), lengths=(30, 25, 35))
     freeze_snapshot(archive, "night", ClipQuery())
+    short = draw_film(folder / "alps.mp4", (20, 25), seed=11)
+    shown = register(archive, short, owner="Studio North", uses=("retrieve",), lengths=(20, 25))
+    _end_terms(archive, shown.asset_id, "2030-12-31")
+    freeze_snapshot(archive, "short", ClipQuery(asset_ids=(shown.asset_id,)))
     with ExitStack() as nodes:
         urls = {ws.root: nodes.enter_context(node(ws)).url for ws in (archive, studio)}
         for ws, partner, name in ((archive, studio, "Studio"), (studio, archive, "Archive")):
@@ -57,6 +63,13 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Sh
         yield Shell(archive), Shell(studio)
     archive.database.dispose()
     studio.database.dispose()
+
+
+def _end_terms(ws: Workspace, asset_id: str, day: str) -> None:
+    """Put an asset under terms that end on a day."""
+    row = ws.library.asset(asset_id)
+    ends = replace(terms_of(ws, row.asset.terms_id), ends=day)
+    ws.library.put_assets([replace(row, asset=replace(row.asset, terms_id=remember_terms(ws, ends)))])
 
 
 def _write(ws: Workspace, url: str, partner: Workspace, partner_url: str, name: str) -> None:
@@ -95,6 +108,28 @@ def test_footage_is_offered_found_agreed_on_and_used(shells: tuple[Shell, Shell]
 
     archive.says("withdraw", made["offer_id"])
     assert studio("browse", "Archive")["datasets"] == []
+
+
+def test_what_was_agreed_ends_with_the_terms_of_the_footage(
+    shells: tuple[Shell, Shell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, studio = shells
+    archive("offer", "short")
+    dataset = next(one["id"] for one in studio("browse", "Archive")["datasets"] if one["title"] == "short")
+    asked = studio("ask", "Archive", dataset)
+    done = _until(lambda: _in(studio, asked["pid"], "FINALIZED"))
+    first = studio("use", "Archive", done["agreement"])
+    _until(lambda: _in(studio, first["pid"], "STARTED"))
+    monkeypatch.setattr("malan.services.dsp.contracts.today", lambda: date(2031, 1, 1))
+    second = studio("use", "Archive", done["agreement"])
+    _until(lambda: _in(studio, second["pid"], "TERMINATED"))
+    archive_side = next(one for one in archive("list")["processes"] if one["peer_pid"] == first["pid"])
+    studio("move", first["pid"], "suspend")
+    _until(lambda: _in(archive, archive_side["pid"], "SUSPENDED"))
+    studio("move", first["pid"], "start")
+    problem = _until(lambda: (_in(studio, first["pid"], "STARTED") or {}).get("problem"))
+    assert problem["detail"] == "400 exchange.not_in_force"
+    assert _in(archive, archive_side["pid"], "SUSPENDED")
 
 
 def _in(shell: Shell, pid: str, state: str) -> Any:

@@ -5,8 +5,11 @@ Start at `behave` and `go_on`.
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import and_, or_, select
 
+from malan.core.errors import NotGranted
 from malan.runtime.database import reading, updating
 from malan.services import transfers
 from malan.services.dsp import words
@@ -18,6 +21,8 @@ from malan.services.dsp.steps import ACTS
 from malan.services.dsp.tables import Process, processes
 from malan.services.dsp.words import NEGOTIATION
 from malan.services.dsp.write import reasons_of
+
+_log = logging.getLogger("malan.exchange")
 
 
 def behave(ex: Exchange, process: Process) -> None:
@@ -60,7 +65,11 @@ def state_agreements(ex: Exchange) -> None:
     with reading(ex.engine) as connection:
         waiting = unstated_agreements(connection)
     for agreement in waiting:
-        grant_id = ex.contracts.accept_agreement(agreement)
+        try:
+            grant_id = ex.contracts.accept_agreement(agreement)
+        except NotGranted as error:
+            _log.warning("exchange: %s", error)
+            continue
         with updating(ex.engine) as connection:
             change_agreement(connection, agreement, grant_id=grant_id)
 

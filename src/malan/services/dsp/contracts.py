@@ -26,6 +26,9 @@ from malan.services.dsp import words
 from malan.services.dsp.policy import check_offer, id_of, target_of
 from malan.services.dsp.tables import agreements, dump, load, metadata, now, offers
 from malan.services.journal import Fact, record
+from malan.services.parties import terms_of
+from malan.services.uses import today
+from malan.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -132,7 +135,7 @@ class LocalContracts:
         return f"G-{digest[:16]}"
 
     def check_agreement(self, agreement: SignedAgreement) -> None:
-        if not agreement.is_in_force:
+        if not agreement.is_in_force or not self._terms_hold(agreement):
             raise NotGranted("exchange.not_in_force", agreement=agreement.id[:100])
 
     def open_session(self, agreement: SignedAgreement, how: str, root: str, pid: str) -> Session:
@@ -179,6 +182,16 @@ class LocalContracts:
         with reading(self.ws.database) as connection:
             rows = connection.execute(select(offers).where(*where).order_by(offers.c.dataset_id, offers.c.offer_id))
             return [_offer(row) for row in rows]
+
+    def _terms_hold(self, agreement: SignedAgreement) -> bool:
+        """Whether today lies within the period of all terms of the footage; what may be done, each use asks again."""
+        snapshot_id = self._snapshot_of(agreement.dataset_id) if agreement.role == words.PROVIDER else None
+        if snapshot_id is None:
+            return True
+        found = Snapshots(self.ws.root / "snapshots").find(snapshot_id).snapshot
+        day = today().isoformat()
+        terms = [terms_of(self.ws, terms_id) for terms_id in found.terms_ids]
+        return all((one.starts or day) <= day <= (one.ends or day) for one in terms)
 
     def _snapshot_of(self, dataset_id: str) -> str | None:
         return next((offer.snapshot_id for offer in self._offers(offers.c.dataset_id == dataset_id)), None)
