@@ -223,38 +223,45 @@ def test_a_key_does_not_make_keys_or_change_the_password(client: TestClient, ws:
 # In the browser
 
 
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    """A console with a film of an owner who may sign in, and a browser."""
+    ws, _, _ = make_workspace(tmp_path_factory.mktemp("signin"))
+    party(ws, "湖南台", "owner", login="hntv")
+    with serving(ws) as url, chromium() as browser:
+        yield url, browser
+    ws.database.dispose()
+
+
 @pytest.mark.skipif(not (FOLDER / "manifest.json").is_file(), reason="the console is not built (make frontend)")
 @pytest.mark.parametrize(
     ("locale", "words"), [("zh-CN", ("登录马栏", "已登录")), ("en", ("Sign in to Malan", "Signed"))]
 )
 def test_a_person_signs_in_sees_what_is_theirs_and_signs_out(
-    tmp_path: Path, locale: str, words: tuple[str, str]
+    console: tuple[str, Any], locale: str, words: tuple[str, str]
 ) -> None:
-    ws, _, _ = make_workspace(tmp_path)
-    party(ws, "湖南台", "owner", login="hntv")
-    with serving(ws) as url, chromium() as browser:
-        context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 860})
-        page, problems = context.new_page(), []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
-        page.goto(f"{url}/assets")
-        assert page.locator("h1").inner_text() == words[0]
-        assert page.evaluate("document.activeElement.id") == "login"
-        page.keyboard.type("hntv")
-        page.keyboard.press("Tab")
-        page.keyboard.type(PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{url}/assets")
-        assert page.locator(".shelf li").count() == 1
-        assert words[1] in page.locator(".foot").inner_text()
-        assert page.locator(".nav a").count() == 2  # neither jobs nor log
-        page.locator(".shelf a").click()
-        page.wait_for_function("() => document.querySelector('malan-player video')?.readyState >= 2")
-        assert page.evaluate("document.cookie").find("malan_session") == -1
-        page.locator("[action='/sign-out'] button").click()
-        page.wait_for_url(re.compile("/sign-in"))
-        page.go_back()
-        page.wait_for_url(re.compile("/sign-in"))  # what was shown is not shown again
-        assert problems == []
-        context.close()
-    ws.database.dispose()
+    url, browser = console
+    context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 860})
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
+    page.goto(f"{url}/assets")
+    assert page.locator("h1").inner_text() == words[0]
+    assert page.evaluate("document.activeElement.id") == "login"
+    page.keyboard.type("hntv")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{url}/assets")
+    assert page.locator(".shelf li").count() == 1
+    assert words[1] in page.locator(".foot").inner_text()
+    assert page.locator(".nav a").count() == 2  # neither jobs nor log
+    page.locator(".shelf a").click()
+    page.wait_for_function("() => document.querySelector('malan-player video')?.readyState >= 2")
+    assert page.evaluate("document.cookie").find("malan_session") == -1
+    page.locator("[action='/sign-out'] button").click()
+    page.wait_for_url(f"{url}/sign-in?ended=1")
+    page.go_back()
+    page.wait_for_url(re.compile("next="))  # what was shown is not shown again
+    assert problems == []
+    context.close()
