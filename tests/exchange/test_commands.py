@@ -18,11 +18,14 @@ from nodes import fresh, key_of, node
 from typer.testing import CliRunner
 
 from malan.cli.exchange import app
-from malan.core.errors import NotFound, NotGranted, UsageError
+from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
+from malan.rights.terms import default_terms
 from malan.services.access import COMMAND_LINE, Caller
 from malan.services.datasets import freeze_snapshot
+from malan.services.dsp.contracts import LocalContracts, SignedAgreement
 from malan.services.exchange import offer_snapshot, show_exchange, withdraw_offer
 from malan.services.parties import remember_terms, terms_of
+from malan.services.withdrawal import withdraw_asset
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 
@@ -151,6 +154,33 @@ def test_what_is_not_there_is_named(shells: tuple[Shell, Shell]) -> None:
         withdraw_offer(archive.ws, COMMAND_LINE, "no-such")
     asked = archive("offer", "night", "--by-hand", "--only-for", "did:web:somebody-else")
     assert asked["party"] == "did:web:somebody-else"
+
+
+def test_footage_that_is_for_the_house_alone_is_not_offered(tmp_path: Path) -> None:
+    ws = fresh(tmp_path)
+    film = draw_film(tmp_path / "own.mp4", (20, 25), seed=5)
+    shown = register(ws, film, owner="Studio North", uses=("retrieve", "derive", "export"), lengths=(20, 25))
+    row = ws.library.asset(shown.asset_id)
+    own = remember_terms(ws, default_terms("Studio North"))
+    ws.library.put_assets([replace(row, asset=replace(row.asset, terms_id=own))])
+    freeze_snapshot(ws, "own", ClipQuery())
+    with pytest.raises(Rejected):
+        offer_snapshot(ws, COMMAND_LINE, "own")
+    ws.database.dispose()
+
+
+def test_an_agreement_about_footage_that_was_taken_back_is_not_in_force(tmp_path: Path) -> None:
+    ws = fresh(tmp_path)
+    shown = register(ws, draw_film(tmp_path / "a.mp4", (20, 25), seed=9), owner="S", uses=("train",), lengths=(20, 25))
+    freeze_snapshot(ws, "all", ClipQuery(), use="train")
+    made = offer_snapshot(ws, COMMAND_LINE, "all")
+    contracts = LocalContracts(ws)
+    agreed = SignedAgreement("a", "provider", "did:web:peer", made.dataset_id, made.policy, finalized="2026-01-01")
+    contracts.check_agreement(agreed)
+    withdraw_asset(ws, shown.asset_id, "claimed by another")
+    with pytest.raises(NotGranted):
+        contracts.check_agreement(agreed)
+    ws.database.dispose()
 
 
 def test_only_who_may_offer_offers(shells: tuple[Shell, Shell]) -> None:

@@ -51,7 +51,6 @@ from malan.services.dsp.tables import (
     save_process,
 )
 from malan.services.dsp.words import NEGOTIATION
-from malan.services.parties import terms_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -144,17 +143,20 @@ def offer_snapshot(
 
     Raises:
         UsageError: Several terms hold for the footage, or they cannot be said in ODRL.
+        Rejected: Footage of it was taken back, or its owner allows nothing to others, or not any more.
         BadMessage: The policy is no offer of the protocol.
     """
-    from malan.services.datasets import show_snapshot
+    from malan.services.products import check_deal, footage_of
 
-    saved, _ = show_snapshot(ws, snapshot)
-    found = saved.snapshot
+    footage = footage_of(ws, snapshot)
+    found = footage.snapshot
     dataset_id = f"urn:malan:snapshot:{found.id}"
     if policy is None:
-        if len(found.terms_ids) != 1:
-            raise UsageError("exchange.several_terms", snapshot=found.name, count=len(found.terms_ids))
-        policy = from_terms(terms_of(ws, found.terms_ids[0]), dataset_id)
+        if len(footage.terms) != 1:
+            raise UsageError("exchange.several_terms", snapshot=found.name, count=len(footage.terms))
+        terms = next(iter(footage.terms.values()))
+        check_deal(ws, footage, terms)
+        policy = from_terms(terms, dataset_id)
     rules = {key: value for key, value in policy.items() if not key.startswith("@") and key != "target"}
     whole = {"@id": "-", "@type": "Offer", "target": dataset_id, **rules}
     check_offer(whole, "policy")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from malan.core.errors import NotGranted, Rejected
+from malan.core.errors import NotFound, NotGranted, Rejected
 from malan.core.ids import digest_bytes
 from malan.ledger.statement import Input, Subject, urn
 from malan.runtime.database import ensure_tables, reading, updating
@@ -26,9 +26,7 @@ from malan.services.dsp import words
 from malan.services.dsp.policy import check_offer, id_of, target_of
 from malan.services.dsp.tables import agreements, dump, load, metadata, now, offers
 from malan.services.journal import Fact, record
-from malan.services.parties import terms_of
 from malan.services.uses import today
-from malan.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -184,13 +182,20 @@ class LocalContracts:
             return [_offer(row) for row in rows]
 
     def _terms_hold(self, agreement: SignedAgreement) -> bool:
-        """Whether today lies within the period of all terms of the footage; what may be done, each use asks again."""
+        """Whether all footage is there, none taken back, and today lies within the period of its terms.
+
+        What may be done with it, each use asks again.
+        """
+        from malan.services.products import footage_of
+
         snapshot_id = self._snapshot_of(agreement.dataset_id) if agreement.role == words.PROVIDER else None
         if snapshot_id is None:
             return True
-        found = Snapshots(self.ws.root / "snapshots").find(snapshot_id).snapshot
+        try:
+            terms = footage_of(self.ws, snapshot_id).terms.values()
+        except (NotFound, Rejected):
+            return False
         day = today().isoformat()
-        terms = [terms_of(self.ws, terms_id) for terms_id in found.terms_ids]
         return all((one.starts or day) <= day <= (one.ends or day) for one in terms)
 
     def _snapshot_of(self, dataset_id: str) -> str | None:
