@@ -21,7 +21,7 @@ from malan.cli.show import (
 from malan.core.errors import UsageError
 from malan.services.access import COMMAND_LINE
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=speak("cli.dataset"))
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.dataset"))
 
 
 @app.command(help=speak("cli.dataset.freeze"))

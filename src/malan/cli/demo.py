@@ -17,7 +17,7 @@ from malan.services.access import COMMAND_LINE
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(help=speak("cli.demo"))

@@ -9,7 +9,7 @@ import typer
 
 from malan.cli.show import print_line, speak
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(help=speak("cli.init"))

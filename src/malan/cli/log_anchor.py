@@ -11,7 +11,7 @@ from malan.cli.show import JsonOption, WorkspaceOption, fail, open_workspace, pr
 if TYPE_CHECKING:
     from malan.services.anchors import AnchorShown
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=speak("cli.anchor"))
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.anchor"))
 
 
 @app.command(help=speak("cli.anchor.add"))

@@ -38,7 +38,9 @@ class _CosignByDefault(TyperGroup):
         return list(super().parse_args(ctx, args if is_command else ["cosign", *args]))
 
 
-app = typer.Typer(cls=_CosignByDefault, add_completion=False, no_args_is_help=True, help=speak("cli.witness"))
+app = typer.Typer(
+    cls=_CosignByDefault, add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.witness")
+)
 
 LogKeysOption = Annotated[list[str] | None, typer.Option("--key", help=speak("cli.witness.key"))]
 

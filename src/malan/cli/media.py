@@ -11,7 +11,7 @@ from malan.cli import media_label
 from malan.cli.show import JsonOption, print_json, print_line, print_table, speak
 from malan.core.time import timecode
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=speak("cli.media"))
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.media"))
 
 app.add_typer(media_label.app, name="label")
 

@@ -12,7 +12,7 @@ import typer
 
 from malan.cli.show import JsonOption, print_json, print_line, speak
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=speak("cli.media.label"))
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.media.label"))
 
 FileArgument = Annotated[Path, typer.Argument(help=speak("cli.media.file"))]
 

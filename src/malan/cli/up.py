@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TEST_SEED = "MALAN_DSP_TEST_SEED"
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(help=speak("cli.up"))
