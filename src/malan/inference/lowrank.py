@@ -56,7 +56,7 @@ def best_of_rank(up: Matrix, down: Matrix, rank: int) -> tuple[Matrix, Matrix, f
     smaller of the two sides or the inner rank, by an eigendecomposition of its Gram matrix.
     """
     outer = min(up.shape[0], down.shape[1])
-    if up.shape[1] < outer:
+    if 3 * up.shape[1] < outer:  # else the product itself is cheaper than a QR of its factor
         left, upper = np.linalg.qr(up)
         new_up, new_down, error = _nearest(upper @ down, rank)
         return left @ new_up, new_down, error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from malan.core.errors import Rejected, UsageError
 from malan.inference.adapters import Matrix, Pair
@@ -21,6 +22,7 @@ from malan.inference.lowrank import best_of_rank
 from malan.models.safetensors import Adapter
 
 Shares = Mapping[str, Fraction]
+Term = tuple[Pair, float]  # a pair and the factor of its product
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,19 @@ def merge_adapters(parts: Sequence[Part], *, rank: int | None = None) -> Merged:
     if len({part.base_model_id for part in parts}) != 1:
         raise Rejected("merge.other_base")
     inputs = _inputs(parts)
-    pairs: dict[str, Pair] = {}
+    found = {module: _terms(parts, module) for module in inputs}
+    wanted = {module: _rank_of(terms, rank) for module, terms in found.items()}
+    pairs = _stack_all({module: terms for module, terms in found.items() if wanted[module] == _total(terms)})
     errors: dict[str, float] = {}
-    for module in inputs:
-        found = [(part.adapter.pairs[module], float(part.weight)) for part in parts if module in part.adapter.pairs]
-        total = sum(pair.rank for pair, _ in found)
-        smaller = min(found[0][0].up.shape[0], found[0][0].down.shape[1])
-        if rank is None or rank >= min(total, smaller):
-            pairs[module] = _stacked(found, np.float32) if total <= smaller else _dense(found)
+    for module in inputs.keys() - pairs.keys():
+        up, down = _stacked(found[module])
+        if wanted[module] == min(up.shape[0], down.shape[1]):
+            pairs[module] = _dense(up @ down)
         else:
-            pairs[module], errors[module] = _nearest(found, rank)
-    return Merged(Adapter(pairs, inputs), merge_shares([(part.weight, part.shares) for part in parts]), errors)
+            new_up, new_down, errors[module] = best_of_rank(up, down, wanted[module])
+            pairs[module] = Pair(new_up, new_down)
+    shares = merge_shares([(part.weight, part.shares) for part in parts])
+    return Merged(Adapter({module: pairs[module] for module in inputs}, inputs), shares, errors)
 
 
 def merge_shares(weighted: Sequence[tuple[Fraction, Shares]]) -> dict[str, Fraction]:
@@ -124,31 +128,60 @@ def _inputs(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
     return {module: found[module][1] for module in sorted(found)}
 
 
-def _stacked(found: Sequence[tuple[Pair, float]], kind: type) -> Pair:
-    """All factors side by side: each number is written once."""
-    total = sum(pair.rank for pair, _ in found)
-    up: Matrix = np.empty((found[0][0].up.shape[0], total), kind)
-    down: Matrix = np.empty((total, found[0][0].down.shape[1]), kind)
+def _terms(parts: Sequence[Part], module: str) -> list[Term]:
+    held = [(part.adapter.pairs[module], part.weight) for part in parts if module in part.adapter.pairs]
+    return [(pair, float(weight) * pair.scale) for pair, weight in held]
+
+
+def _total(terms: Sequence[Term]) -> int:
+    return sum(pair.rank for pair, _ in terms)
+
+
+def _rank_of(terms: Sequence[Term], rank: int | None) -> int:
+    """The rank a module gets: never more than it needs to be exact."""
+    pair = terms[0][0]
+    enough = min(_total(terms), int(pair.up.shape[0]), int(pair.down.shape[1]))
+    return enough if rank is None else min(rank, enough)
+
+
+def _stack_all(found: Mapping[str, Sequence[Term]]) -> dict[str, Pair]:
+    """All factors of all modules side by side, in one piece of memory: each number is written once, in large pages."""
+    sides = {name: (terms[0][0].up.shape[0], terms[0][0].down.shape[1]) for name, terms in found.items()}
+    room = np.empty(sum(_total(found[name]) * sum(sides[name]) for name in found), np.float32)
+    pairs, at = {}, 0
+    for name, terms in found.items():
+        (rows, columns), total = sides[name], _total(terms)
+        up_T = room[at : at + total * rows].reshape(total, rows)
+        at += total * rows
+        down = room[at : at + total * columns].reshape(total, columns)
+        at += total * columns
+        _fill(terms, up_T, down)
+        pairs[name] = Pair(up_T.T, down)
+    return pairs
+
+
+def _stacked(terms: Sequence[Term]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The factors of one module side by side, in float64."""
+    pair, total = terms[0][0], _total(terms)
+    up_T, down = np.empty((total, pair.up.shape[0])), np.empty((total, pair.down.shape[1]))
+    _fill(terms, up_T, down)
+    return up_T.T, down
+
+
+def _fill(terms: Sequence[Term], up_T: Matrix, down: Matrix) -> None:
+    """Write factors into rows of both targets; the weights go to the side whose rows lie together."""
     start = 0
-    for pair, weight in found:
+    for pair, weight in terms:
         end = start + pair.rank
-        np.multiply(pair.up, kind(weight * pair.scale), out=up[:, start:end], casting="same_kind")
-        down[start:end] = pair.down
+        up_T[start:end] = pair.up.T
+        np.multiply(pair.down, down.dtype.type(weight), out=down[start:end], casting="same_kind")
         start = end
-    return Pair(up, down)
 
 
-def _dense(found: Sequence[tuple[Pair, float]]) -> Pair:
+def _dense(product: NDArray[np.float64]) -> Pair:
     """Where the ranks add to more than a module has sides: the sum itself, with the unit matrix as the other factor."""
-    stacked = _stacked(found, np.float64)
-    product: Matrix = (stacked.up @ stacked.down).astype(np.float32)
-    rows, columns = product.shape
+    narrow = product.astype(np.float32)
+    rows, columns = narrow.shape
     if rows <= columns:
-        return Pair(np.eye(rows, dtype=np.float32), product)
-    return Pair(product, np.eye(columns, dtype=np.float32))
-
-
-def _nearest(found: Sequence[tuple[Pair, float]], rank: int) -> tuple[Pair, float]:
-    stacked = _stacked(found, np.float64)
-    up, down, error = best_of_rank(stacked.up.astype(np.float64), stacked.down.astype(np.float64), rank)
-    return Pair(up, down), error
+        return Pair(np.eye(rows, dtype=np.float32), narrow)
+    return Pair(narrow, np.eye(columns, dtype=np.float32))
