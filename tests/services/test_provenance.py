@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from media_factory import draw_film
 
 from malan.core import Asset, Clip, Span
 from malan.core.errors import MalanError, NotFound, ProofError, StoreError
+from malan.core.ids import digest_bytes
 from malan.ledger.note import NoteVerifier, open_note
+from malan.ledger.statement import Subject, urn
 from malan.rights import load_terms
 from malan.rights.terms import party_id
 from malan.services import assets as assets_service
@@ -24,7 +27,17 @@ from malan.services.assets import add_assets
 from malan.services.datasets import export_snapshot, freeze_snapshot
 from malan.services.exports import export_clips
 from malan.services.facts import asset_registered
-from malan.services.journal import Fact, disclosed, forget, key_subject, read_event, record_as, register_key, start_log
+from malan.services.journal import (
+    Fact,
+    disclosed,
+    forget,
+    key_subject,
+    read_event,
+    record,
+    record_as,
+    register_key,
+    start_log,
+)
 from malan.services.keys import init_keys, media_chain, rotate_key, show_keys
 from malan.services.log import export_log, list_events, places_of, verify_log
 from malan.services.outputs import Source, log_output, trace_output
@@ -393,6 +406,25 @@ def test_whoever_has_the_log_open_follows_a_rotation_by_another(ws, tmp_path):
     register_key(ws, "operator", "three")
     assert another.log.reader.size == ws.log.reader.size == 7
     assert verify_log(another).is_whole
+
+
+def test_threads_of_one_process_go_on_while_keys_are_replaced(ws):
+    init_keys(ws)
+
+    def state(number: int) -> None:
+        for turn in range(6):
+            digest = digest_bytes(f"{number} {turn}".encode())
+            subject = Subject(urn("snapshot", digest), digest)
+            facts = {"clips": 1, "terms": [], "seed": 0}
+            record(ws, [Fact("dataset.release", (subject,), "freeze", facts=facts, private={"name": "x"})])
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(state, number) for number in range(3)]
+        jobs += [pool.submit(rotate_key, ws, name) for name in ("system", "operator", "system")]
+        for job in jobs:
+            job.result(timeout=60)
+    assert kinds(ws).count("dataset.release") == 18
+    assert verify_log(ws).is_whole
 
 
 def test_a_key_is_rotated_by_its_name_also_when_an_owner_is_called_so(ws, films):

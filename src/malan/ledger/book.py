@@ -54,6 +54,7 @@ class LogBook:
         self.folder, self.keys = folder, keys
         self._index_file = index
         self._gate = threading.RLock()  # guards `_opened`
+        self._held = threading.local()  # `opened`: what this thread has the turn at
         self._opened: _Opened | None = None
 
     @property
@@ -126,6 +127,9 @@ class LogBook:
             opened.writer.close()
 
     def _open(self) -> _Opened:
+        held: _Opened | None = getattr(self._held, "opened", None)
+        if held is not None:  # nobody replaces the key meanwhile
+            return held
         with self._gate:
             if self._opened is None or self._opened.key != self.keys.mark(SYSTEM):
                 self._drop()
@@ -162,8 +166,13 @@ class LogBook:
                         raise
                     continue
                 if self._is_current(opened):
+                    before = getattr(self._held, "opened", None)
+                    self._held.opened = opened
+                    held.callback(setattr, self._held, "opened", before)
                     yield opened
                     return
 
     def _is_current(self, opened: _Opened) -> bool:
+        if getattr(self._held, "opened", None) is opened:
+            return True
         return self._opened is opened and opened.key == self.keys.mark(SYSTEM)

@@ -171,7 +171,6 @@ def replace_key(ws: Workspace, name: str, *, only_begun: bool = False) -> None:
         if name == SYSTEM:
             ws.log.hand_over(place)
         ws.keys.finish_rotation(name)
-    ws.log.close()
 
 
 def role_of(name: str) -> str:
