@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from unicodedata import is_normalized
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 DRAFT, OFFERED, WITHDRAWN = "draft", "offered", "withdrawn"
 MOST_SAMPLES = 24
-_PRICE = re.compile(r"(\d{1,15}):([A-Z]{3})(?:/([a-z_]+))?")
+_PRICE = re.compile(r"([0-9]{1,15}):([A-Z]{3})(?:/([a-z_]+))?")
 _TITLE_LENGTH = 120
 
 
@@ -134,6 +135,9 @@ def check_deal(ws: Workspace, footage: Footage, terms: Terms) -> None:
             raise Rejected("contract.looser", conditions=", ".join(beyond))
     if terms.ends and terms.ends < today().isoformat():
         raise Rejected("contract.ended", ends=terms.ends)
+    for text in (terms.name, terms.attribution or "", *terms.purposes, *terms.territories):
+        if not is_normalized("NFC", text):
+            raise UsageError("contract.spelling", text=text[:60])
 
 
 def offer_product(
