@@ -30,6 +30,7 @@ from malan.services.accounts import (
     find_party,
     has_accounts,
     list_parties,
+    party_of_login,
     set_disabled,
     set_password,
     set_roles,
@@ -198,6 +199,17 @@ def test_what_passwords_cost_by_default_is_what_owasp_asks_for() -> None:
 def test_what_is_guessed_first_is_no_password(password: str) -> None:
     with pytest.raises(UsageError):
         check_new_password(password, "wangfang")
+
+
+def test_a_login_is_not_mistaken_for_a_party_of_the_same_name(workspace: Workspace) -> None:
+    party(workspace, "wangfang", "buyer")
+    other = party(workspace, "王芳", "operator", login="wangfang")
+    assert party_of_login(workspace, "WangFang") == other
+    with pytest.raises(NotFound):
+        end_login(workspace, COMMAND_LINE, "wangfang", party=find_party(workspace, "wangfang").id)
+    with pytest.raises(NotFound):
+        set_password(workspace, COMMAND_LINE, "nobody", "another quiet night", cost=CHEAP)
+    assert sign_in(workspace, "wangfang").caller.roles == {"operator"}
 
 
 # Signing in

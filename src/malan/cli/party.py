@@ -118,7 +118,7 @@ def login(
     ws = open_workspace(workspace)
     party, was_open = find_party(ws, name), not has_accounts(ws)
     if end:
-        end_login(ws, COMMAND_LINE, login)
+        end_login(ws, COMMAND_LINE, login, party=party.id)
         _print_json(party) if as_json else print_line(speak("cli.party.login_ended", login=login))
         return
     password = _new_password(login, password_stdin, generate, quiet=as_json)
@@ -140,14 +140,14 @@ def password(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.accounts import find_party, set_password
+    from malan.services.accounts import party_of_login, set_password
 
     ws = open_workspace(workspace)
-    find_party(ws, login)
+    party_of_login(ws, login)
     chosen = _new_password(login, password_stdin, generate, quiet=as_json)
     set_password(ws, COMMAND_LINE, login, chosen)
     if as_json:
-        _print_json(find_party(ws, login), chosen if generate else None)
+        _print_json(party_of_login(ws, login), chosen if generate else None)
     else:
         print_line(speak("cli.party.password_set", login=login))
 

@@ -25,7 +25,7 @@ from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, OPERATOR, ROLES, Caller, require
 from malan.services.account_tables import accounts, engine_of, profiles, roles, sessions
 from malan.services.journal import Fact, events_about, record
-from malan.services.parties import owner_names, remember_owner
+from malan.services.parties import name_in, owner_names, remember_owner
 from malan.services.passwords import COST, Cost, check_new_password, hash_password
 
 if TYPE_CHECKING:
@@ -111,6 +111,19 @@ def find_party(ws: Workspace, name_or_id: str) -> Party:
         found = [party for party_id, party in known.items() if party_id.startswith(plain)]
     if len(found) != 1:
         raise NotFound("access.no_party", name=name_or_id[:80])
+    return found[0]
+
+
+def party_of_login(ws: Workspace, login: str) -> Party:
+    """The party a login speaks for.
+
+    Raises:
+        NotFound: There is no such login.
+    """
+    plain = plain_login(login)
+    found = [party for party in _rows(ws).values() if plain in party.logins]
+    if not found:
+        raise NotFound("access.no_party", name=login[:80])
     return found[0]
 
 
@@ -205,15 +218,22 @@ def set_password(ws: Workspace, caller: Caller, login: str, password: str, *, co
     plain = plain_login(login)
     if not (plain and caller.login == plain):
         require(caller, "accounts")
-    party = find_party(ws, plain)
+    party = party_of_login(ws, plain)
     check_new_password(password, plain, party.name)
     _write_password(ws, plain, hash_password(password, cost))
 
 
-def end_login(ws: Workspace, caller: Caller, login: str) -> None:
-    """Let nobody sign in with a login any more; it stays taken."""
+def end_login(ws: Workspace, caller: Caller, login: str, *, party: str | None = None) -> None:
+    """Let nobody sign in with a login any more; it stays taken.
+
+    Raises:
+        NotGranted: The caller may not.
+        NotFound: There is no such login, or it is not this party's.
+    """
     require(caller, "accounts")
-    find_party(ws, plain_login(login))
+    holder = party_of_login(ws, login)
+    if party not in (None, holder.id):
+        raise NotFound("access.no_party", name=login[:80])
     _write_password(ws, plain_login(login), "")
 
 
@@ -228,16 +248,16 @@ def caller_of_party(ws: Workspace, party_id: str | None, via: str, *, login: str
     if party_id is None:
         return None
     with reading(engine_of(ws)) as connection:
-        return caller_in(connection, party_id, via, login=login, name=owner_names(ws).get(party_id, ""))
+        return caller_in(connection, party_id, via, login=login)
 
 
-def caller_in(connection: Connection, party_id: str, via: str, *, login: str = "", name: str = "") -> Caller | None:
+def caller_in(connection: Connection, party_id: str, via: str, *, login: str = "") -> Caller | None:
     """The same, within a transaction."""
     row = connection.execute(select(profiles).where(profiles.c.party_id == party_id)).one_or_none()
     if row is None or row.is_disabled:
         return None
     has = connection.scalars(select(roles.c.role).where(roles.c.party_id == party_id)).all()
-    return Caller(party_id, frozenset(has) & frozenset(ROLES), via, login, name, row.purpose)
+    return Caller(party_id, frozenset(has) & frozenset(ROLES), via, login, name_in(connection, party_id), row.purpose)
 
 
 def caller_of_job(ws: Workspace, spec: Mapping[str, Any]) -> Caller:

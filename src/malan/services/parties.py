@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Engine, MetaData, String, Table, select
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, select
 
 from malan.core import Terms
 from malan.core.errors import NotFound, ProofError
@@ -48,7 +48,13 @@ def owner_names(ws: Workspace) -> dict[str, str]:
 
 def owner_name(ws: Workspace, owner_id: str) -> str:
     """The name of a party; of one nobody named, the beginning of its id."""
-    return owner_names(ws).get(owner_id, owner_id[:12])
+    with reading(_engine(ws)) as connection:
+        return name_in(connection, owner_id) or owner_id[:12]
+
+
+def name_in(connection: Connection, party_id: str) -> str:
+    """The name of a party within a transaction; empty for one nobody named. The table must be there."""
+    return str(connection.scalar(select(_parties.c.name).where(_parties.c.id == party_id)) or "")
 
 
 def remember_terms(ws: Workspace, terms: Terms) -> str:

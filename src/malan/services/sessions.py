@@ -14,7 +14,7 @@ import hmac
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, or_, select, update
@@ -24,7 +24,6 @@ from malan.runtime.database import put, reading, writing
 from malan.services.access import Caller, NotSignedIn
 from malan.services.account_tables import accounts, engine_of, sessions, tries
 from malan.services.accounts import caller_in, plain_login
-from malan.services.parties import owner_names
 from malan.services.passwords import COST, Cost, check_password, hash_password, is_outdated
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def caller_of_session(ws: Workspace, token: str, *, now_s: float | None = None) 
     if now - row.seen_s > _NOTED_EVERY_S:
         with writing(engine_of(ws)) as connection:
             connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_s=now))
-    return _named(ws, caller)
+    return caller
 
 
 def sign_out(ws: Workspace, token: str) -> None:
@@ -142,12 +141,7 @@ def is_form_token(given: str, secret: str) -> bool:
 
 def _caller(ws: Workspace, login: str, party_id: str) -> Caller | None:
     with reading(engine_of(ws)) as connection:
-        caller = caller_in(connection, party_id, "session", login=login)
-    return _named(ws, caller) if caller else None
-
-
-def _named(ws: Workspace, caller: Caller) -> Caller:
-    return replace(caller, name=owner_names(ws).get(caller.party_id or "", ""))
+        return caller_in(connection, party_id, "session", login=login)
 
 
 def _begin(connection: Connection, login: str, now: float) -> str:
