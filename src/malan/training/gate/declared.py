@@ -96,7 +96,7 @@ class Declared:
     def limits(self) -> Limits:
         """What is read at all of a file that claims to be this."""
         header = len(self.slots) * HEADER_BYTES_EACH * 2 + 65_536
-        return Limits(file_bytes=self.max_bytes + header, header_bytes=header, tensors=len(self.slots))
+        return Limits(file_bytes=self.max_bytes + header, header_bytes=header, tensors=2 * len(self.slots) + 16)
 
     @cached_property
     def digest(self) -> str:

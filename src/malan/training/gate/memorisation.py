@@ -42,7 +42,8 @@ def canary_exposure(canaries: Array, references: Array) -> Exposure:
     """Ranks of planted clips by loss among like clips that were not planted; lower is better known.
 
     A tie counts against the model: the canary is ranked above its equals. The chance is that of the sum of the ranks,
-    or of the best of them (doubled), whichever is smaller: many slightly known canaries and one well known both show.
+    or of some canaries coming so early, whichever is smaller, doubled: many known a little and few known well both
+    show. One canary shows at 1 in 1,000 only among 2,000 references; eight do among 200.
 
     Args:
         canaries: Loss on each planted clip, at least one.
@@ -54,7 +55,7 @@ def canary_exposure(canaries: Array, references: Array) -> Exposure:
     planted, kept = _losses(canaries, 1), _losses(references, 19)
     ranks = 1 + np.searchsorted(np.sort(kept), planted, side="left")
     total = len(kept) + 1
-    chance = min(1.0, 2 * min(_chance_of_best(ranks, len(kept)), _chance_of_sum(ranks, len(kept))))
+    chance = min(1.0, 2 * min(_chance_of_some(ranks, len(kept)), _chance_of_sum(ranks, len(kept))))
     bits = tuple(float(math.log2(total / rank)) for rank in ranks)
     return Exposure(tuple(int(rank) for rank in ranks), bits, math.log2(total), chance)
 
@@ -113,12 +114,21 @@ def _nearest(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> tuple[ND
     return index, np.minimum(best, 1.0)
 
 
-def _chance_of_best(ranks: NDArray[np.int64], references: int) -> float:
-    """That the best of so many canaries ranks this well: one of them is among the first so many of all. Exact."""
-    best, missed = int(ranks.min()), 1.0
-    for place in range(best):
-        missed *= max(0, references - place) / (references + len(ranks) - place)
-    return 1 - missed
+def _chance_of_some(ranks: NDArray[np.int64], references: int) -> float:
+    """That some number of canaries, whichever, comes as early in the order of all as it does here.
+
+    The k-th best canary stands at place `rank + k − 1`; that k of them are among the first so many is hypergeometric.
+    The most surprising k counts, times the number of choices (Bonferroni).
+    """
+    ordered, count = np.sort(ranks).tolist(), len(ranks)
+    chances = [_at_least(k, rank + k - 1, count, references) for k, rank in enumerate(ordered, 1)]
+    return min(1.0, count * min(chances))
+
+
+def _at_least(wanted: int, places: int, canaries: int, references: int) -> float:
+    """That so many canaries are among the first places, all orders being equally likely."""
+    ways = [math.comb(places, k) * math.comb(canaries + references - places, canaries - k) for k in range(wanted)]
+    return 1 - sum(ways) / math.comb(canaries + references, canaries)
 
 
 def _chance_of_sum(ranks: NDArray[np.int64], references: int) -> float:
