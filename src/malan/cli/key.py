@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.keys import KeysShown
@@ -23,7 +24,7 @@ def init(
 ) -> None:
     from malan.services.keys import init_keys
 
-    _print(init_keys(open_workspace(workspace), origin=origin, organisation=organisation), as_json)
+    _print(init_keys(open_workspace(workspace), origin=origin, organisation=organisation, caller=COMMAND_LINE), as_json)
 
 
 @app.command(help=speak("cli.key.show"))
@@ -53,7 +54,7 @@ def rotate(
     from malan.services.keys import rotate_key, show_keys
 
     ws = open_workspace(workspace)
-    rotated = rotate_key(ws, name)
+    rotated = rotate_key(ws, name, caller=COMMAND_LINE)
     if as_json:
         _print(show_keys(ws), as_json)
         return

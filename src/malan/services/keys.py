@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import NotFound
 from malan.ledger.keys import OWNER, SYSTEM
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import replace_key, role_of, start_log
 from malan.services.parties import owner_names
 
@@ -42,7 +43,9 @@ class KeysShown:
     media_root_pem: str  # certificate that media credentials lead back to
 
 
-def init_keys(ws: Workspace, *, origin: str | None = None, organisation: str | None = None) -> KeysShown:
+def init_keys(
+    ws: Workspace, *, origin: str | None = None, organisation: str | None = None, caller: Caller = HOUSE
+) -> KeysShown:
     """Make all keys that are missing, name the log and begin it; what is there stays.
 
     Args:
@@ -51,7 +54,9 @@ def init_keys(ws: Workspace, *, origin: str | None = None, organisation: str | N
 
     Raises:
         UsageError: The log has another name already, or the name is impossible.
+        NotGranted: The caller may not make keys.
     """
+    require(caller, "keys")
     ws.keys.start(origin)
     media_chain(ws, organisation or origin)
     start_log(ws)
@@ -73,7 +78,7 @@ def show_keys(ws: Workspace) -> KeysShown:
     return KeysShown(origin, ws.keys.log_signer().vkey, shown, root.decode())
 
 
-def rotate_key(ws: Workspace, name: str) -> KeyShown:
+def rotate_key(ws: Workspace, name: str, *, caller: Caller = HOUSE) -> KeyShown:
     """Put a new key in the place of one: the event says so, signed by both. Taken up again where it was interrupted.
 
     Args:
@@ -81,7 +86,9 @@ def rotate_key(ws: Workspace, name: str) -> KeyShown:
 
     Raises:
         NotFound: There is no such key.
+        NotGranted: The caller may not replace keys.
     """
+    require(caller, "keys")
     name = _key_name(ws, name)
     is_under_way = name in ws.keys.waiting()
     start_log(ws)
