@@ -2,14 +2,20 @@
 
 The peers are written here with numpy as peft's `add_weighted_adapter` does them with torch (which is not installed):
 `linear` stacks the factors, multiplies each side by the root of the weight and sums (equal ranks only); `svd` sums the
-dense products in float32, takes their full SVD and cuts it to the largest rank. Both stay in float32, as peft does.
-Errors are relative to the sum in float64, in the Frobenius norm, the worst module. Limit: reading every factor once.
+dense products in float32, takes their full SVD and cuts it to the largest rank. Both stay in float32, as peft does. All
+run on one thread. Errors are relative to the sum in float64, in the Frobenius norm, the worst module. Limit: reading
+every factor once.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
+
+os.environ["OPENBLAS_NUM_THREADS"] = (
+    "1"  # before numpy: threads that wait for one another burn time on a shared machine
+)
 
 import numpy as np
 from common import Report, arguments, median_cost

@@ -59,11 +59,10 @@ def find_pairs(names: Iterable[str]) -> tuple[tuple[PairNames, ...], tuple[str, 
     left = set(names)
     pairs = []
     for down in sorted(left):
-        found = _counterpart(down, left)
+        found = _counterpart(down, left) if down in left else None
         if found is not None:
             pairs.append(found)
-    for pair in pairs:
-        left -= {pair.down, pair.up, pair.alpha or ""}
+            left -= {found.down, found.up, found.alpha or ""}
     return tuple(pairs), tuple(sorted(left))
 
 

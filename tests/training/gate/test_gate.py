@@ -17,7 +17,7 @@ from malan.core.catalogue import LANGUAGES
 from malan.core.errors import NotGranted, Rejected
 from malan.inference.adapters import find_pairs, fold_pair
 from malan.inference.tensors import Tensor, parse_tensors
-from malan.training.gate import GateResult, Metric, Policy, inspect_output
+from malan.training.gate import Declared, GateResult, Metric, Policy, inspect_output
 from malan.training.gate.effect import Effect
 from malan.training.gate.gate import ADAPTER, METRICS, Memory
 from malan.training.gate.memorisation import canary_exposure, nearest_frames
@@ -163,15 +163,13 @@ def test_a_hostile_adapter_is_refused(what: str) -> None:
 
 
 def test_a_wrong_alpha_is_refused() -> None:
-    table = {"type": "lora", "max_bytes": 50_000, "rank": 2, "alpha": 4, "naming": "kohya", "dtype": "F32"}
-    from malan.training.gate import Declared
-
+    table = {"type": "lora", "max_bytes": 50_000, "rank": 2, "alpha": 4.1, "naming": "kohya", "dtype": "F32"}
     rules = Policy(Declared.from_output({**table, "modules": {"m": [8, 6]}}), needs=frozenset())
     rng = np.random.default_rng(0)
     values = {"m.lora_up.weight": rng.standard_normal((8, 2)), "m.lora_down.weight": rng.standard_normal((2, 6))}
     states = [
         inspect(as_file({n: Tensor.of(n, v) for n, v in {**values, "m.alpha": np.array(alpha)}.items()}), rules).state
-        for alpha in (4.0, 4.0000005)
+        for alpha in (4.1, 4.100001)
     ]
     assert states == [PASSED, REFUSED]
 
@@ -189,12 +187,17 @@ def test_a_model_that_lives_in_the_last_digits_is_refused() -> None:
 
 
 def test_numbers_at_the_edge_of_their_type_cannot_make_the_gate_fall() -> None:
-    from malan.training.gate import Declared
-
     table = {"type": "weights", "max_bytes": 50_000, "max_norm": 1e9, "tensors": {"w": ["F16", [4, 4]]}}
     rules = Policy(Declared.from_output(table), needs=frozenset())
     states = {inspect(as_file({"w": Tensor.of("w", np.full((4, 4), v), "F16")}), rules).state for v in (65504.0, 6e-8)}
     assert REFUSED in states
+
+
+@pytest.mark.parametrize("bits", [0x7C01, 0x7E00, 0xFFFF])
+def test_no_spelling_of_not_a_number_gets_past(bits: int) -> None:
+    table = {"type": "weights", "max_bytes": 50_000, "tensors": {"w": ["F16", [4]]}}
+    data = raw_file({"w": entry([4], 0, 8, "F16")}, np.full(4, bits, "<u2").tobytes())
+    assert inspect(data, Policy(Declared.from_output(table), needs=frozenset())).steps[-1].name == "finite"
 
 
 def test_an_unlisted_file_refuses_everything() -> None:

@@ -89,11 +89,19 @@ def test_convolutions_are_rewritten_as_matrices_of_their_kernel(kernel: tuple[in
     assert new.tensors["c.lora_A.weight"].shape == shapes[1]
 
 
-def test_a_stored_alpha_is_kept_as_it_is() -> None:
+def test_an_alpha_that_was_declared_is_kept_as_it_is() -> None:
     up, down = trained_pair(24, 16, 4, 1)
     tensors = {"c.lora_up.weight": up, "c.lora_down.weight": down, "c.alpha": np.array(16.0)}
-    new = rewrite({n: Tensor.of(n, v) for n, v in tensors.items()}, Rounding(8), 1).tensors
-    assert float(new["c.alpha"].values()) == 16.0
+    held = {n: Tensor.of(n, v) for n, v in tensors.items()}
+    assert float(rewrite(held, Rounding(8), 1, {"c.alpha"}).tensors["c.alpha"].values()) == 16.0
+
+
+def test_what_is_only_called_alpha_is_rounded_like_anything_else() -> None:
+    """Else a declaration of full weights would have a tensor that passes untouched."""
+    up, down = trained_pair(24, 16, 4, 1)
+    tensors = {"c.lora_up.weight": up, "c.lora_down.weight": down, "c.alpha": np.full((9, 9), 1 + 2.0**-20)}
+    new = rewrite({n: Tensor.of(n, v) for n, v in tensors.items()}, Rounding(8), 1).tensors["c.alpha"].values()
+    assert not (new.view("<u4") & 0xFFFF).any()
 
 
 def test_an_adapter_of_zeros_stays_zero() -> None:
@@ -322,3 +330,13 @@ def test_the_norms_of_a_product_need_no_product() -> None:
     folded = fold_pair(up, down)
     assert frobenius(folded.up, folded.down) == pytest.approx(np.linalg.norm(up @ down))
     assert distance(up, down, up * 2, down) == pytest.approx(np.linalg.norm(up @ down))
+
+
+def test_a_message_in_the_product_itself_survives_and_is_within_the_ceiling() -> None:
+    """What the weights *do* leaves: the gate says so, counts it, and the budget pays for it."""
+    hidden = MESSAGE[: 48 * 40].reshape(48, 40)
+    left, sigma, right = np.linalg.svd(np.where(hidden, 1.0, -1.0), full_matrices=False)
+    new = rewrite(pair_of(left * sigma, right), Rounding(8), 1)
+    new_up, new_down = factors(new.tensors)
+    assert agreement(new_up @ new_down > 0, hidden) == 1.0
+    assert hidden.size / 8 < new.ceiling_bytes

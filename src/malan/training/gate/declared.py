@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from malan.core.errors import Rejected, UsageError
 from malan.core.ids import digest_record
 from malan.inference.adapters import check_fit, find_pairs
@@ -121,7 +123,7 @@ def check_match(tensors: Mapping[str, Tensor], declared: Declared) -> None:
             found = f"{tensor.dtype} {list(tensor.shape)}"
             raise Rejected("gate.shape", name=name, found=found, wanted=f"{slot.dtype} {list(slot.shape)}")
     for name, value in declared.fixed.items():
-        if float(tensors[name].values().reshape(())) != value:
+        if float(tensors[name].values().reshape(())) != float(np.float32(value)):
             raise Rejected("gate.fixed_value", name=name, wanted=value)
 
 

@@ -153,7 +153,10 @@ class _Inspection:
 
     def rewrite(self) -> list[Step]:
         seed = seed_of(self._secret, digest_tensors(self._old.values()))
-        new, most = rewrite(self._old, self._policy.rounding, seed), self._policy.most_error
+        new, most = (
+            rewrite(self._old, self._policy.rounding, seed, self._policy.declared.fixed),
+            self._policy.most_error,
+        )
         if not new.error <= most:
             raise Rejected("gate.rewrite_error", error=f"{new.error:.3g}", most=f"{most:.3g}")
         self._new = new.tensors

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,8 +70,16 @@ def seed_of(secret: bytes, digest: str) -> int:
     return int.from_bytes(hmac.digest(secret, b"malan.gate.rewrite.v1\n" + digest.encode(), "sha256"), "big")
 
 
-def rewrite(tensors: Mapping[str, Tensor], rounding: Rounding, seed: int) -> Rewritten:
+def rewrite(
+    tensors: Mapping[str, Tensor], rounding: Rounding, seed: int, fixed: Collection[str] = frozenset()
+) -> Rewritten:
     """Write all tensors anew, with their names, shapes and types. The order of the file does not matter.
+
+    Args:
+        tensors: What the run wrote.
+        rounding: How much is kept.
+        seed: Of our lots, see `seed_of`.
+        fixed: Tensors that were compared with a declared value already; they stay as they are.
 
     Raises:
         UsageError: More bits than a type can hold.
@@ -80,8 +88,7 @@ def rewrite(tensors: Mapping[str, Tensor], rounding: Rounding, seed: int) -> Rew
         if rounding.bits > SIGNIFICANT_BITS[tensor.dtype]:
             raise UsageError("gate.too_many_bits", bits=rounding.bits, dtype=tensor.dtype)
     pairs, others = find_pairs(tensors)
-    fixed = {pair.alpha for pair in pairs} - {None}
-    new: dict[str, Tensor] = {name: tensors[name] for name in fixed if name is not None}
+    new: dict[str, Tensor] = {name: tensors[name] for name in fixed}
     total = _Sums()
     for names in pairs:
         up, down = tensors[names.up], tensors[names.down]
@@ -89,7 +96,9 @@ def rewrite(tensors: Mapping[str, Tensor], rounding: Rounding, seed: int) -> Rew
         new[up.name] = Tensor.of(up.name, made.pair.up.reshape(up.shape), up.dtype)
         new[down.name] = Tensor.of(down.name, made.pair.down.reshape(down.shape), down.dtype)
         total.add(_change(up, down, new[up.name], new[down.name]), made.ceiling_bits, made.dropped)
-    for name in others:
+    for name in (*others, *(pair.alpha for pair in pairs if pair.alpha)):
+        if name in fixed:
+            continue
         values = tensors[name].values().astype(np.float64)
         rounded, ceiling = round_rows(values, rounding, _lots(seed, name))
         new[name] = Tensor.of(name, rounded, tensors[name].dtype)
