@@ -179,6 +179,8 @@ def test_an_owner_finds_its_own_footage_and_no_other(house: House) -> None:
     assert _found(client) == {house.mine.asset_id}
     assert [one["id"] for one in client.get("/assets.json").json()["assets"]] == [house.mine.asset_id]
     assert client.get("/assets.json").json()["total"] == 1
+    counted = client.get("/search.json?q=云海").json()
+    assert (counted["library_clips"], counted["library_assets"]) == (len(house.mine.clips), 1)
 
 
 def test_a_buyer_finds_what_terms_allow_it_and_others_do_not_find_what_was_sold(house: House) -> None:

@@ -82,7 +82,7 @@ def search(ws: Workspace, request: SearchRequest, lang: str, *, caller: Caller =
         is_relaxed=page.relaxed,
         next_offset=page.next_offset,
         took_ms=round(page.took_ms, 1),
-        library_clips=ws.library.count_clips() if seen or caller.is_operator else 0,
+        library_clips=_count_clips(ws, seen, caller),
         library_assets=ws.library.count_assets(terms_ids=_listed(seen, caller)),
         like=likeness,
     )
@@ -157,6 +157,13 @@ def shown(text: str) -> str:
 def _listed(seen: tuple[str, ...], caller: Caller) -> tuple[str, ...] | None:
     """The terms whose assets a caller is told of: all to operators, who also see what nobody may look at."""
     return None if caller.is_operator else seen
+
+
+def _count_clips(ws: Workspace, seen: tuple[str, ...], caller: Caller) -> int:
+    """How many clips there are, as far as the caller may know."""
+    if caller.is_operator:
+        return ws.library.count_clips()
+    return ws.library.search(ClipQuery(terms_ids=seen, fold_duplicates=False, limit=1)).total
 
 
 def _owner_ids(ws: Workspace, caller: Caller) -> list[str]:
