@@ -22,7 +22,7 @@ _NEWUSER = 0x10000000
 _X32_GETPID = 0x40000000 + 39
 
 _CALLS: dict[str, tuple[Any, ...]] = {
-    "ptrace": (_PTRACE, 16, 1, 0, 0),
+    "ptrace": (_PTRACE, 2, 1, 0, 0),
     "process_vm_readv": (_READV_OF_OTHERS, 1, 0, 0, 0, 0, 0),
     "process_vm_writev": (_WRITEV_OF_OTHERS, 1, 0, 0, 0, 0, 0),
     "io_uring": (_IO_URING, 1, 0),
