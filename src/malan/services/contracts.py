@@ -21,7 +21,8 @@ from malan.core import Terms
 from malan.core.errors import NotFound, ProofError, Rejected, RetryLater, UsageError
 from malan.ledger.envelope import public_key_of
 from malan.rights import bargain as table
-from malan.rights.agreement import Agreement, Signatory, SignedAgreement
+from malan.rights.agreement import PROTOCOL, Agreement, Signatory, SignedAgreement
+from malan.rights.agreement import SIGNED as SIGNED_BY_ALL
 from malan.rights.bargain import AGREED, SIGNED, Bargain, step
 from malan.rights.decide import USES, Use, compile_terms, constraints
 from malan.rights.terms import LIMITS, read_terms
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Changes",
     "Contract",
+    "accept_agreement",
     "accept_contract",
     "add_signatures",
     "counter_contract",
@@ -277,6 +279,34 @@ def add_signatures(ws: Workspace, data: bytes, *, caller: Caller = HOUSE) -> Con
     return _add(ws, contract, signed.signatures)
 
 
+def accept_agreement(ws: Workspace, product: Product, buyer: str, evidence: str) -> str:
+    """The grant of a buyer who agreed to a product in messages of a protocol; asked again, the same grant.
+
+    Args:
+        ws: Where.
+        product: What was agreed on, as it is offered.
+        buyer: Name of the buyer in the protocol.
+        evidence: Digest of the agreement there; the document signed by the owners names it.
+
+    Raises:
+        Rejected: The footage or its terms do not allow it any more.
+    """
+    number, buyer_id = evidence[:16], remember_owner(ws, buyer)
+    with reading(market(ws)) as connection:
+        known = connection.scalar(select(GRANTS.c.id).where(GRANTS.c.number == number))
+    if known is None:
+        terms = replace(product.terms, recipients=(buyer_id,))
+        footage = _possible(ws, product.snapshot_id, terms, product.owner_ids)
+        begun = table.opened(buyer_id, product.owner_ids, remember_terms(ws, terms))
+        done = replace(begun, state=SIGNED, accepted=begun.parties)
+        buyer_signs = Signatory(buyer_id, owner_name(ws, buyer_id), "")
+        contract = Contract(number, product.id, product.snapshot_id, buyer_signs, done, terms, 1, None, _now(), _now())
+        contract = _with_agreement(ws, contract, footage, evidence)
+        known = _keep_agreed(ws, contract, sorted(footage.assets))
+    complete_grants(ws)
+    return str(known)
+
+
 def export_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> bytes:
     """The file of an agreement with the signatures it has, for those who sign outside and for the records.
 
@@ -369,7 +399,7 @@ def _possible(ws: Workspace, snapshot_id: str, terms: Terms, owner_ids: Sequence
     return footage
 
 
-def _with_agreement(ws: Workspace, contract: Contract, footage: Footage) -> Contract:
+def _with_agreement(ws: Workspace, contract: Contract, footage: Footage, evidence: str | None = None) -> Contract:
     """The contract with the document that everybody will sign."""
     names = owner_names(ws)
     owners = [Signatory(one, names.get(one, one), owner_key(ws, one).key_id) for one in contract.bargain.owner_ids]
@@ -382,8 +412,27 @@ def _with_agreement(ws: Workspace, contract: Contract, footage: Footage) -> Cont
         clips=len(footage.manifest.entries),
         footage=footage.seconds,
         terms=contract.terms,
+        form=PROTOCOL if evidence else SIGNED_BY_ALL,
+        evidence=evidence,
     )
     return replace(contract, agreement=SignedAgreement(agreement))
+
+
+def _keep_agreed(ws: Workspace, contract: Contract, asset_ids: Sequence[str]) -> str:
+    """Write an agreement of a protocol, signed by the owners; the id of its grant. Of two at once, one is written."""
+    if contract.agreement is None:
+        raise ProofError("contract.changed", number=contract.number)
+    document = contract.agreement.agreement
+    signatures = {one: signing_key(ws, document, one).sign(document.to_bytes()) for one in contract.bargain.owner_ids}
+    with writing(market(ws), durable=True) as connection:
+        if not add_new(connection, CONTRACTS, _row(contract)):
+            return str(connection.scalar(select(GRANTS.c.id).where(GRANTS.c.number == contract.number)))
+        for party_id, signature in signatures.items():
+            row = {"agreement_id": document.id, "party_id": party_id, "signature": signature, "at": _now()}
+            add_new(connection, SIGNATURES, row)
+        add_new(connection, GRANTS, grant_row(document, asset_ids))
+        _note(connection, contract, "order", contract.buyer.id)
+    return document.id
 
 
 def _to_sign(ws: Workspace, number: str, caller: Caller) -> Contract:

@@ -87,6 +87,11 @@ def grant_allows(
     return _footage_there(ws, row, asset_id) or Decision(True, (in_force, *decision.reasons))
 
 
+def has_grant(ws: Workspace, grant_id: str) -> bool:
+    """Whether there is, or was, a grant of this id."""
+    return _row_of(ws, grant_id) is not None
+
+
 def require_grant(ws: Workspace, grant_id: str, use: Use | str, *, asset_id: str | None = None) -> None:
     """Go on only when the grant allows it.
 

@@ -91,6 +91,8 @@ def open_exchange(
     Raises:
         UsageError: `exchange.toml` says something unknown or impossible.
     """
+    from malan.services.market import MarketContracts
+
     ensure_tables(ws.database, metadata)
     file = read_settings_of(ws)
     settings = file.read()
@@ -102,7 +104,7 @@ def open_exchange(
         key=lambda: ws.keys.actor("operator"),
         root=settings.address or f"{base.rstrip('/')}{words.ROOT}",
         settings=file.read,
-        contracts=contracts or LocalContracts(ws),
+        contracts=contracts or MarketContracts(ws),
         watchers=[behave],
         effects={**steps.EFFECTS, **transfers.EFFECTS},
         chores=[go_on],

@@ -206,10 +206,11 @@ def withdraw_product(ws: Workspace, product: str, *, caller: Caller = HOUSE) -> 
 
 def list_products(ws: Workspace, *, caller: Caller = HOUSE) -> list[Product]:
     """What a party may see, the newest first: all that is offered to it, and what it owns."""
-    return _visible(ws, acting(caller, "snapshots"))
+    return products_of(ws, acting(caller, "snapshots"))
 
 
-def _visible(ws: Workspace, party: str | None) -> list[Product]:
+def products_of(ws: Workspace, party: str | None) -> list[Product]:
+    """The same, for a party by its id; None sees everything."""
     with reading(market(ws)) as connection:
         rows = connection.execute(select(PRODUCTS).order_by(PRODUCTS.c.made.desc(), PRODUCTS.c.id)).all()
     return [found for row in rows if _may_see(found := _product(ws, row), party)]
@@ -227,7 +228,7 @@ def get_product(ws: Workspace, product: str, *, caller: Caller = HOUSE) -> Produ
 
 def find_product(ws: Workspace, product: str, party: str | None) -> Product:
     """The same, for a party by its id."""
-    seen = _visible(ws, party)
+    seen = products_of(ws, party)
     text = product.strip()
     found = [one for one in seen if len(text) >= 6 and one.id.startswith(text.lower())]
     found = found or [one for one in seen if one.title == text and one.state != WITHDRAWN]
