@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from weights_factory import SECRET, SIDES, Array, as_file, declared, entry, lora_tensors, policy, raw_file
 
 from malan.core.catalogue import LANGUAGES
@@ -21,7 +23,7 @@ from malan.training.gate import Declared, GateResult, Metric, Policy, inspect_ou
 from malan.training.gate.effect import Effect
 from malan.training.gate.gate import ADAPTER, METRICS, Memory
 from malan.training.gate.memorisation import canary_exposure, nearest_frames
-from malan.training.gate.result import HELD, PASSED, REFUSED, STEPS, approve, decline
+from malan.training.gate.result import HELD, PASSED, REFUSED, STATES, STEPS, approve, decline
 
 METRIC = Metric("loss", 0.0, 10.0)
 
@@ -306,3 +308,18 @@ def test_a_shorter_secret_is_refused_before_anything() -> None:
 def test_the_policy_lists_the_files_that_are_read() -> None:
     assert set(policy(metrics=(METRIC,)).file_limits) == {ADAPTER, METRICS}
     assert set(replace(policy(), metrics=()).file_limits) == {ADAPTER}
+
+
+@given(st.data())
+@settings(max_examples=120, deadline=None)
+def test_no_file_makes_the_gate_raise(data: st.DataObject) -> None:
+    whole = bytearray(as_file(lora_tensors(1, rank=2)))
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for _ in range(data.draw(st.integers(1, 6))):
+        reach = data.draw(st.sampled_from([8, header, len(whole)]))
+        whole[data.draw(st.integers(0, reach - 1))] = data.draw(st.integers(0, 255))
+    figures = data.draw(st.one_of(st.binary(max_size=60), st.just(b'{"loss": 1}')))
+    rules = Policy(declared(rank=2), (METRIC,), needs=frozenset())
+    result = inspect_output({ADAPTER: bytes(whole), METRICS: figures}, rules, SECRET)
+    assert result.state in STATES
+    assert bool(result.files) == (result.state != REFUSED)

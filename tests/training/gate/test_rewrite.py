@@ -220,11 +220,12 @@ def test_a_message_in_the_basis_of_equal_singular_values_is_gone() -> None:
     assert is_chance(float(np.mean(shares)), 8 * 256)
 
 
-def test_nearly_equal_singular_values_carry_no_basis_either() -> None:
+@pytest.mark.parametrize("spread", [1e-5, 1e-3, 2e-2])
+def test_nearly_equal_singular_values_carry_no_basis_either(spread: float) -> None:
     rng = np.random.default_rng(16)
     left, right = (np.linalg.qr(rng.standard_normal((side, 16)))[0] for side in (48, 40))
     turn = np.linalg.qr(rng.standard_normal((16, 16)))[0]
-    sigma = 1 + 1e-5 * np.arange(16)[::-1]
+    sigma = 1 + spread * np.arange(16)[::-1]
     tensors = pair_of((left @ turn) * sigma, turn.T @ right.T)
     plain = product_svd(*factors(tensors))
     assert (

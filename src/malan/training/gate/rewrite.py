@@ -15,6 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from malan.inference.adapters import Pair, find_pairs, fold_pair
 from malan.inference.lowrank import Matrix, Svd, Vector, distance, frobenius, product_svd, random_rotation
 from malan.inference.tensors import SIGNIFICANT_BITS, Array, Tensor
 
+_CLOSE = 4  # times what the rounding blurs
 _STEP_VARIANCE = 1 / 6  # of a step, rounding by lot: the mean of f (1 - f) over fractions f
 
 
@@ -119,21 +121,22 @@ def rewrite_pair(pair: Pair, rounding: Rounding, rng: np.random.Generator) -> Ne
     """The canonical pair of a product: `U √Σ` and `√Σ Vᵀ`, falling, signs fixed; then rounded by lot.
 
     A direction 2ʲ times weaker than the strongest keeps j bits less, and none is kept with less than one. Directions
-    whose strengths differ by less than the rounding blurs are turned among themselves at random: which basis of such a
-    subspace the buyer chose says nothing about the product, and must not survive.
+    whose strengths differ by less than four times what the rounding blurs are turned among themselves at random: which
+    basis of such a subspace the buyer chose says next to nothing about the product, and must not survive.
     """
     svd = product_svd(pair.up, pair.down)
     strongest = float(svd.sigma[0]) if svd.sigma.size else 0.0
     up, down = np.zeros_like(pair.up), np.zeros_like(pair.down)
     if strongest == 0.0:
         return NewPair(Pair(up, down, pair.scale), 0.0, 0)
-    bits = rounding.bits + np.floor(np.log2(np.maximum(svd.sigma / strongest, 1e-300)))
-    kept = int(np.count_nonzero(bits >= 1))
-    left, right = _turned(svd, kept, strongest * 2.0 ** (1 - rounding.bits), rng)
+    kept = int(np.count_nonzero(svd.sigma >= strongest * 2.0 ** (1 - rounding.bits)))
+    runs = _runs(svd.sigma[:kept], _CLOSE * strongest * 2.0 ** (1 - rounding.bits))
+    left, right = _turned(svd, runs, rng)
+    bits = _bits(svd.sigma, runs, rounding.bits)
     ceiling = 0.0
     for columns, target in ((left, up), (right, down.T)):
         noisy = columns + rounding.noise * _rms(columns) * rng.standard_normal(columns.shape)
-        rounded, carried = _round_columns(noisy, bits[:kept], rounding.bits, rng)
+        rounded, carried = _round_columns(noisy, bits, rounding.bits, rng)
         target[:, :kept] = rounded
         ceiling += carried
     return NewPair(Pair(up, down, pair.scale), ceiling, int(np.count_nonzero(svd.sigma)) - kept)
@@ -183,14 +186,26 @@ def _lots(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence([seed, word])))
 
 
-def _turned(svd: Svd, kept: int, blur: float, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    """Both factors with the root of sigma in each; runs of neighbours closer than the blur are turned together."""
+def _runs(sigma: Vector, close: float) -> list[slice]:
+    """Stretches of neighbours, each closer to the next than that."""
+    ends = [*(np.flatnonzero(-np.diff(sigma) > close) + 1).tolist(), len(sigma)]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
+def _bits(sigma: Vector, runs: list[slice], most: int) -> Vector:
+    """Bits of each direction: less by the binary logarithm of how much weaker its run is than the strongest one."""
+    levels = np.concatenate([np.full(run.stop - run.start, np.sqrt(np.mean(np.square(sigma[run])))) for run in runs])
+    return np.asarray(np.clip(most + np.floor(np.log2(levels / sigma[0])), 1, most))
+
+
+def _turned(svd: Svd, runs: list[slice], rng: np.random.Generator) -> tuple[Matrix, Matrix]:
+    """Both factors with the root of sigma in each; the directions of a run are turned together."""
+    kept = runs[-1].stop
     root = np.sqrt(svd.sigma[:kept])
     left, right = svd.left[:, :kept] * root, svd.right[:, :kept] * root
-    breaks = np.flatnonzero(-np.diff(svd.sigma[:kept]) > blur) + 1
-    for run in np.split(np.arange(kept), breaks):
-        if len(run) > 1:
-            turn = random_rotation(len(run), rng)
+    for run in runs:
+        if run.stop - run.start > 1:
+            turn = random_rotation(run.stop - run.start, rng)
             left[:, run], right[:, run] = left[:, run] @ turn, right[:, run] @ turn
     return left, right
 
