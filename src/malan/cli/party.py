@@ -39,7 +39,7 @@ def add(
     from malan.services.accounts import add_login, add_party, check_login, has_accounts
 
     ws = open_workspace(workspace)
-    password = _new_password(login, password_stdin, generate, quiet=as_json) if login else ""
+    password = _new_password(login, password_stdin, generate) if login else ""
     if login:
         check_login(login, password, name)
     was_open = not has_accounts(ws)
@@ -50,8 +50,8 @@ def add(
         _print_json(party, password if generate else None)
         return
     print_line(speak("cli.party.admitted", name=party.name, roles=_roles(party)))
-    if login and was_open:
-        print_line(speak("cli.party.first"))
+    if login:
+        _say_login(login, password if generate else "", was_open=was_open)
 
 
 @app.command("list", help=speak("cli.party.list"))
@@ -121,14 +121,13 @@ def login(
         end_login(ws, COMMAND_LINE, login, party=party.id)
         _print_json(party) if as_json else print_line(speak("cli.party.login_ended", login=login))
         return
-    password = _new_password(login, password_stdin, generate, quiet=as_json)
+    password = _new_password(login, password_stdin, generate)
     party = add_login(ws, COMMAND_LINE, party.id, login, password)
     if as_json:
         _print_json(party, password if generate else None)
         return
     print_line(speak("cli.party.login_made", login=login, name=party.name))
-    if was_open:
-        print_line(speak("cli.party.first"))
+    _say_login(login, password if generate else "", was_open=was_open)
 
 
 @app.command(help=speak("cli.party.password"))
@@ -144,12 +143,13 @@ def password(
 
     ws = open_workspace(workspace)
     party_of_login(ws, login)
-    chosen = _new_password(login, password_stdin, generate, quiet=as_json)
+    chosen = _new_password(login, password_stdin, generate)
     set_password(ws, COMMAND_LINE, login, chosen)
     if as_json:
         _print_json(party_of_login(ws, login), chosen if generate else None)
     else:
         print_line(speak("cli.party.password_set", login=login))
+        _say_login(login, chosen if generate else "")
 
 
 @app.command(help=speak("cli.party.key"))
@@ -216,17 +216,14 @@ def _set_state(ws: Workspace, name: str, said: str, *, is_disabled: bool, as_jso
     _print_json(party) if as_json else print_line(speak(said, name=party.name))
 
 
-def _new_password(login: str, from_stdin: bool, generate: bool, *, quiet: bool) -> str:
-    """A password: made here and shown once, read from a pipe, or typed twice without being seen."""
+def _new_password(login: str, from_stdin: bool, generate: bool) -> str:
+    """A password: made here, read from a pipe, or typed twice without being seen."""
     from malan.core.errors import UsageError
 
     if generate:
         from malan.services.passwords import new_password
 
-        made = new_password()
-        if not quiet:
-            print_line(speak("cli.party.generated", login=login, password=made))
-        return made
+        return new_password()
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     from getpass import getpass
@@ -235,6 +232,14 @@ def _new_password(login: str, from_stdin: bool, generate: bool, *, quiet: bool) 
     if getpass(speak("cli.party.ask_again")) != first:
         raise UsageError("access.password_differs")
     return first
+
+
+def _say_login(login: str, made: str, *, was_open: bool = False) -> None:
+    """Show a password that was made here, once it opens; and that the first login changes things for everybody."""
+    if made:
+        print_line(speak("cli.party.generated", login=login, password=made))
+    if was_open:
+        print_line(speak("cli.party.first"))
 
 
 def _print_json(party: Party, password: str | None = None) -> None:
