@@ -292,3 +292,18 @@ def test_a_file_that_is_not_there_or_too_large_is_told(tmp_path: Path) -> None:
     with pytest.raises(Rejected) as caught:
         load_adapter(path, limits=Limits(file_bytes=100))
     assert caught.value.code == "tensors.too_large"
+
+
+def test_what_passed_the_gate_is_read_and_merged() -> None:
+    """From two runs through the gate to one adapter: nothing but rounding lies between."""
+    from weights_factory import SECRET, policy
+
+    from malan.training.gate import inspect_output
+    from malan.training.gate.gate import ADAPTER
+
+    raw = [lora_tensors(seed) for seed in (1, 2)]
+    left = [inspect_output({ADAPTER: as_file(tensors)}, policy(), SECRET).release()[ADAPTER] for tensors in raw]
+    merged = merge_adapters([Part(read_adapter(data), Fraction(1, 2), ONE, "base") for data in left])
+    for module, product in products(merged).items():
+        plain = [read_adapter(as_file(tensors)).pairs[module].product() for tensors in raw]
+        assert relative(product, (plain[0] + plain[1]) / 2) < 0.02

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from weights_factory import SECRET, SIDES, Array, as_file, declared, entry, lora_tensors, policy, raw_file
 
 from malan.core.catalogue import LANGUAGES
-from malan.core.errors import NotGranted, Rejected
+from malan.core.errors import NotGranted, Rejected, UsageError
 from malan.inference.adapters import find_pairs, fold_pair
 from malan.inference.tensors import Tensor, parse_tensors
 from malan.training.gate import Declared, GateResult, Metric, Policy, inspect_output
@@ -24,6 +24,7 @@ from malan.training.gate.effect import Effect
 from malan.training.gate.gate import ADAPTER, METRICS, Memory
 from malan.training.gate.memorisation import canary_exposure, nearest_frames
 from malan.training.gate.result import HELD, PASSED, REFUSED, STATES, STEPS, approve, decline
+from malan.training.gate.rewrite import Rounding
 
 METRIC = Metric("loss", 0.0, 10.0)
 
@@ -303,6 +304,14 @@ def test_the_buyer_reads_no_value_that_the_run_chose() -> None:
 def test_a_shorter_secret_is_refused_before_anything() -> None:
     result = inspect_output({ADAPTER: as_file(lora_tensors(1))}, policy(), b"short")
     assert result.state == REFUSED
+
+
+@pytest.mark.parametrize(
+    "bad", [{"needs": frozenset({"efect"})}, {"rounding": Rounding(9)}, {"metrics": (METRIC, METRIC)}]
+)
+def test_a_policy_that_would_check_less_than_it_says_is_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        replace(Policy(declared(dtype="BF16")), **bad)
 
 
 def test_the_policy_lists_the_files_that_are_read() -> None:

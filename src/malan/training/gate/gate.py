@@ -17,12 +17,12 @@ from numpy.linalg import LinAlgError
 
 from malan.core.decisions import Reason
 from malan.core.errors import Rejected, UsageError
-from malan.inference.tensors import Tensor, digest_tensors, parse_tensors, write_tensors
+from malan.inference.tensors import SIGNIFICANT_BITS, Tensor, digest_tensors, parse_tensors, write_tensors
 from malan.training.gate.checks import check_finite, check_norms
 from malan.training.gate.declared import Declared, check_match
 from malan.training.gate.effect import Effect, check_effect
 from malan.training.gate.memorisation import Exposure, Nearest
-from malan.training.gate.metrics import MOST_BYTES, Metric, read_metrics, three_digits, write_metrics
+from malan.training.gate.metrics import MOST_BYTES, Metric, check_allowed, read_metrics, three_digits, write_metrics
 from malan.training.gate.result import (
     FAILED,
     FINE,
@@ -36,6 +36,7 @@ from malan.training.gate.result import (
 )
 from malan.training.gate.rewrite import Rewritten, Rounding, rewrite, seed_of
 
+NEEDS = frozenset({"effect", "canaries", "frames"})
 ADAPTER, METRICS = "adapter.safetensors", "metrics.json"
 
 
@@ -73,6 +74,9 @@ class Policy:
         most_chance: Canaries ranked less likely than this by chance are remembered.
         most_copied: Share of generations that may be nearer to footage than chance; above it the owner decides.
         is_held: The owner looks at every result.
+
+    Raises:
+        UsageError: A need that nothing here measures, more bits than a type holds, too many figures or one twice.
     """
 
     declared: Declared
@@ -84,6 +88,14 @@ class Policy:
     most_chance: float = 1e-3
     most_copied: float = 0.05
     is_held: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := self.needs - NEEDS:
+            raise UsageError("gate.bad_needs", unknown=", ".join(sorted(unknown))[:80], known=", ".join(sorted(NEEDS)))
+        for slot in self.declared.slots.values():
+            if self.rounding.bits > SIGNIFICANT_BITS[slot.dtype]:
+                raise UsageError("gate.too_many_bits", bits=self.rounding.bits, dtype=slot.dtype)
+        check_allowed(self.metrics)
 
     @property
     def file_limits(self) -> dict[str, int]:

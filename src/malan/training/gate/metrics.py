@@ -48,7 +48,7 @@ def read_metrics(data: bytes, allowed: Sequence[Metric]) -> dict[str, str]:
     Raises:
         Rejected: Not one flat JSON object with exactly the agreed names, each once, each a finite number in its range.
     """
-    _check_allowed(allowed)
+    check_allowed(allowed)
     if len(data) > MOST_BYTES:
         raise Rejected("gate.metrics_size", size=len(data), most=MOST_BYTES)
     found = _object(data)
@@ -67,7 +67,7 @@ def write_metrics(metrics: Mapping[str, str]) -> bytes:
 
 def metric_bits(allowed: Sequence[Metric]) -> float:
     """The most that one set of figures can carry: each is one of so many texts."""
-    _check_allowed(allowed)
+    check_allowed(allowed)
     texts = 9 * 10 ** (DIGITS - 1) * (DECADES + 1)
     return sum(math.log2(texts * (2 if metric.least < 0 < metric.most else 1) + 1) for metric in allowed)
 
@@ -84,7 +84,10 @@ def _shown(metric: Metric, value: Any) -> str:
     return three_digits(float(value), largest * 10.0**-DECADES)
 
 
-def _check_allowed(allowed: Sequence[Metric]) -> None:
+def check_allowed(allowed: Sequence[Metric]) -> None:
+    """Raises:
+    UsageError: Too many figures, or one twice.
+    """
     if len(allowed) > MOST_METRICS or len({metric.name for metric in allowed}) != len(allowed):
         raise UsageError("gate.bad_metrics", most=MOST_METRICS)
 
