@@ -16,7 +16,7 @@ import pytest
 
 from malan.core.errors import MalanError, NotFound, Rejected, UsageError
 from malan.rights.decide import LEVELS
-from malan.runtime.sandbox import Channel, Command, RunLimits, launch, level, run, run_shut_in
+from malan.runtime.sandbox import Channel, Command, RunLimits, launch, level, measure_level, run, run_shut_in
 from malan.runtime.sandbox.inside import landlock
 
 SOURCE = Path(run.__file__).parents[3]
@@ -42,6 +42,17 @@ def test_all_walls_stand_here() -> None:
     evidence = reached.evidence()
     assert evidence["held"] == evidence["tried"] >= 50
     assert evidence["landlock_abi"] >= 1
+
+
+def test_a_machine_is_measured_with_slow_attacks_too() -> None:
+    reached = measure_level()
+    assert (reached.name, reached.failed) == ("sandbox", ())
+    assert {"limits.processes", "limits.scratch"} <= {probe.name for probe in reached.probes}
+
+
+def test_a_machine_whose_walls_leak_is_measured_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_walls", without("--unshare-net"))
+    assert (measure_level().name, measure_level().failed) == ("process", ("namespace.net",))
 
 
 def test_levels_are_those_that_terms_name() -> None:

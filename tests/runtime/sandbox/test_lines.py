@@ -103,6 +103,14 @@ def test_bytes_numbers_and_arrays_come_out_as_declared(shut_in: ShutIn) -> None:
     assert results["weights"]["empty"].shape == (0, 2)
 
 
+def test_a_run_may_close_its_line_in_the_middle_of_an_answer(shut_in: ShutIn) -> None:
+    program = (
+        "from malan_inside import frames\nos.write(3, frames.header({}))\nos.read(3, 10)\nos.close(3); time.sleep(0.1)"
+    )
+    channel = Channel(serve=lambda _request: {"frames": np.zeros(4 * MIB, "|u1")})
+    assert shut_in(program, LIMITS, channel).ran.end == "ok"
+
+
 HOSTILE = {
     "not declared": "malan_inside.put('more', b'x')",
     "another kind": "malan_inside.put_numbers('notes', {'x': 1})",

@@ -6,6 +6,19 @@ Start reading at `run.py`; what is guaranteed and what is not is in `docs/design
 from malan.runtime.sandbox.channel import Array, Channel, Output
 from malan.runtime.sandbox.level import Level, Probe
 from malan.runtime.sandbox.limits import RunLimits
+from malan.runtime.sandbox.measure import measure_level
 from malan.runtime.sandbox.run import Command, Ran, read_log, run_shut_in
 
-__all__ = ["Array", "Channel", "Command", "Level", "Output", "Probe", "Ran", "RunLimits", "read_log", "run_shut_in"]
+__all__ = [
+    "Array",
+    "Channel",
+    "Command",
+    "Level",
+    "Output",
+    "Probe",
+    "Ran",
+    "RunLimits",
+    "measure_level",
+    "read_log",
+    "run_shut_in",
+]

@@ -174,12 +174,14 @@ class DataLine:
             try:
                 assert self._serve is not None  # noqa: S101  # there is no line without one
                 arrays = self._serve(request)
-                self._answer(arrays)
-            except BrokenPipeError:
-                return  # the run is gone
+                described, payload = ([], []) if arrays is None else frames.describe(arrays)
             except BaseException as error:  # of the loader: belongs to the caller
                 self._on_error(error)
                 return
+            try:
+                self._answer(None if arrays is None else described, payload)
+            except OSError:
+                return  # the run is gone, or has closed its end
 
     def _request(self) -> dict[str, Any] | None:
         try:
@@ -194,11 +196,7 @@ class DataLine:
         """Descriptors that a run sends along are dropped by the kernel, since none are asked for."""
         return self.ours.recv(size, socket.MSG_WAITALL) if size else b""
 
-    def _answer(self, arrays: Mapping[str, Any] | None) -> None:
-        if arrays is None:
-            self.ours.sendall(frames.header({"arrays": None}))
-            return
-        described, payload = frames.describe(arrays)
+    def _answer(self, described: list[list[Any]] | None, payload: list[memoryview]) -> None:
         total = sum(part.nbytes for part in payload)
         half = len(self._shared) // 2 if self._shared else 0
         if not 0 < total <= half:
