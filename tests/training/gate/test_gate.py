@@ -26,6 +26,7 @@ from malan.training.gate.memorisation import canary_exposure, nearest_frames
 from malan.training.gate.result import HELD, PASSED, REFUSED, STATES, STEPS, approve, decline
 from malan.training.gate.rewrite import Rounding
 
+NOT_A_NUMBER = float("nan")
 METRIC = Metric("loss", 0.0, 10.0)
 
 
@@ -307,7 +308,13 @@ def test_a_shorter_secret_is_refused_before_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"needs": frozenset({"efect"})}, {"rounding": Rounding(9)}, {"metrics": (METRIC, METRIC)}]
+    "bad",
+    [
+        {"needs": frozenset({"efect"})},
+        {"rounding": Rounding(9)},
+        {"metrics": (METRIC, METRIC)},
+        *({name: NOT_A_NUMBER} for name in ("most_error", "least_gain", "most_chance", "most_copied")),
+    ],
 )
 def test_a_policy_that_would_check_less_than_it_says_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

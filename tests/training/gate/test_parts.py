@@ -471,6 +471,7 @@ def test_a_model_that_is_better_than_its_base_passes() -> None:
         ({"outputs": np.full((5, 4), np.inf)}, "gate.cannot_compare"),
         ({"outputs": np.ones((4, 5))}, "gate.cannot_compare"),
         ({"losses": np.ones(3)}, "gate.cannot_compare"),
+        ({"losses": np.full(30, -1.7e308), "base_losses": np.full(30, 1.7e308)}, "gate.no_gain"),
         ({"losses": np.ones(1), "base_losses": np.ones(1)}, "gate.cannot_compare"),
         ({"wanted": set(), "matched": set()}, "gate.cannot_compare"),
     ],

@@ -61,10 +61,10 @@ def check_effect(effect: Effect, *, least_change: float = 1e-4, least_gain: floa
     if wanted != matched:
         raise Rejected("gate.keys_matched", matched=len(wanted & matched), wanted=len(wanted))
     changed = _change(effect.base_outputs, effect.outputs)
-    if changed < least_change:
+    if not changed >= least_change:
         raise Rejected("gate.no_change", changed=f"{changed:.3g}", least=f"{least_change:.3g}")
     gain, z = _gain(np.asarray(effect.base_losses, np.float64), np.asarray(effect.losses, np.float64))
-    if gain <= least_gain or z < least_z:
+    if not (gain > least_gain and z >= least_z):
         raise Rejected("gate.no_gain", gain=f"{gain:.3g}", least=f"{least_gain:.3g}", z=f"{z:.3g}")
     return Gain(changed, gain, z)
 
@@ -76,9 +76,10 @@ def _change(base: Array, outputs: Array) -> float:
 
 
 def _gain(base: Array, losses: Array) -> tuple[float, float]:
-    differences = base - losses
-    mean, level = float(differences.mean()), float(np.abs(base).mean())
-    spread = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    with np.errstate(over="ignore", invalid="ignore"):  # losses near the largest number: the comparison then fails
+        differences = base - losses
+        mean, level = float(differences.mean()), float(np.abs(base).mean())
+        spread = float(differences.std(ddof=1)) / math.sqrt(len(differences))
     z = mean / spread if spread else math.copysign(math.inf, mean) if mean else 0.0
     return (mean / level if level else 0.0), z
 

@@ -9,6 +9,7 @@ guaranteed and what is not stands in docs/design/gate.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -76,7 +77,8 @@ class Policy:
         is_held: The owner looks at every result.
 
     Raises:
-        UsageError: A need that nothing here measures, more bits than a type holds, too many figures or one twice.
+        UsageError: A need that nothing here measures, more bits than a type holds, a limit that is no number, too many
+            figures or one twice.
     """
 
     declared: Declared
@@ -95,6 +97,8 @@ class Policy:
         for slot in self.declared.slots.values():
             if self.rounding.bits > SIGNIFICANT_BITS[slot.dtype]:
                 raise UsageError("gate.too_many_bits", bits=self.rounding.bits, dtype=slot.dtype)
+        if not all(map(math.isfinite, (self.most_error, self.least_gain, self.most_chance, self.most_copied))):
+            raise UsageError("gate.bad_limits")
         check_allowed(self.metrics)
 
     @property
