@@ -23,6 +23,7 @@ TRAIN = {
     "egress": ["adapter", "metrics"],
     "limits": {"clip_seconds": 1_800_000, "runs": 20, "output_bytes": 50_000_000},
     "prohibitions": ["likeness"],
+    "price": {"minor": 100, "currency": "CNY"},
 }
 
 

@@ -36,6 +36,7 @@ from malan.services.contracts import (
 )
 from malan.services.grants import (
     complete_grants,
+    damaged_grants,
     describe_grant,
     get_grant,
     grant_allows,
@@ -337,6 +338,18 @@ def test_owners_who_narrowed_their_terms_meanwhile_are_heard(local):
         accept_contract(local, number)
 
 
+def test_orders_do_not_pile_up_without_end(local, monkeypatch):
+    from malan.services import contracts
+
+    monkeypatch.setattr(contracts, "MOST_OPEN", 2)
+    first = ordered(local)
+    order_product(local, first.product_id, BUYER_NAME)
+    with pytest.raises(RetryLater):
+        order_product(local, first.product_id, BUYER_NAME)
+    refuse_contract(local, first.number, caller=party(BUYER_NAME))
+    order_product(local, first.product_id, BUYER_NAME)
+
+
 # The end of a grant.
 
 
@@ -388,6 +401,9 @@ def test_an_agreement_changed_in_the_database_allows_nothing(workspace):
     with writing(market(workspace)) as connection:
         connection.execute(update(CONTRACTS).values(agreement=data))
     assert [one.code for one in grant_allows(workspace, grant_id, "train").reasons] == ["grant.damaged"]
+    assert (list_grants(workspace), damaged_grants(workspace)) == ([], [grant_id])
+    with pytest.raises(ProofError):
+        get_grant(workspace, grant_id)
 
 
 def test_a_run_that_was_killed_between_signature_and_log_is_caught_up(workspace, monkeypatch):

@@ -77,6 +77,21 @@ def test_terms_beyond_the_owners_are_refused(local, changes, condition_named):
     assert list_products(local) == []
 
 
+def test_nobody_gives_away_by_default(local):
+    single(local, terms_of(STATION, price={"minor": 0}))
+    with pytest.raises(UsageError, match="costs"):
+        offer_product(local, "云海")
+    assert offer_product(local, "云海", price=Price.read("0:CNY")).state == "offered"
+    free = terms_of(STATION, price={"minor": 0}, licence="CC-BY-4.0")
+    assert offer_product(local, "云海", terms=free).terms.price_minor == 0
+
+
+def test_owners_who_ask_different_prices_must_settle_on_one(local):
+    pool(local, studio=terms_of(STUDIO, price={"minor": 7, "currency": "CNY"}))
+    with pytest.raises(UsageError, match="costs"):
+        offer_product(local, "夜景")
+
+
 def test_footage_without_terms_stays_in_house(local):
     register(local, STATION, default_terms(STATION))
     freeze_snapshot(local, "云海", condition(""))

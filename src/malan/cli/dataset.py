@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -31,16 +32,21 @@ def freeze(
     use: Annotated[str, typer.Option(help=speak("cli.use"))] = "retrieve",
     split: Annotated[list[str] | None, typer.Option(help=speak("cli.dataset.split"))] = None,
     seed: Annotated[int, typer.Option(help=speak("cli.dataset.seed"))] = 0,
+    meant_for: Annotated[str | None, typer.Option("--for", help=speak("cli.dataset.for"), show_default=False)] = None,
+    purpose: Annotated[str | None, typer.Option(help=speak("cli.dataset.purpose"), show_default=False)] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.datasets import DEFAULT_SHARES, freeze_snapshot
+    from malan.services.products import party_of
     from malan.services.where import condition
 
     shares = dict(_share(text) for text in split) if split else DEFAULT_SHARES
     ws = open_workspace(workspace)
+    party_id = party_of(ws, meant_for) if meant_for else None
+    caller = replace(COMMAND_LINE, party_id=party_id, purpose=purpose)
     frozen = freeze_snapshot(
-        ws, name, condition(" ".join(where or [])), use=use, shares=shares, seed=seed, caller=COMMAND_LINE
+        ws, name, condition(" ".join(where or [])), use=use, shares=shares, seed=seed, caller=caller
     )
     snapshot = frozen.saved.snapshot
     if as_json:

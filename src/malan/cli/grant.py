@@ -16,13 +16,14 @@ GrantArgument = Annotated[str, typer.Argument(help=speak("cli.grant.id"))]
 
 @app.command("list", help=speak("cli.grant.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.grants import describe_grant, list_grants
+    from malan.services.grants import damaged_grants, describe_grant, list_grants
     from malan.services.products import caller_for
 
     ws = open_workspace(workspace)
     found = [describe_grant(ws, one) for one in list_grants(ws, caller=caller_for(ws, acting_as))]
+    damaged = damaged_grants(ws) if acting_as is None else []
     if as_json:
-        print_json({"grants": found})
+        print_json({"grants": found, "damaged": damaged})
         return
     columns = [speak(f"cli.column.{name}") for name in ("grant", "buyer", "owners", "uses", "expires", "revoked")]
     rows = [
@@ -37,6 +38,8 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
         for one in found
     ]
     print_table(columns, rows)
+    for grant in damaged:
+        print_line("✗ " + speak("grant.damaged", grant=grant[:16]))
 
 
 @app.command(help=speak("cli.grant.show"))

@@ -135,6 +135,12 @@ def to_croissant(terms: Terms, target: str | None = None) -> dict[str, Any]:
     return {"@context": context, "sc:usageInfo": {**offer, "@type": "odrl:Offer"}}
 
 
+def usage_info(several: Sequence[Terms]) -> dict[str, Any]:
+    """The part of a Croissant 1.1 card that holds the terms of a data set; terms that cannot be said are left out."""
+    offers = [to_croissant(terms)["sc:usageInfo"] for terms in several if not terms.other]
+    return {"sc:usageInfo": offers if len(offers) != 1 else offers[0]} if offers else {}
+
+
 def read_cawg(entries: Any) -> dict[str, str]:
     """Answers of a training-mining assertion; `constrained` without a word on how counts as `notAllowed`."""
     if not isinstance(entries, Mapping):

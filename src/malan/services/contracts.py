@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from malan.core import Terms
 from malan.core.errors import NotFound, ProofError, Rejected, RetryLater, UsageError
@@ -65,6 +65,10 @@ __all__ = [
     "refuse_contract",
     "sign_contract",
 ]
+
+
+MOST_OPEN = 200  # orders of one buyer that wait for somebody
+_OPEN = (table.ORDERED, table.COUNTERED, AGREED)
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ def order_product(
         NotFound: The product is not offered to this buyer.
         Rejected: It is the buyer's own, or the wishes go beyond what the owners' terms allow.
         UsageError: A wish is impossible.
+        RetryLater: The buyer has `MOST_OPEN` orders open.
     """
     party = acting(caller, "order")
     if party not in (None, party_of(ws, buyer)):
@@ -180,6 +185,9 @@ def order_product(
         agreed = replace(begun, state=AGREED, accepted=begun.parties)
         contract = _with_agreement(ws, replace(contract, bargain=agreed), footage)
     with writing(market(ws)) as connection:
+        still_open = (CONTRACTS.c.buyer_id == buyer_id, CONTRACTS.c.state.in_(_OPEN))
+        if (connection.scalar(select(func.count()).select_from(CONTRACTS).where(*still_open)) or 0) >= MOST_OPEN:
+            raise RetryLater("contract.too_many", buyer=signatory.name, most=MOST_OPEN)
         connection.execute(CONTRACTS.insert().values(**_row(contract)))
         _note(connection, contract, "order", buyer_id)
     return contract

@@ -20,6 +20,7 @@ from malan.core import Snapshot
 from malan.core.errors import NotFound, UsageError
 from malan.datasets import EXPORTERS, Entry, Exporter, Item, Manifest, View, split_assets
 from malan.datasets.croissant import croissant_card
+from malan.rights.signals import usage_info
 from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.cutting import Cutter, item_suffix
 from malan.services.facts import snapshot_exported, snapshot_frozen
@@ -154,6 +155,7 @@ def export_snapshot(
     exporter.write(view, out, progress or (lambda _done, _total, _current: None))
     (out / "manifest.jsonl").write_bytes(b"".join(manifest.lines()))
     card = croissant_card(view, exporter, out, frozen_on=saved.frozen_at[:10])
+    card |= usage_info([terms_of(ws, terms_id) for terms_id in saved.snapshot.terms_ids])
     (out / "croissant.json").write_text(json.dumps(card, ensure_ascii=False, indent=1), "utf-8")
     files = [path for path in sorted(out.rglob("*")) if path.is_file()]
     digests = {path.relative_to(out).as_posix(): file_digest(path) for path in files}

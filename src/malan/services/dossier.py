@@ -27,7 +27,7 @@ from malan.ledger.note import NoteVerifier
 from malan.ledger.statement import urn
 from malan.ledger.verify import verify
 from malan.rights.odrl import to_odrl
-from malan.rights.signals import answers
+from malan.rights.signals import answers, usage_info
 from malan.services.access import HOUSE, Caller
 from malan.services.dossier_pages import pages
 from malan.services.facts import fraction_text, snapshot_exported
@@ -333,9 +333,8 @@ def _has_ai(ws: Workspace, footage: Footage) -> bool:
 def _card(footage: Footage, frozen_at: str, said: Mapping[str, Any]) -> dict[str, Any]:
     """The Croissant 1.1 card of a data set that stays where it is: what can be fetched is its description."""
     manifest = b"".join(footage.manifest.lines())
-    offers = [{**to_odrl(terms), "@type": "odrl:Offer"} for terms in footage.terms.values()]
     return {
-        "@context": {**CONTEXT, "odrl": "http://www.w3.org/ns/odrl/2/"},
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": footage.snapshot.name,
@@ -346,7 +345,7 @@ def _card(footage: Footage, frozen_at: str, said: Mapping[str, Any]) -> dict[str
         "description": _description(footage),
         "creator": [{"@type": "sc:Organization", "name": owner["name"]} for owner in said["owners"]],
         "license": sorted({terms.name for terms in footage.terms.values()}),
-        "sc:usageInfo": offers if len(offers) > 1 else offers[0],
+        **usage_info(list(footage.terms.values())),
         "isLiveDataset": False,
         "distribution": [
             {

@@ -10,6 +10,7 @@ not taken back. Start reading at `grant_allows`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -159,8 +160,10 @@ def get_grant(ws: Workspace, grant: str, *, caller: Caller = HOUSE) -> GrantShow
         UsageError: Several begin so.
         ProofError: The agreement behind it was changed where it is stored.
     """
-    text = grant.strip().lower()
-    found = [one for one in list_grants(ws, caller=caller) if len(text) >= 6 and one.grant.id.startswith(text)]
+    text, party = grant.strip().lower(), acting(caller, "sign")
+    complete_grants(ws)
+    rows = [row for row in _rows(ws) if len(text) >= 6 and row.id.startswith(text)]
+    found = [one for row in rows if party in (None, *_of(one := _shown(ws, row)))]
     if not found:
         raise NotFound("grant.none", id=grant[:40])
     if len(found) > 1:
@@ -169,13 +172,25 @@ def get_grant(ws: Workspace, grant: str, *, caller: Caller = HOUSE) -> GrantShow
 
 
 def list_grants(ws: Workspace, *, caller: Caller = HOUSE) -> list[GrantShown]:
-    """The grants the caller has or has given (to an operator, all), the newest first."""
+    """The grants the caller has or has given (to an operator, all), the newest first; damaged ones are left out."""
     party = acting(caller, "sign")
     complete_grants(ws)
-    with reading(market(ws)) as connection:
-        rows = connection.execute(select(GRANTS).order_by(GRANTS.c.made.desc(), GRANTS.c.id)).all()
-    shown = [_shown(ws, row) for row in rows]
-    return [one for one in shown if party in (None, one.grant.party_id, *one.grant.owner_ids)]
+    shown = []
+    for row in _rows(ws):
+        with suppress(ProofError):
+            shown.append(_shown(ws, row))
+    return [one for one in shown if party in (None, *_of(one))]
+
+
+def damaged_grants(ws: Workspace) -> list[str]:
+    """Grants whose agreement was changed where it is stored: they allow nothing, and somebody should look."""
+    damaged = []
+    for row in _rows(ws):
+        try:
+            _signed(ws, row)
+        except ProofError:
+            damaged.append(str(row.id))
+    return damaged
 
 
 def describe_grant(ws: Workspace, shown: GrantShown) -> dict[str, Any]:
@@ -218,7 +233,10 @@ def complete_grants(ws: Workspace) -> int:
     with reading(market(ws)) as connection:
         rows = connection.execute(select(GRANTS).where(GRANTS.c.stated.is_(False))).all()
     for row in rows:
-        signed = _signed(ws, row).signed
+        try:
+            signed = _signed(ws, row).signed
+        except ProofError:
+            continue  # it allows nothing, and must not stop the others
         _open_meter(ws, signed.agreement)
         record(ws, _facts(signed))
         with writing(market(ws)) as connection:
@@ -291,6 +309,17 @@ def _gone(ws: Workspace, asset_ids: Sequence[str]) -> set[str]:
     """Those that were taken back, or are not registered here any more."""
     rows = ws.library.assets_by_id(asset_ids)
     return {one for one in asset_ids if one not in rows or is_withdrawn(rows[one])}
+
+
+def _rows(ws: Workspace) -> Sequence[Row[Any]]:
+    """All grants, the newest first."""
+    with reading(market(ws)) as connection:
+        return connection.execute(select(GRANTS).order_by(GRANTS.c.made.desc(), GRANTS.c.id)).all()
+
+
+def _of(shown: GrantShown) -> tuple[str, ...]:
+    """Whose grant it is."""
+    return (shown.grant.party_id, *shown.grant.owner_ids)
 
 
 def _row_of(ws: Workspace, grant_id: str) -> Row[Any] | None:

@@ -155,14 +155,14 @@ def offer_product(
     Args:
         snapshot: Name or id of a snapshot, or id of a draft of which the party is an owner too.
         terms: Under which; without them, under what the terms of all its footage allow.
-        price: For which; without it, that of the terms.
+        price: For which; without it, that of the terms, which must then name one. Nobody gives away by default.
         automatic: Whoever orders exactly this gets it, without being accepted one by one.
         caller: The owner who offers; whoever runs this workspace does so for all owners.
 
     Raises:
         NotFound: There is no such snapshot, or the party owns nothing in it.
         Rejected: The terms go beyond the owners', or the product was withdrawn.
-        UsageError: The title is impossible.
+        UsageError: The title is impossible, or nothing says what it costs.
     """
     party = acting(caller, "offer")
     draft = _known(ws, snapshot)
@@ -178,6 +178,8 @@ def offer_product(
         raise UsageError("dataset.bad_name", name=title[:_TITLE_LENGTH])
     offered = _priced(_whole(footage, terms, title), price)
     check_deal(ws, footage, offered)
+    if price is None and not offered.price_minor and not offered.licence:
+        raise UsageError("product.no_price")
     made = datetime.now(UTC).isoformat(timespec="seconds")
     product_id = digest_record("product", [footage.snapshot.id, remember_terms(ws, offered), title, automatic])
     fresh = Product(product_id, footage.snapshot.id, title, offered, footage.owner_ids, (), DRAFT, automatic, made)
