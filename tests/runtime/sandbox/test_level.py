@@ -144,6 +144,18 @@ def test_what_makes_no_sense_is_refused(error: type[MalanError], command: Comman
         run_shut_in(command, RunLimits(), floor, Channel())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose")
+def test_root_of_a_closed_container_is_refused_with_the_reason() -> None:
+    program = (
+        "from malan.runtime.sandbox import *\n"
+        "try: run_shut_in(Command({'main.py': b''}), RunLimits(), 'none', Channel())\n"
+        "except Exception as error: print(error.code, error.values['detail'])"
+    )
+    command = ["setpriv", "--bounding-set", "-sys_admin", sys.executable, "-c", program]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert text == "sandbox.unavailable Operation not permitted\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_reaches_the_same_level(tmp_path: Path) -> None:
     home = Path("/tmp/malan-test-user")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from malan.core.errors import NotGranted
-from malan.runtime.sandbox import Array, Channel, Output, RunLimits
+from malan.runtime.sandbox import Array, Channel, Command, Output, RunLimits, run_shut_in
 from malan.runtime.sandbox.channel import Overflow, Results
 
 ShutIn = Callable[..., Any]
@@ -152,6 +153,15 @@ def test_progress_is_whole_percents_that_rise(shut_in: ShutIn) -> None:
     program = "import malan_inside\nfor x in (0.1, 0.105, 0.05, 0.5, 7, -1, 1): malan_inside.progress(x)"
     shut_in(program, LIMITS, Channel(on_progress=told.append))
     assert told == [10, 50, 100]
+
+
+def test_runs_beside_each_other_keep_their_results_apart() -> None:
+    def one(number: int) -> object:
+        program = f"import malan_inside, time; time.sleep(0.1); malan_inside.put_numbers('sums', {{'n': {number}}})"
+        return run_shut_in(Command({"main.py": program.encode()}), LIMITS, "sandbox", Channel(NUMBERS)).results["sums"]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(one, range(6))) == [{"n": float(number)} for number in range(6)]
 
 
 def test_results_are_the_same_however_they_arrive() -> None:
