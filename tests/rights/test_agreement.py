@@ -64,7 +64,7 @@ def test_any_terms_make_the_same_document_for_everybody(terms: Terms, clips: int
     try:
         said = agreement(terms=terms, clips=clips, footage=footage)
     except ProofError as error:
-        assert error.code == "canonical.nfc"  # two spellings that look alike: no text to sign
+        assert error.code == "canonical.nfc"  # noqa: PT017  # two spellings that look alike: no text to sign
         return
     back = Agreement.parse(said.to_bytes())
     assert (back.id, back.terms.id, back.footage) == (said.id, terms.id, footage)
@@ -118,6 +118,16 @@ def test_two_parties_cannot_share_a_key() -> None:
         agreement(buyer=Signatory("b" * 64, "某模型公司", key_of(OWNER)))
     with pytest.raises(ProofError):
         agreement(buyer=Signatory("o" * 64, "湖南台", key_of(BUYER)))
+
+
+@pytest.mark.parametrize("seconds", ["1e999999999", "1/0", "0.5", "-1/2", "1/-2", 3, None, "1" * 90 + "/1"])
+def test_a_length_is_a_fraction_and_nothing_else(seconds: Any) -> None:
+    from malan.core.canonical import canonical_json
+
+    said = json.loads(agreement().to_bytes())
+    said["snapshot"]["seconds"] = seconds
+    with pytest.raises(ProofError):
+        Agreement.parse(canonical_json(said))
 
 
 FIELDS = sorted(json.loads(agreement().to_bytes()))
@@ -231,7 +241,7 @@ def test_the_common_ground_allows_what_all_allow_and_nothing_else(data: st.DataO
     try:
         common = meet([one, two], "f" * 64, "pool")
     except Rejected as error:
-        assert not both or error.values["condition"] in ("tiers", "egress")  # which bind runs alone
+        assert not both or error.values["condition"] in ("tiers", "egress")  # noqa: PT017  # these bind runs
         return
     assert compile_terms(common).decide(use).allowed == both
     assert looser(common, one) == looser(common, two) == ()

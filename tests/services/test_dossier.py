@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from html.parser import HTMLParser
 
@@ -117,6 +118,17 @@ def test_an_index_that_was_made_anew_does_not_fit_the_receipt(copy):
     index["root"] = _root({name: one["sha256"] for name, one in index["files"].items()})
     (copy / "dossier.json").write_text(json.dumps(index))
     with pytest.raises(ProofError, match="receipt"):
+        check_dossier(copy)
+
+
+def test_what_is_no_plain_file_is_refused(copy):
+    (copy / "receipt.json").unlink()
+    os.mkfifo(copy / "receipt.json")
+    with pytest.raises(ProofError):
+        check_dossier(copy)
+    (copy / "receipt.json").unlink()
+    (copy / "receipt.json").symlink_to("/dev/zero")
+    with pytest.raises(ProofError):
         check_dossier(copy)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -32,6 +33,7 @@ from malan.rights.odrl import to_odrl
 KIND, BUNDLE = "malan-agreement/v1", "malan-contract/v1"
 LARGEST_BYTES = 1 << 20
 MOST_OWNERS = 256
+_FRACTION = re.compile(r"(0|[1-9][0-9]{0,60})/([1-9][0-9]{0,60})")
 _LISTED = ("uses", "purposes", "territories", "recipients", "tiers", "egress", "prohibitions")
 _TEXTS = frozenset(Terms.__dataclass_fields__) - {*_LISTED, "limits", "price_minor", "other"}
 _STATED = ("policy", "conditions", "guarantee", "ceiling")
@@ -266,7 +268,7 @@ def _read(said: Any) -> Agreement:
             buyer=_signatory(said["buyer"], "buyer"),
             snapshot_id=said["snapshot"]["root"],
             clips=said["snapshot"]["clips"],
-            footage=Fraction(said["snapshot"]["seconds"]),
+            footage=_fraction(said["snapshot"]["seconds"]),
             terms=_read_terms(said["terms"]),
             stated={name: said[name] for name in _STATED if name in said},
             form=said["form"],
@@ -289,6 +291,14 @@ def _read(said: Any) -> Agreement:
 def _texts(agreement: Agreement) -> Iterable[bool]:
     for held in (agreement.number, agreement.made, agreement.snapshot_id, agreement.evidence or "-"):
         yield isinstance(held, str) and 0 < len(held) <= 200
+
+
+def _fraction(text: Any) -> Fraction:
+    """`52/25`; nothing else, for `1e999999999` would keep a reader busy for days."""
+    match = _FRACTION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ProofError("agreement.bad", where="seconds")
+    return Fraction(int(match[1]), int(match[2]))
 
 
 def _is_count(value: Any) -> bool:

@@ -238,6 +238,8 @@ def _attribute(text: str) -> str:
 
 def _fits(pattern: str, name: str) -> bool:
     """Whether a location speaks of a file beside it: by its name, with `*`, or as a folder; `$` ends a pattern."""
+    if len(pattern) > 2000:
+        return True
     path = re.sub(r"^https?://[^/]*", "", pattern) or "/"
     exact = path.endswith("$")
     plain = path.removesuffix("$").replace("[", "[[]").replace("?", "[?]")

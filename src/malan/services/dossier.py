@@ -130,8 +130,11 @@ def check_dossier(folder: Path, vkey: str | None = None) -> Dossier:
     if event.facts.get("format") != FORMAT or [one.sha256 for one in event.inputs] != [snapshot_id]:
         raise _bad(folder, RECEIPT)
     assets = _check_sources(folder, snapshot_id, verifiers)
-    fields = json.loads((folder / "provenance.json").read_bytes())["fields"]
-    still_open = tuple(one["field"] for one in fields if one["status"] == "open")
+    try:
+        fields = json.loads((folder / "provenance.json").read_bytes())["fields"]
+        still_open = tuple(str(one["field"]) for one in fields if one["status"] == "open")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _bad(folder, "provenance.json") from error
     size = sum((folder / path).stat().st_size for path in digests)
     return Dossier(folder, snapshot_id, _root(digests), len(digests), assets, size, still_open, key)
 
@@ -391,10 +394,12 @@ def _check_files(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
         raise _bad(folder, missing[0])
     if more := sorted(there - named - {RECEIPT, INDEX}):
         raise _bad(folder, more[0])
+    if (folder / RECEIPT).is_symlink() or not (folder / RECEIPT).is_file():
+        raise _bad(folder, RECEIPT)
     digests = {}
     for name, said in index["files"].items():
         path = folder / name
-        if path.is_symlink() or path.stat().st_size != said["size"] or said["size"] > _MOST_BYTES:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != said["size"] or said["size"] > _MOST_BYTES:
             raise _bad(folder, name)
         digests[name] = digest_bytes(path.read_bytes())
         if digests[name] != said["sha256"]:

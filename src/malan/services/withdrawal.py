@@ -88,6 +88,7 @@ def restore_asset(ws: Workspace, asset: str, terms: Terms, *, caller: Caller = H
         Rejected: It is not withdrawn, or the terms are another owner's.
     """
     from malan.services.facts import unlogged
+    from malan.services.signals import overridden
 
     row = ws.library.asset(asset)
     require(caller, "asset.restore", owner_id=row.asset.owner_id)
@@ -97,7 +98,7 @@ def restore_asset(ws: Workspace, asset: str, terms: Terms, *, caller: Caller = H
         raise Rejected("asset.terms_of_other", id=row.asset.id[:12])
     restored = replace(row.asset, terms_id=remember_terms(ws, terms))
     ws.library.put_assets([replace(row, asset=restored, locations=())])
-    record(ws, unlogged(ws, [restored], with_terms=True))
+    record(ws, [*unlogged(ws, [restored], with_terms=True), *overridden(ws, [restored])])
     return ws.library.asset(row.asset.id)
 
 
