@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,6 +159,22 @@ def test_no_zombie_and_no_descriptor_stays(shut_in: ShutIn) -> None:
     ]
     assert not [pid for pid in children if b"bwrap" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert not [pid for pid in children if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
+
+
+def test_what_a_killed_supervisor_left_is_taken_away(
+    shut_in: ShutIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("malan-run-left", "malan-run-held", "malan-run-fresh", "other"):
+        (tmp_path / name / "code").mkdir(parents=True)
+        if name != "malan-run-fresh":
+            os.utime(tmp_path / name, (0, 0))
+    held = os.open(tmp_path / "malan-run-held", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    shut_in("pass", LIMITS)
+    os.close(held)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"malan-run-held", "malan-run-fresh", "other", "run.log"}
 
 
 def test_the_hosts_mounts_are_as_before(shut_in: ShutIn) -> None:

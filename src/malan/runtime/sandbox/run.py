@@ -8,9 +8,11 @@ What comes back are declared results, one of three words for the end, and the ev
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import select
+import shutil
 import signal
 import stat
 import tempfile
@@ -33,6 +35,8 @@ _WATCH_S = 0.02
 _READ_BYTES = 1 << 18
 _MOST_ATTEMPTS = 1000
 _FLOOD = 16  # times the log that is kept
+_PREFIX = "malan-run-"
+_FRESH_S = 60  # a folder younger than this may not be locked yet
 _KILLED_FOR_CPU = 128 + signal.SIGXCPU
 
 
@@ -97,7 +101,7 @@ def run_shut_in(
     check_floor(floor)
     bubblewrap()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="malan-run-")))
+        folder = _own_folder(stack)
         write_folder(folder, dict(command.code), limits.memory_bytes)
         layout = lay_out(command.packages, folder)
         errors: list[BaseException] = []
@@ -120,6 +124,31 @@ def read_log(path: Path) -> str:
     """A log as text that is safe to print: what could steer a terminal is shown as a dot."""
     text = path.read_bytes().decode("utf-8", "replace")
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "·" for c in text)
+
+
+def _own_folder(stack: ExitStack) -> Path:
+    """A folder for the files of this run. Those of supervisors that were killed are taken away with it."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            _take_away(left)
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return path
+
+
+def _take_away(path: Path) -> None:
+    """Remove a folder of ours that no living process holds; the kernel lets go of it when its holder dies."""
+    found = path.lstat()
+    if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _FRESH_S:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(fd)
 
 
 def _environment(command: Command) -> dict[str, str]:
