@@ -45,6 +45,7 @@ from malan.services.grants import (
     revoke_grant,
 )
 from malan.services.journal import read_event
+from malan.services.keys import rotate_key
 from malan.services.market_tables import CONTRACTS, GRANTS, market
 from malan.services.metering import meter
 from malan.services.products import Price, offer_product, withdraw_product
@@ -200,6 +201,15 @@ def test_the_key_of_another_party_is_not_taken(local):
         order_product(local, product.id, BUYER_NAME, key_id=local.keys.actor(owner).key_id)
     with pytest.raises(ProofError):
         order_product(local, product.id, BUYER_NAME, key_id="ed25519:AAAA")
+
+
+def test_a_key_that_was_replaced_signs_nothing_new(local):
+    number = ordered(local).number
+    accept_contract(local, number)
+    rotate_key(local, STATION)
+    with pytest.raises(Rejected, match="replaced"):
+        sign_contract(local, number)
+    assert sign_contract(local, number, caller=party(STUDIO)).state == "agreed"
 
 
 # Strangers and wrong moments.

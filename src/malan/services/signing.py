@@ -52,6 +52,8 @@ def signing_key(ws: Workspace, agreement: Agreement, party_id: str) -> ActorKey:
     except NotFound:
         raise elsewhere from None
     if key.key_id != named.get(party_id):
+        if named.get(party_id) in {old.key_id for old in ws.keys.retired(key.name)}:
+            raise Rejected("contract.key_replaced", party=owner_name(ws, party_id), number=agreement.number)
         raise elsewhere
     return key
 
