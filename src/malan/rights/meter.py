@@ -31,7 +31,7 @@ from malan.rights.meter_tables import ACCOUNTS, DELIVERIES, HELD, METADATA, RELE
 from malan.rights.usage import MICROSECONDS, MOST, Usage, check_amount, check_id
 from malan.runtime.database import add_new, ensure_tables, reading, updating
 
-CLIP_SECONDS, RUNS, OUTPUTS = UNITS = ("clip_seconds", "runs", "outputs")
+CLIP_SECONDS, RUNS, OUTPUTS, OUTPUT_BYTES = UNITS = ("clip_seconds", "runs", "outputs", "output_bytes")
 LEASE_S = 600
 _LONGEST_LEASE_S = 30 * 86_400
 
