@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,8 @@ class Contender:
 
     def close(self) -> None:
         if self._process.stdin:
-            self._process.stdin.close()
+            with suppress(OSError):  # it may have ended on its own
+                self._process.stdin.close()
         self._process.wait()
 
     def _ask(self, do: str, **more: Any) -> dict[str, Any]:
