@@ -141,7 +141,7 @@ def test_the_log_knows_the_contract_and_the_grant_and_no_names(local):
 def test_the_meter_is_open_for_its_limits_and_the_price_is_owed(workspace):
     grant_id = granted(workspace, changes=Changes(limits={"clip_seconds": 3600}))
     accounts = {one.unit: one.most for one in meter(workspace).accounts(grant_id)}
-    assert accounts == {"clip_seconds": 3_600_000_000, "runs": 20, "outputs": None}
+    assert accounts == {"clip_seconds": 3_600_000_000, "runs": 20, "outputs": None, "output_bytes": 50_000_000}
     meter(workspace).reserve(grant_id, CLIP_SECONDS, 3_600_000_000, "run:1")
     with pytest.raises(NotGranted):
         meter(workspace).reserve(grant_id, "runs", 21, "run:2")
