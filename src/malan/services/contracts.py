@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import func, or_, select
 
 from malan.core import Terms
 from malan.core.errors import NotFound, ProofError, Rejected, RetryLater, UsageError
@@ -23,15 +23,26 @@ from malan.ledger.envelope import public_key_of
 from malan.rights import bargain as table
 from malan.rights.agreement import PROTOCOL, Agreement, Signatory, SignedAgreement
 from malan.rights.agreement import SIGNED as SIGNED_BY_ALL
-from malan.rights.bargain import AGREED, SIGNED, Bargain, step
+from malan.rights.bargain import AGREED, SIGNED, step
 from malan.rights.decide import USES, Use, compile_terms, constraints
 from malan.rights.terms import LIMITS, read_terms
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, Caller
+from malan.services.contract_rows import (
+    Contract,
+    contract_row,
+    is_party,
+    lock_contract,
+    note_step,
+    now,
+    read_contract,
+    save_step,
+    update_contract,
+)
 from malan.services.grants import complete_grants, grant_row
 from malan.services.journal import owner_key
-from malan.services.market_tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, dump, load, market
-from malan.services.parties import owner_name, owner_names, remember_owner, remember_terms, terms_of
+from malan.services.market_tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, market
+from malan.services.parties import owner_name, owner_names, remember_owner, remember_terms
 from malan.services.products import (
     OFFERED,
     Footage,
@@ -114,32 +125,6 @@ class Changes:
         )
 
 
-@dataclass(frozen=True)
-class Contract:
-    """A contract as it stands."""
-
-    number: str
-    product_id: str
-    snapshot_id: str
-    buyer: Signatory
-    bargain: Bargain
-    terms: Terms
-    turn: int
-    agreement: SignedAgreement | None
-    opened: str
-    changed: str
-
-    @property
-    def state(self) -> str:
-        return self.bargain.state
-
-    @property
-    def grant_id(self) -> str | None:
-        """The grant it became, revoked or not."""
-        is_granted = self.agreement is not None and self.state in (SIGNED, table.REVOKED)
-        return self.agreement.agreement.id if is_granted and self.agreement else None
-
-
 def order_product(
     ws: Workspace,
     product: str,
@@ -180,7 +165,7 @@ def order_product(
     footage = _possible(ws, found.snapshot_id, asked, found.owner_ids)
     begun = table.opened(buyer_id, found.owner_ids, remember_terms(ws, asked))
     signatory = Signatory(buyer_id, owner_name(ws, buyer_id), _buyer_key(ws, buyer_id, key_id, found))
-    contract = Contract(_number(), found.id, found.snapshot_id, signatory, begun, asked, 1, None, _now(), _now())
+    contract = Contract(_number(), found.id, found.snapshot_id, signatory, begun, asked, 1, None, now(), now())
     if found.automatic and asked == replace(found.terms, recipients=(buyer_id,)):
         agreed = replace(begun, state=AGREED, accepted=begun.parties)
         contract = _with_agreement(ws, replace(contract, bargain=agreed), footage)
@@ -188,8 +173,8 @@ def order_product(
         still_open = (CONTRACTS.c.buyer_id == buyer_id, CONTRACTS.c.state.in_(_OPEN))
         if (connection.scalar(select(func.count()).select_from(CONTRACTS).where(*still_open)) or 0) >= MOST_OPEN:
             raise RetryLater("contract.too_many", buyer=signatory.name, most=MOST_OPEN)
-        connection.execute(CONTRACTS.insert().values(**_row(contract)))
-        _note(connection, contract, "order", buyer_id)
+        connection.execute(CONTRACTS.insert().values(**contract_row(contract)))
+        note_step(connection, contract, "order", buyer_id)
     return contract
 
 
@@ -210,7 +195,7 @@ def counter_contract(ws: Workspace, number: str, changes: Changes, *, caller: Ca
     after = step(contract.bargain, table.COUNTER, who, asked.id)
     _possible(ws, contract.snapshot_id, asked, contract.bargain.owner_ids)
     remember_terms(ws, asked)
-    return _save(ws, replace(contract, bargain=after, terms=asked), table.COUNTER, who)
+    return save_step(ws, replace(contract, bargain=after, terms=asked), table.COUNTER, who)
 
 
 def accept_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Contract:
@@ -233,7 +218,7 @@ def accept_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Co
         contract = replace(contract, bargain=after)
         if after.state == AGREED:
             contract = _with_agreement(ws, contract, footage)
-        contract = _save(ws, contract, table.ACCEPT, who)
+        contract = save_step(ws, contract, table.ACCEPT, who)
     return contract
 
 
@@ -249,7 +234,7 @@ def refuse_contract(ws: Workspace, number: str, reason: str = "", *, caller: Cal
     contract = get_contract(ws, number, caller=caller)
     who = _one_party(ws, contract, party)
     after = step(contract.bargain, table.REFUSE, who)
-    return _save(ws, replace(contract, bargain=after), table.REFUSE, who, reason)
+    return save_step(ws, replace(contract, bargain=after), table.REFUSE, who, reason)
 
 
 def sign_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Contract:
@@ -308,7 +293,7 @@ def accept_agreement(ws: Workspace, product: Product, buyer: str, evidence: str)
         begun = table.opened(buyer_id, product.owner_ids, remember_terms(ws, terms))
         done = replace(begun, state=SIGNED, accepted=begun.parties)
         buyer_signs = Signatory(buyer_id, owner_name(ws, buyer_id), "")
-        contract = Contract(number, product.id, product.snapshot_id, buyer_signs, done, terms, 1, None, _now(), _now())
+        contract = Contract(number, product.id, product.snapshot_id, buyer_signs, done, terms, 1, None, now(), now())
         contract = _with_agreement(ws, contract, footage, evidence)
         known = _keep_agreed(ws, contract, sorted(footage.assets))
     complete_grants(ws)
@@ -339,12 +324,12 @@ def get_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Contr
     text = number.strip().lower()
     with reading(market(ws)) as connection:
         query = select(CONTRACTS).where(CONTRACTS.c.number.startswith(text, autoescape=True))
-        rows = [row for row in connection.execute(query) if _is_party(row, party)] if len(text) >= 4 else []
+        rows = [row for row in connection.execute(query) if is_party(row, party)] if len(text) >= 4 else []
         if not rows:
             raise NotFound("contract.none", number=number[:40])
         if len(rows) > 1:
             raise UsageError("dataset.ambiguous", text=number[:40])
-        return _contract(ws, connection, rows[0])
+        return read_contract(ws, connection, rows[0])
 
 
 def list_contracts(ws: Workspace, *, caller: Caller = HOUSE) -> list[Contract]:
@@ -355,7 +340,7 @@ def list_contracts(ws: Workspace, *, caller: Caller = HOUSE) -> list[Contract]:
         if party is not None:
             like = CONTRACTS.c.owner_ids.contains(f'"{party}"', autoescape=True)
             query = query.where(or_(CONTRACTS.c.buyer_id == party, like))
-        return [_contract(ws, connection, row) for row in connection.execute(query) if _is_party(row, party)]
+        return [read_contract(ws, connection, row) for row in connection.execute(query) if is_party(row, party)]
 
 
 def describe_contract(ws: Workspace, contract: Contract, *, whole: bool = True) -> dict[str, Any]:
@@ -433,13 +418,13 @@ def _keep_agreed(ws: Workspace, contract: Contract, asset_ids: Sequence[str]) ->
     document = contract.agreement.agreement
     signatures = {one: signing_key(ws, document, one).sign(document.to_bytes()) for one in contract.bargain.owner_ids}
     with writing(market(ws), durable=True) as connection:
-        if not add_new(connection, CONTRACTS, _row(contract)):
+        if not add_new(connection, CONTRACTS, contract_row(contract)):
             return str(connection.scalar(select(GRANTS.c.id).where(GRANTS.c.number == contract.number)))
         for party_id, signature in signatures.items():
-            row = {"agreement_id": document.id, "party_id": party_id, "signature": signature, "at": _now()}
+            row = {"agreement_id": document.id, "party_id": party_id, "signature": signature, "at": now()}
             add_new(connection, SIGNATURES, row)
         add_new(connection, GRANTS, grant_row(document, asset_ids))
-        _note(connection, contract, "order", contract.buyer.id)
+        note_step(connection, contract, "order", contract.buyer.id)
     return document.id
 
 
@@ -462,8 +447,8 @@ def _add(ws: Workspace, contract: Contract, signatures: Mapping[str, bytes]) -> 
     SignedAgreement(contract.agreement.agreement, signatures).check()
     asset_ids = sorted(footage_of(ws, contract.snapshot_id).assets)
     with writing(market(ws), durable=True) as connection:
-        row = _locked(connection, contract.number)
-        stands = _contract(ws, connection, row)
+        row = lock_contract(connection, contract.number)
+        stands = read_contract(ws, connection, row)
         if stands.agreement is None or stands.agreement.agreement.id != contract.agreement.agreement.id:
             raise RetryLater("contract.busy", number=contract.number)
         document, held = stands.agreement.agreement, dict(stands.agreement.signatures)
@@ -471,40 +456,17 @@ def _add(ws: Workspace, contract: Contract, signatures: Mapping[str, bytes]) -> 
             if party_id in held or stands.state != AGREED:
                 continue
             held[party_id] = signature
-            row_kept = {"agreement_id": document.id, "party_id": party_id, "signature": signature, "at": _now()}
+            row_kept = {"agreement_id": document.id, "party_id": party_id, "signature": signature, "at": now()}
             add_new(connection, SIGNATURES, row_kept)
             after = step(stands.bargain, table.SIGN, party_id)
             signed = SignedAgreement(document, dict(held))
-            stands = replace(stands, bargain=after, agreement=signed, turn=stands.turn + 1, changed=_now())
-            _update(connection, stands)
-            _note(connection, stands, table.SIGN, party_id)
+            stands = replace(stands, bargain=after, agreement=signed, turn=stands.turn + 1, changed=now())
+            update_contract(connection, stands)
+            note_step(connection, stands, table.SIGN, party_id)
         if stands.state == SIGNED:
             add_new(connection, GRANTS, grant_row(document, asset_ids))
     complete_grants(ws)
     return stands
-
-
-def _save(ws: Workspace, contract: Contract, action: str, who: str, reason: str = "") -> Contract:
-    """Write a step, unless somebody else made one meanwhile."""
-    saved = replace(contract, turn=contract.turn + 1, changed=_now())
-    with writing(market(ws)) as connection:
-        if _locked(connection, contract.number).turn != contract.turn:
-            raise RetryLater("contract.busy", number=contract.number)
-        _update(connection, saved)
-        _note(connection, saved, action, who, reason)
-    return saved
-
-
-def _update(connection: Connection, contract: Contract) -> None:
-    row = _row(contract)
-    number = row.pop("number")
-    connection.execute(update(CONTRACTS).where(CONTRACTS.c.number == number).values(**row))
-
-
-def _note(connection: Connection, contract: Contract, action: str, who: str, reason: str = "") -> None:
-    row = {"number": contract.number, "turn": contract.turn, "action": action, "party_id": who}
-    row |= {"terms_id": contract.terms.id, "reason": " ".join(reason.split())[:500], "at": contract.changed}
-    connection.execute(STEPS.insert().values(**row))
 
 
 def _one_party(ws: Workspace, contract: Contract, party: str | None) -> str:
@@ -524,57 +486,6 @@ def _buyer_key(ws: Workspace, buyer_id: str, key_id: str | None, product: Produc
     return key_id
 
 
-def _is_party(row: Row[Any], party: str | None) -> bool:
-    return party is None or party == row.buyer_id or party in load(row.owner_ids)
-
-
-def _locked(connection: Connection, number: str) -> Row[Any]:
-    return connection.execute(select(CONTRACTS).where(CONTRACTS.c.number == number).with_for_update()).one()
-
-
-def _contract(ws: Workspace, connection: Connection, row: Row[Any]) -> Contract:
-    signed = None
-    if row.agreement is not None:
-        agreement = Agreement.parse(row.agreement)
-        found = connection.execute(select(SIGNATURES).where(SIGNATURES.c.agreement_id == agreement.id)).all()
-        signed = SignedAgreement(agreement, {one.party_id: one.signature for one in found})
-    bargain = Bargain(
-        row.buyer_id,
-        load(row.owner_ids),
-        row.terms_id,
-        row.state,
-        frozenset(load(row.accepted)),
-        frozenset(signed.signatures if signed else ()),
-    )
-    terms = signed.agreement.terms if signed else terms_of(ws, row.terms_id)
-    buyer = Signatory(row.buyer_id, owner_name(ws, row.buyer_id), row.buyer_key)
-    return Contract(
-        row.number, row.product_id, row.snapshot_id, buyer, bargain, terms, row.turn, signed, row.opened, row.changed
-    )
-
-
-def _row(contract: Contract) -> dict[str, Any]:
-    return {
-        "number": contract.number,
-        "product_id": contract.product_id,
-        "snapshot_id": contract.snapshot_id,
-        "owner_ids": dump(contract.bargain.owner_ids),
-        "buyer_id": contract.buyer.id,
-        "buyer_key": contract.buyer.key,
-        "terms_id": contract.bargain.terms_id,
-        "state": contract.state,
-        "accepted": dump(contract.bargain.accepted),
-        "turn": contract.turn,
-        "agreement": contract.agreement.agreement.to_bytes() if contract.agreement else None,
-        "opened": contract.opened,
-        "changed": contract.changed,
-    }
-
-
 def _number() -> str:
     """A number nobody can guess; the beginning of it is enough to name a contract."""
     return secrets.token_hex(8)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
