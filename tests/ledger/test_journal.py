@@ -107,7 +107,9 @@ def test_any_changed_byte_is_found(tmp_path: Path, at: int, by: int) -> None:
     assert error.value.values["byte"] in (max([0, *(end for end in ENDS if end <= at)]), at)
 
 
-@pytest.mark.parametrize("cut", [0, 10, HEADER_BYTES - 1, HEADER_BYTES, 4100, 4150, 7195, ENDS[-1], ENDS[-1] + 11, 60_000])
+@pytest.mark.parametrize(
+    "cut", [0, 10, HEADER_BYTES - 1, HEADER_BYTES, 4100, 4150, 7195, ENDS[-1], ENDS[-1] + 11, 60_000]
+)
 def test_a_journal_that_was_cut_is_refused(tmp_path: Path, cut: int) -> None:
     path = write(tmp_path)
     os.truncate(path, cut)
