@@ -177,7 +177,7 @@ _FIRST_FIELDS = frozenset(list(Terms.__dataclass_fields__)[:13])
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """授权: what owners and a party agreed on about one snapshot, signed by all. Its id: the digest of the agreement."""
+    """授权: what owners and a party agreed on about a snapshot, signed by all. Its id: digest of the agreement."""
 
     id: str
     party_id: str
