@@ -22,7 +22,8 @@ MIB = 1 << 20
 LIMITS = RunLimits(memory_bytes=1024 * MIB, wall_s=120)
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "malan" / "runtime" / "sandbox"
 MOUNTS_ONLY = ["bwrap", *("--ro-bind", "/", "/"), *("--dev", "/dev"), *("--proc", "/proc"), *("--tmpfs", "/tmp")]
-MOUNTS_ONLY += ["--unshare-net", "--unshare-pid", "--"]
+MOUNTS_ONLY += ["--ro-bind", *[str(Path(__file__).resolve().parents[1])] * 2]  # also where the checkout lies in /tmp
+MOUNTS_ONLY += ["--ro-bind", *[sys.prefix] * 2, "--unshare-net", "--unshare-pid", "--"]
 TIMED = {
     "NumPy, matrix products": (
         "import numpy as np\na = np.ones((400, 400))\ndef work(): return [a @ a for _ in range(40)]"
