@@ -482,3 +482,15 @@ def test_private_keys_appear_in_no_public_place(chain):
     for path in public:
         data = path.read_bytes()
         assert not any(secret in data for secret in secrets), path
+
+
+def test_any_changed_byte_of_a_checkpoint_two_keys_signed_is_found(ws, tmp_path):
+    init_keys(ws)
+    rotate_key(ws, "system")
+    export_log(ws, tmp_path / "copy")
+    path, vkey = tmp_path / "copy" / "checkpoint", show_keys(ws).vkey
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ProofError):
+            verify_log(None, tmp_path / "copy", [vkey])

@@ -78,6 +78,22 @@ def check_rotations(folder: Path, reader: LogReader) -> list[str]:
     return names
 
 
+def rotation_keys(folder: Path, reader: LogReader) -> list[NoteVerifier]:
+    """Every key that ever signed for this log, by the receipts kept here; to be asked after `check_rotations`."""
+    keys = []
+    for path in (folder / FOLDER).glob("*"):
+        event = _read_event(Receipt.parse(read_whole(folder, f"{FOLDER}/{path.name}", LARGEST_RECEIPT_BYTES)))
+        keys += [NoteVerifier(reader.origin, ED25519, public_key_of(event.facts[one])) for one in ("key", "replaces")]
+    return keys
+
+
+def rotation_note(folder: Path, size: int) -> bytes | None:
+    """The checkpoint both keys signed when the log was handed over at this size; None when it was not."""
+    if not (folder / FOLDER / str(size)).is_file():
+        return None
+    return Receipt.parse(read_whole(folder, f"{FOLDER}/{size}", LARGEST_RECEIPT_BYTES)).note
+
+
 def _heir(data: bytes, receipt: Receipt, trusted: Sequence[NoteVerifier]) -> NoteVerifier:
     """The key the event hands over to; a trusted key and the heir must both have signed event and checkpoint."""
     proved, event = check_receipt(data, trusted), _read_event(receipt)

@@ -17,7 +17,7 @@ from malan.ledger.audit import audit
 from malan.ledger.files import read_whole
 from malan.ledger.note import LARGEST_NOTE_BYTES, NoteVerifier, open_note
 from malan.ledger.reader import LogReader
-from malan.ledger.rotation import check_rotations, follow_rotations
+from malan.ledger.rotation import check_rotations, follow_rotations, rotation_keys, rotation_note
 from malan.services.actors import Actors
 from malan.services.journal import Logged, disclosed, events_about, key_subject, parse_event, read_event, start_log
 from malan.services.witness import POLICY_FILE, read_policy
@@ -144,6 +144,7 @@ def verify_log(
     reader = LogReader(where, verifiers)
     expected = {VKEY_FILE, *check_rotations(where, reader)}
     _check_vkey(where, verifiers)
+    _check_own_lines(reader, [*verifiers, *rotation_keys(where, reader)])
     audited = audit(where, verifiers, expected=expected, progress=lambda done, total: tell(done, total, ""))
     events = _check_events(reader, audited.checkpoint.size, tell) if audited.is_whole else 0
     rows = ws.log.check_index() if ws is not None and folder is None and audited.is_whole else None
@@ -152,6 +153,22 @@ def verify_log(
     checkpoint, names = audited.checkpoint, _cosigners(reader, verifiers, policy)
     found = (audited.damages, audited.remarks)
     return LogVerified(checkpoint.origin, checkpoint.size, checkpoint.root.hex(), *names, events, rows, *found)
+
+
+def _check_own_lines(reader: LogReader, keys: Sequence[NoteVerifier]) -> None:
+    """Every line under the checkpoint that bears the log's name must be that of a key it has had.
+
+    Notes let lines of unknown keys pass, so one that was damaged would look like one nobody asked about.
+    """
+    note = open_note(reader.note(), keys)
+    for line in note.signatures:
+        if line.name == reader.origin and not any(line.by(verifier) for verifier in note.verified_by):
+            raise ProofError("log.note_line", path="checkpoint", key=line.key_id.hex())
+    handed_over = rotation_note(reader.folder, reader.size)
+    kept = open_note(handed_over, keys).signatures if handed_over else ()
+    for line in kept:
+        if line not in note.signatures:
+            raise ProofError("log.note_line", path="checkpoint", key=line.key_id.hex())
 
 
 def export_log(ws: Workspace, out: Path) -> int:
