@@ -92,6 +92,27 @@ class Clip:
             "clip", [self.asset_id, self.track, self.span.start, self.span.end, base.numerator, base.denominator]
         )
 
+    def to_value(self) -> dict[str, Any]:
+        """What manifests hold of a clip: its id and all it follows from."""
+        span = self.span
+        return {
+            "clip": self.id,
+            "asset": self.asset_id,
+            "track": self.track,
+            "start": span.start,
+            "end": span.end,
+            "timebase": [span.timebase.numerator, span.timebase.denominator],
+        }
+
+    @classmethod
+    def from_value(cls, said: Mapping[str, Any]) -> Clip:
+        """The clip a manifest tells of; the caller holds its id against what was said.
+
+        Raises:
+            KeyError, TypeError, ValueError, ZeroDivisionError, UsageError: It tells of none.
+        """
+        return cls(said["asset"], said["track"], Span(said["start"], said["end"], Fraction(*said["timebase"])))
+
     @property
     def fragment(self) -> str:
         """The public form, `asset#t=12.5,18.2`."""

@@ -10,11 +10,10 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from malan.core import Clip, Span
+from malan.core import Clip
 from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import canonical_bytes
 from malan.core.merkle import inclusion_proof, leaf_hash, merkle_root
@@ -32,15 +31,9 @@ class Entry:
 
     def line(self) -> bytes:
         """The leaf: canonical JSON without a line break."""
-        span = self.clip.span
         return canonical_bytes(
             {
-                "clip": self.clip.id,
-                "asset": self.clip.asset_id,
-                "track": self.clip.track,
-                "start": span.start,
-                "end": span.end,
-                "timebase": [span.timebase.numerator, span.timebase.denominator],
+                **self.clip.to_value(),
                 "split": self.split,
                 "owner": self.owner_id,
                 "terms": self.terms_id,
@@ -57,8 +50,7 @@ class Entry:
         """
         try:
             said: dict[str, Any] = json.loads(line)
-            span = Span(said["start"], said["end"], Fraction(*said["timebase"]))
-            clip = Clip(said["asset"], said["track"], span)
+            clip = Clip.from_value(said)
             entry = cls(clip, said["split"], said["owner"], said["terms"], tuple(said["findings"]))
             is_as_frozen = entry.line() == line
         except (ValueError, KeyError, TypeError, ZeroDivisionError, UsageError) as error:

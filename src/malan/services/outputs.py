@@ -20,7 +20,6 @@ from malan.core import Clip
 from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import canonical_bytes
 from malan.core.merkle import inclusion_proof, leaf_hash, merkle_root
-from malan.core.time import Span
 from malan.ledger.keys import OWNER
 from malan.ledger.statement import Input, Subject, urn
 from malan.services.journal import Fact, Logged, events_about, read_event, record
@@ -45,15 +44,9 @@ class Source:
 
     def line(self) -> bytes:
         """The leaf: canonical JSON without a line break."""
-        span = self.clip.span
         return canonical_bytes(
             {
-                "clip": self.clip.id,
-                "asset": self.clip.asset_id,
-                "track": self.clip.track,
-                "start": span.start,
-                "end": span.end,
-                "timebase": [span.timebase.numerator, span.timebase.denominator],
+                **self.clip.to_value(),
                 "at": str(self.at_s),
                 "until": str(self.until_s),
                 "parts": list(self.parts),
@@ -71,7 +64,7 @@ class Source:
         """
         try:
             said: dict[str, Any] = json.loads(line)
-            clip = Clip(said["asset"], said["track"], Span(said["start"], said["end"], Fraction(*said["timebase"])))
+            clip = Clip.from_value(said)
             times = Fraction(said["at"]), Fraction(said["until"])
             source = cls(clip, said["owner"], said["terms"], *times, tuple(said["parts"]))
             is_as_written = source.line() == line
