@@ -1,9 +1,10 @@
 """Random 16-frame windows: `ClipReader` against torchcodec, decord and a PyAV seek loop, on the same frames and output.
 
-Each contender lives in a process of its own and waits while another is measured; they take turns, round by round, so
-that what else the machine does hits all alike. Medians of the rounds count. Twice: with one thread each, and with all
-the processors, where the better of its two settings counts for a peer. Peers run with the interpreter named by
-MALAN_BENCH_PYTHON (this one when unset), so that what they need stays out of Malan's environment.
+Each contender lives in a process of its own and is stopped while another is measured, so that threads that spin or read
+ahead take nothing from whoever comes next. They take turns, round by round: what else the machine does hits all alike.
+Medians of the rounds count, ratios within a round. Twice: with one thread each, and with all processors, where the
+better of its two settings counts for a peer. Peers run with the interpreter named by MALAN_BENCH_PYTHON (this one when
+unset), so that what they need stays out of Malan's environment.
 
 Exactness: windows are compared with a full decode, by an 8 × 8 grid of mean luma, against windows shifted by up to
 three frames.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 
 FRAMES = 16
-CASE_S = 12.0  # after so long no further round of a case begins
+CASE_S = 40.0  # after so long no further round of a case begins
 CHECKED = 6  # windows whose frames are compared with a full decode
 PEERS = ("torchcodec", "decord", "pyav")
 Way = tuple[str, bool, tuple[str, ...]]
@@ -193,6 +195,7 @@ class Contender:
         self.result.exact = self._ask("check", truth=str(truth)).get("exact", 0.0)
 
     def close(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
         if self._process.stdin:
             with suppress(OSError):  # it may have ended on its own
                 self._process.stdin.close()
@@ -205,9 +208,11 @@ class Contender:
         assert pipes[0]
         assert pipes[1]
         try:
+            self._process.send_signal(signal.SIGCONT)
             pipes[0].write(json.dumps({"do": do, "threads": self.threads, **self._asked, **more}) + "\n")
             pipes[0].flush()
             answer: dict[str, Any] = json.loads(pipes[1].readline())
+            self._process.send_signal(signal.SIGSTOP)
         except (OSError, ValueError):
             answer = {"failed": "the process ended"}
         self.result.failed = answer.get("failed", "")
@@ -230,6 +235,12 @@ class Result:
     def cpu_s(self) -> float:
         return float(np.median([r["cpu_s"] for r in self.rounds]))
 
+    def against(self, peer: Result) -> float:
+        """How many times as fast as a peer: the median of the rounds, each compared within itself."""
+        if peer.failed:
+            return float("inf")
+        return float(np.median([b["wall_s"] / a["wall_s"] for a, b in zip(self.rounds, peer.rounds, strict=True)]))
+
 
 # --- the bench ------------------------------------------------------------------------------------------------------
 
@@ -250,7 +261,7 @@ def main() -> None:
     from common import Report, arguments
 
     options = arguments(__doc__ or "")
-    rounds = 1 if options.quick else max(3, options.runs)
+    rounds = 1 if options.quick else max(9, options.runs)
     report = Report("Random 16-frame windows (uint8 RGB)")
     contenders = [Contender(reader, threads) for reader in ("malan", *PEERS) for threads in (1, 0)]
     try:
@@ -334,7 +345,7 @@ def add_rows(report: Any, case: Case, measured: dict[tuple[str, int], Result], l
         found = {peer: min((measured[peer, t] for t in {1, threads}), key=lambda r: r.wall_s) for peer in case.against}
         best_s = min((r.wall_s for r in found.values()), default=float("inf"))
         need = 1.5 if case.batch else 0.9
-        ratio = best_s / mine.wall_s
+        ratio = min((mine.against(r) for r in found.values()), default=1.0)
         has_peer = best_s < float("inf")
         report.add(
             f"{case.name}, {words}",
