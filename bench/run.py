@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ def main() -> int:
     chosen = [script for script in scripts if not wanted.names or script.stem.removeprefix("bench_") in wanted.names]
     failed = [script.name for script in chosen if not _run(script, quick=wanted.quick)]
     if not wanted.quick:
-        _write_page()
+        write_page([script.stem for script in chosen])
     if failed:
         print(f"did not finish: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -49,23 +50,32 @@ def _results() -> Path:
     return HERE / "results"
 
 
-def _write_page() -> None:
-    """The page, from the newest result of each script."""
-    parts = [INTRODUCTION, f"Measured on {date.today().isoformat()}: {machine()}\n"]
-    for path in sorted(_results().glob("bench_*.json")):
-        parts += _section(json.loads(path.read_text("utf-8")), path.stem)
+def write_page(stems: list[str]) -> None:
+    """Put the newest results of some scripts into the page; sections of the others stay as they are."""
     page = HERE.parent / "docs" / "benchmarks.md"
+    sections = _sections_of(page.read_text("utf-8")) if page.exists() else {}
+    for stem in stems:
+        result = _results() / f"{stem}.json"
+        if result.exists():
+            sections[stem] = "\n".join(_section(json.loads(result.read_text("utf-8")), stem))
     with tempfile.NamedTemporaryFile("w", dir=page.parent, delete=False, encoding="utf-8") as file:
-        file.write("\n".join(parts))
+        file.write("\n".join([INTRODUCTION, *(text for _, text in sorted(sections.items()))]))
     Path(file.name).replace(page)
     page.chmod(0o644)
+
+
+def _sections_of(page: str) -> dict[str, str]:
+    """The sections of the page by the script that made them."""
+    parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    named = ((re.search(r"`python bench/(\w+)\.py`", part), part) for part in parts)
+    return {found[1]: part.rstrip("\n") + "\n" for found, part in named if found}
 
 
 def _section(report: dict[str, Any], stem: str) -> list[str]:
     met = {True: "yes", False: "**no**", None: "–"}
     lines = [
         f"## {report['title']}\n",
-        f"`python bench/{stem}.py`\n",
+        f"`python bench/{stem}.py` · {date.today().isoformat()} · {machine()}\n",
         "| What | Measured | Peer | Limit | Must | Met |",
         "|---|---|---|---|---|---|",
     ]
