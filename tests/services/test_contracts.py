@@ -416,6 +416,50 @@ def test_an_agreement_changed_in_the_database_allows_nothing(workspace):
         get_grant(workspace, grant_id)
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"agreement": b"{}"},
+        {"agreement": b"\xff"},
+        {"owner_ids": "no list"},
+        {"accepted": ""},
+        {"snapshot_id": "0" * 64},
+        {"buyer_id": "0" * 64},
+    ],
+    ids=lambda said: " ".join(map(str, said)),
+)
+def test_one_contract_that_was_changed_where_it_is_stored_does_not_hide_the_others(local, spoilt):
+    grant_id = granted(local)
+    order = order_product(local, "夜景", RIVAL)
+    assert get_grant(local, grant_id).contract != order.number
+    damaged = get_grant(local, grant_id).contract
+    with writing(market(local)) as connection:
+        connection.execute(update(CONTRACTS).where(CONTRACTS.c.number == damaged).values(**spoilt))
+    lines = {one["contract"]: one["state"] for one in _lines(local)}
+    assert lines == {damaged: "damaged", order.number: "ordered"}
+    with pytest.raises(ProofError):
+        get_contract(local, damaged)
+
+
+def _lines(ws: Workspace) -> list[dict[str, Any]]:
+    return [describe_contract(ws, one, whole=False) for one in list_contracts(ws)]
+
+
+def test_a_signed_contract_that_lost_a_signature_is_damaged(local):
+    from malan.services.contract_rows import Damaged
+    from malan.services.market_tables import SIGNATURES
+
+    granted(local)
+    with writing(market(local)) as connection:
+        for (name,) in connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'contract_signatures'"
+        ).all():
+            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        connection.execute(SIGNATURES.delete().where(SIGNATURES.c.party_id == party_id(STUDIO)))
+    (line,) = list_contracts(local)
+    assert isinstance(line, Damaged)
+
+
 def test_a_run_that_was_killed_between_signature_and_log_is_caught_up(workspace, monkeypatch):
     number = ordered(workspace).number
     accept_contract(workspace, number)

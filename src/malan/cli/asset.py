@@ -63,10 +63,10 @@ def list_(
 
     ws = open_workspace(workspace)
     if refused:
-        found = [_refusal(file.path, file.error) for file in list_refused(ws)]
+        found = [_refusal(file.path, file.error) for file in list_refused(ws, caller=COMMAND_LINE)]
         print_json({"refused": found}) if as_json else _print_refusals(found)
         return
-    rows, names = list_assets(ws, owner=owner), owner_names(ws)
+    rows, names = list_assets(ws, owner=owner, caller=COMMAND_LINE), owner_names(ws)
     if as_json:
         print_json({"assets": [_asset_json(row, names) for row in rows]})
         return
@@ -88,8 +88,8 @@ def show(
     from malan.services.spoken import summary_of
 
     ws = open_workspace(workspace)
-    row, names = show_asset(ws, asset_id), owner_names(ws)
-    marks = marks_on(ws, row.asset.id)
+    row, names = show_asset(ws, asset_id, caller=COMMAND_LINE), owner_names(ws)
+    marks = marks_on(ws, row.asset.id, caller=COMMAND_LINE)
     if as_json:
         print_json({**_asset_json(row, names), "marks": [_mark_json(mark) for mark in marks]})
         return
@@ -110,7 +110,7 @@ def scan(
 
     ws = open_workspace(workspace)
     with progress_bar(speak("asset.cli.scanning"), quiet=as_json) as step:
-        report = scan_assets(ws, asset_ids or None, captions=captions, again=again, progress=step)
+        report = scan_assets(ws, asset_ids or None, captions=captions, again=again, progress=step, caller=COMMAND_LINE)
     print_json(_scan_json(report)) if as_json else _print_scanned(report)
     if report.failed and not report.scanned and not report.unchanged:
         raise typer.Exit(1)

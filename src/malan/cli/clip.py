@@ -1,4 +1,4 @@
-"""`malan clip`: find, show, export."""
+"""`malan clip`: find, show, label, export."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malan.cli import clip_label
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.clip"))
 
+app.command("label", help=speak("cli.clip.label"))(clip_label.label)
+app.command("unlabel", help=speak("cli.clip.unlabel"))(clip_label.unlabel)
+app.command("labels", help=speak("cli.clip.labels"))(clip_label.labels)
+
 TextArgument = Annotated[list[str] | None, typer.Argument(help=speak("cli.clip.text"))]
 WhereOption = Annotated[list[str] | None, typer.Option("--where", help=speak("cli.where"))]
 UseOption = Annotated[str, typer.Option("--use", help=speak("cli.use"))]
@@ -39,6 +44,7 @@ def find(
     max_duration: Annotated[float | None, typer.Option(help=speak("cli.clip.max_duration"))] = None,
     owner: Annotated[list[str] | None, typer.Option(help=speak("cli.clip.owner"))] = None,
     asset: Annotated[list[str] | None, typer.Option(help=speak("cli.clip.asset"))] = None,
+    tag: Annotated[list[str] | None, typer.Option(help=speak("cli.clip.tag"))] = None,
     where: WhereOption = None,
     use: UseOption = "retrieve",
     similar_to: Annotated[str | None, typer.Option(help=speak("cli.clip.similar_to"))] = None,
@@ -50,13 +56,15 @@ def find(
 ) -> None:
     from malan.services import clips
     from malan.services.parties import owner_names
-    from malan.services.where import condition
+    from malan.services.where import condition, tagged
 
     ws = open_workspace(workspace)
     query = replace(
         _asked(condition(" ".join(where or [])), text, owner, asset, ws),
         similar_to=similar_to, fold_duplicates=fold, limit=limit, offset=offset,
     )  # fmt: skip
+    for one in tag or ():
+        query = replace(query, **tagged(query, one))
     if min_duration is not None:
         query = replace(query, min_duration_s=min_duration)
     if max_duration is not None:
@@ -106,9 +114,9 @@ def prove(
     from malan.services.proofs import clip_receipt, write_receipt
 
     ws = open_workspace(workspace)
-    receipt = clip_receipt(ws, dataset, clip)
+    receipt = clip_receipt(ws, dataset, clip, caller=COMMAND_LINE)
     write_out(out, write_receipt(receipt))
-    index = places_of(ws, f"urn:malan:snapshot:{receipt['manifest']['root']}")[0]
+    index = places_of(ws, f"urn:malan:snapshot:{receipt['manifest']['root']}", caller=COMMAND_LINE)[0]
     say_receipt(ws_path=workspace, out=out, index=index, as_json=as_json)
 
 

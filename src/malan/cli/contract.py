@@ -181,7 +181,7 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
             speak(f"contract.state.{one['state']}"),
             one["buyer"],
             ", ".join(one["owners"]),
-            shown_price(one["price"]),
+            shown_price(one["price"]) if one["price"] else "–",
             ", ".join(one["waits_for"]) or "–",
         )
         for one in found

@@ -74,7 +74,7 @@ def freeze(
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.datasets import list_snapshots
 
-    found = list_snapshots(open_workspace(workspace))
+    found = list_snapshots(open_workspace(workspace), caller=COMMAND_LINE)
     if as_json:
         rows = [{"snapshot": s.snapshot.id, "name": s.snapshot.name, "clips": s.snapshot.clip_count} for s in found]
         print_json({"snapshots": [row | {"frozen_at": s.frozen_at} for row, s in zip(rows, found, strict=True)]})
@@ -92,7 +92,7 @@ def show(
 ) -> None:
     from malan.services.datasets import show_snapshot
 
-    saved, manifest = show_snapshot(open_workspace(workspace), name)
+    saved, manifest = show_snapshot(open_workspace(workspace), name, caller=COMMAND_LINE)
     if as_json:
         lines = [{"clip": e.clip.id, "fragment": e.clip.fragment, "split": e.split} for e in manifest.entries]
         print_json({"snapshot": saved.snapshot, "frozen_at": saved.frozen_at, "clips": lines})
@@ -110,7 +110,7 @@ def prove(
 ) -> None:
     from malan.services.datasets import prove_clip
 
-    print_json(prove_clip(open_workspace(workspace), name, clip))
+    print_json(prove_clip(open_workspace(workspace), name, clip, caller=COMMAND_LINE))
 
 
 @app.command(help=speak("cli.dataset.export"))

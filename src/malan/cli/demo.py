@@ -78,7 +78,7 @@ def _scan(ws: Workspace) -> None:
     from malan.services.scan import scan_assets
 
     with progress_bar(speak("cli.demo.scanning")) as step:
-        report = scan_assets(ws, progress=step)
+        report = scan_assets(ws, progress=step, caller=COMMAND_LINE)
     print_line(
         speak(
             "cli.demo.scanned",
@@ -130,6 +130,6 @@ def _trace(ws: Workspace) -> None:
         return
     exported = export_clips(ws, [found[0].row.id], ws.folder("exports"), caller=COMMAND_LINE)[0]
     print_line(speak("cli.demo.exported", file=exported.path.name))
-    print_trace(trace_output(ws, str(exported.path)))
-    verified = verify_log(ws)
+    print_trace(trace_output(ws, str(exported.path), caller=COMMAND_LINE))
+    verified = verify_log(ws, caller=COMMAND_LINE)
     print_line(speak("cli.log.whole", origin=verified.origin, size=verified.size, root=verified.root))

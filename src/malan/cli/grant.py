@@ -8,6 +8,7 @@ import typer
 
 from malan.cli.product import AsOption
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.services.access import COMMAND_LINE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.grant"))
 
@@ -21,7 +22,7 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
 
     ws = open_workspace(workspace)
     found = [describe_grant(ws, one) for one in list_grants(ws, caller=caller_for(ws, acting_as))]
-    damaged = damaged_grants(ws) if acting_as is None else []
+    damaged = damaged_grants(ws, caller=COMMAND_LINE) if acting_as is None else []
     if as_json:
         print_json({"grants": found, "damaged": damaged})
         return

@@ -17,6 +17,7 @@ from malan.cli.show import (
     progress_bar,
     speak,
 )
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.jobs import JobRow, JobView
@@ -34,7 +35,7 @@ def list_(
 ) -> None:
     from malan.services.jobs import describe_job, list_jobs
 
-    jobs = list_jobs(open_workspace(workspace), limit=limit)
+    jobs = list_jobs(open_workspace(workspace), limit=limit, caller=COMMAND_LINE)
     if as_json:
         print_json({"jobs": [describe_job(job) for job in jobs]})
         return
@@ -46,7 +47,7 @@ def list_(
 def show(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.jobs import show_job
 
-    view = show_job(open_workspace(workspace), job_id)
+    view = show_job(open_workspace(workspace), job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
 
 
@@ -56,9 +57,9 @@ def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
-        for job in watch_job(ws, job_id):
+        for job in watch_job(ws, job_id, caller=COMMAND_LINE):
             step(job.done + job.failed, job.total, job.current)
-    view = show_job(ws, job_id)
+    view = show_job(ws, job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
 
 
@@ -66,7 +67,7 @@ def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 def cancel(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.jobs import cancel_job, describe_job
 
-    job = cancel_job(open_workspace(workspace), job_id)
+    job = cancel_job(open_workspace(workspace), job_id, caller=COMMAND_LINE)
     if as_json:
         print_json(describe_job(job))
         return
@@ -79,8 +80,8 @@ def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
-        retry_job(ws, job_id, step)
-    view = show_job(ws, job_id)
+        retry_job(ws, job_id, step, caller=COMMAND_LINE)
+    view = show_job(ws, job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
 
 

@@ -36,7 +36,7 @@ def show(
 ) -> None:
     from malan.services.keys import show_keys
 
-    shown = show_keys(open_workspace(workspace))
+    shown = show_keys(open_workspace(workspace), caller=COMMAND_LINE)
     if vkey and not as_json:
         print_line(shown.vkey)
     elif root and not as_json:
@@ -56,11 +56,11 @@ def rotate(
     ws = open_workspace(workspace)
     rotated = rotate_key(ws, name, caller=COMMAND_LINE)
     if as_json:
-        _print(show_keys(ws), as_json)
+        _print(show_keys(ws, caller=COMMAND_LINE), as_json)
         return
     print_line(speak("cli.key.rotated", name=rotated.holder or rotated.name, key=rotated.key_id))
     if rotated.name == "system":
-        print_line(speak("cli.key.new_vkey", vkey=show_keys(ws).vkey))
+        print_line(speak("cli.key.new_vkey", vkey=show_keys(ws, caller=COMMAND_LINE).vkey))
 
 
 def _print(shown: KeysShown, as_json: bool) -> None:

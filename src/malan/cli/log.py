@@ -22,6 +22,7 @@ from malan.cli.show import (
     speak,
     write_out,
 )
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.log import EventShown, LogVerified, Signer
@@ -43,7 +44,7 @@ def show(
 ) -> None:
     from malan.services.log import describe_event, list_events
 
-    found = list_events(open_workspace(workspace), about=about, last=last)
+    found = list_events(open_workspace(workspace), about=about, last=last, caller=COMMAND_LINE)
     if as_json:
         print_json({"events": [describe_event(shown) for shown in found]})
     elif about is not None and len(found) == 1:
@@ -64,7 +65,7 @@ def prove(
     from malan.services.proofs import bundle
 
     ws = open_workspace(workspace)
-    print_json(bundle(ws, read_event(ws, places_of(ws, event)[-1])))
+    print_json(bundle(ws, read_event(ws, places_of(ws, event, caller=COMMAND_LINE)[-1], caller=COMMAND_LINE)))
 
 
 @app.command(help=speak("cli.log.receipt"))
@@ -78,8 +79,8 @@ def receipt(
     from malan.services.proofs import event_receipt
 
     ws = open_workspace(workspace)
-    place = places_of(ws, event)[-1]
-    write_out(out, event_receipt(ws, place))
+    place = places_of(ws, event, caller=COMMAND_LINE)[-1]
+    write_out(out, event_receipt(ws, place, caller=COMMAND_LINE))
     say_receipt(ws_path=workspace, out=out, index=place, as_json=as_json)
 
 
@@ -95,7 +96,7 @@ def verify(
 
     ws = open_workspace(workspace) if folder is None or not key else None
     with progress_bar(speak("cli.log.verifying"), quiet=as_json) as step:
-        verified = verify_log(ws, folder, key or [], policy=policy, progress=step)
+        verified = verify_log(ws, folder, key or [], policy=policy, progress=step, caller=COMMAND_LINE)
     if as_json:
         print_json(_verified_json(verified))
     else:
@@ -112,7 +113,7 @@ def export(
 ) -> None:
     from malan.services.log import export_log
 
-    files = export_log(open_workspace(workspace), out)
+    files = export_log(open_workspace(workspace), out, caller=COMMAND_LINE)
     if as_json:
         print_json({"out": out, "files": files})
     else:
@@ -131,8 +132,8 @@ def forget(
     from malan.services.log import places_of
 
     ws = open_workspace(workspace)
-    place = places_of(ws, event)[-1]
-    fields = forget_data(ws, read_event(ws, place), field or [])
+    place = places_of(ws, event, caller=COMMAND_LINE)[-1]
+    fields = forget_data(ws, read_event(ws, place, caller=COMMAND_LINE), field or [], caller=COMMAND_LINE)
     if as_json:
         print_json({"index": place, "forgotten": fields})
     else:
@@ -143,7 +144,7 @@ def say_receipt(*, ws_path: Path | None, out: Path, index: int, as_json: bool) -
     """Tell where a receipt lies and how a stranger checks it."""
     from malan.services.keys import show_keys
 
-    vkey = show_keys(open_workspace(ws_path)).vkey
+    vkey = show_keys(open_workspace(ws_path), caller=COMMAND_LINE).vkey
     if as_json:
         print_json({"receipt": out, "index": index, "vkey": vkey})
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, fail, open_workspace, print_json, print_table, speak
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.anchors import AnchorShown
@@ -22,14 +23,14 @@ def add(
 ) -> None:
     from malan.services.anchors import anchor_log
 
-    _print(anchor_log(open_workspace(workspace), name or []), as_json=as_json)
+    _print(anchor_log(open_workspace(workspace), name or [], caller=COMMAND_LINE), as_json=as_json)
 
 
 @app.command(help=speak("cli.anchor.check"))
 def check(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.anchors import check_anchors
 
-    _print(check_anchors(open_workspace(workspace)), as_json=as_json)
+    _print(check_anchors(open_workspace(workspace), caller=COMMAND_LINE), as_json=as_json)
 
 
 def _print(shown: list[AnchorShown], *, as_json: bool) -> None:

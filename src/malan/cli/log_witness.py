@@ -25,6 +25,7 @@ from malan.cli.show import (
     write_out,
 )
 from malan.core.errors import ProofError
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.witness import AskedWitnesses
@@ -55,7 +56,7 @@ def cosign(
 ) -> None:
     from malan.services.witness import cosign_folder
 
-    done = cosign_folder(open_workspace(workspace), folder, key or [])
+    done = cosign_folder(open_workspace(workspace), folder, key or [], caller=COMMAND_LINE)
     if out is not None:
         out.write_text(done.line, "utf-8")
     if as_json:
@@ -91,7 +92,7 @@ def know(
 ) -> None:
     from malan.services.witness import know_log
 
-    origin = know_log(open_workspace(workspace), key)
+    origin = know_log(open_workspace(workspace), key, caller=COMMAND_LINE)
     if as_json:
         print_json({"origin": origin})
     else:
@@ -119,7 +120,7 @@ def ask(
 ) -> None:
     from malan.services.witness import ask_witnesses
 
-    asked = ask_witnesses(open_workspace(workspace), policy, timeout_s=timeout)
+    asked = ask_witnesses(open_workspace(workspace), policy, timeout_s=timeout, caller=COMMAND_LINE)
     _print_asked(asked, as_json=as_json)
     if any(isinstance(error, ProofError) for error in asked.failures.values()):
         raise typer.Exit(4)
@@ -137,7 +138,7 @@ def accept(
     from malan.services.witness import accept_cosignature
 
     text = file.read_bytes()[: 1 << 16].decode("utf-8", "replace")
-    _print_asked(accept_cosignature(open_workspace(workspace), text, key), as_json=as_json)
+    _print_asked(accept_cosignature(open_workspace(workspace), text, key, caller=COMMAND_LINE), as_json=as_json)
 
 
 @app.command(help=speak("cli.witness.compare"))

@@ -18,6 +18,7 @@ from malan.cli.show import (
     write_out,
 )
 from malan.core.time import timecode
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.outputs import Trace
@@ -31,7 +32,7 @@ OutputArgument = Annotated[str, typer.Argument(help=speak("cli.output.file"))]
 def trace(output: OutputArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.outputs import trace_output
 
-    found = trace_output(open_workspace(workspace), output)
+    found = trace_output(open_workspace(workspace), output, caller=COMMAND_LINE)
     print_json(trace_json(found)) if as_json else print_trace(found)
 
 
@@ -48,8 +49,10 @@ def prove(
     from malan.services.proofs import output_receipt, write_receipt
 
     ws = open_workspace(workspace)
-    write_out(out, write_receipt(output_receipt(ws, output, clip)))
-    say_receipt(ws_path=workspace, out=out, index=trace_output(ws, output).event.index, as_json=as_json)
+    write_out(out, write_receipt(output_receipt(ws, output, clip, caller=COMMAND_LINE)))
+    say_receipt(
+        ws_path=workspace, out=out, index=trace_output(ws, output, caller=COMMAND_LINE).event.index, as_json=as_json
+    )
 
 
 def print_trace(found: Trace) -> None:

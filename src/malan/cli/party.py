@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.accounts import Party
@@ -35,7 +36,6 @@ def add(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import add_login, add_party, check_login, has_accounts
 
     ws = open_workspace(workspace)
@@ -58,7 +58,7 @@ def add(
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.accounts import describe_party, list_parties
 
-    found = list_parties(open_workspace(workspace))
+    found = list_parties(open_workspace(workspace), caller=COMMAND_LINE)
     if as_json:
         print_json({"parties": [describe_party(party) for party in found]})
     elif not found:
@@ -69,12 +69,11 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
 @app.command(help=speak("cli.party.show"))
 def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import describe_party, find_party
     from malan.services.api_keys import describe_key, list_keys
 
     ws = open_workspace(workspace)
-    party = find_party(ws, name)
+    party = find_party(ws, name, caller=COMMAND_LINE)
     keys = list_keys(ws, COMMAND_LINE, party.id)
     if as_json:
         print_json({**describe_party(party), "keys": [describe_key(key) for key in keys]})
@@ -92,7 +91,6 @@ def role(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import set_roles
 
     party = set_roles(open_workspace(workspace), COMMAND_LINE, name, add=add or (), remove=remove or ())
@@ -112,11 +110,10 @@ def login(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import add_login, end_login, find_party, has_accounts
 
     ws = open_workspace(workspace)
-    party, was_open = find_party(ws, name), not has_accounts(ws)
+    party, was_open = find_party(ws, name, caller=COMMAND_LINE), not has_accounts(ws)
     if end:
         end_login(ws, COMMAND_LINE, login, party=party.id)
         _print_json(party) if as_json else print_line(speak("cli.party.login_ended", login=login))
@@ -138,15 +135,14 @@ def password(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import party_of_login, set_password
 
     ws = open_workspace(workspace)
-    party_of_login(ws, login)
+    party_of_login(ws, login, caller=COMMAND_LINE)
     chosen = _new_password(login, password_stdin, generate)
     set_password(ws, COMMAND_LINE, login, chosen)
     if as_json:
-        _print_json(party_of_login(ws, login), chosen if generate else None)
+        _print_json(party_of_login(ws, login, caller=COMMAND_LINE), chosen if generate else None)
     else:
         print_line(speak("cli.party.password_set", login=login))
         _say_login(login, chosen if generate else "")
@@ -163,12 +159,11 @@ def key(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import find_party
     from malan.services.api_keys import describe_key, end_key, list_keys, make_key
 
     ws = open_workspace(workspace)
-    party = find_party(ws, name)
+    party = find_party(ws, name, caller=COMMAND_LINE)
     if listed:
         keys = list_keys(ws, COMMAND_LINE, party.id)
         print_json({"keys": [describe_key(one) for one in keys]}) if as_json else _print_keys(keys)
@@ -200,8 +195,8 @@ def sign_out(name: NameArgument, workspace: WorkspaceOption = None, as_json: Jso
     from malan.services.sessions import sign_out_everywhere
 
     ws = open_workspace(workspace)
-    party = find_party(ws, name)
-    ended = sum(sign_out_everywhere(ws, one) for one in party.logins)
+    party = find_party(ws, name, caller=COMMAND_LINE)
+    ended = sum(sign_out_everywhere(ws, one, caller=COMMAND_LINE) for one in party.logins)
     if as_json:
         print_json({"party": party.id, "sessions_ended": ended})
     else:
@@ -209,7 +204,6 @@ def sign_out(name: NameArgument, workspace: WorkspaceOption = None, as_json: Jso
 
 
 def _set_state(ws: Workspace, name: str, said: str, *, is_disabled: bool, as_json: bool) -> None:
-    from malan.services.access import COMMAND_LINE
     from malan.services.accounts import set_disabled
 
     party = set_disabled(ws, COMMAND_LINE, name, is_disabled=is_disabled)

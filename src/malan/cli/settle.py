@@ -50,7 +50,9 @@ def charge(
     from malan.services.charges import charge as charge_grant
 
     kind = about.partition(":")[0] if about else "fee"
-    made = charge_grant(open_workspace(workspace), grant, amount, currency, key=key, kind=kind, about=about)
+    made = charge_grant(
+        open_workspace(workspace), grant, amount, currency, key=key, kind=kind, about=about, caller=COMMAND_LINE
+    )
     if as_json:
         print_json({"charge": made.id, "grant": made.grant_id, "kind": made.kind, "about": made.about})
     else:
@@ -72,7 +74,7 @@ def run(
     statement = settle_period(
         ws, period, [_fee(text) for text in fee or []], holdback_days=holdback_days, draft=draft, caller=COMMAND_LINE
     )
-    released = 0 if draft else release_due(ws)
+    released = 0 if draft else release_due(ws, caller=COMMAND_LINE)
     if as_json:
         print_json(statement_json(statement) | {"released": released})
     else:
@@ -91,9 +93,9 @@ def show(
 
     ws = open_workspace(workspace)
     if statement is None:
-        _list(list_statements(ws), as_json)
+        _list(list_statements(ws, caller=COMMAND_LINE), as_json)
         return
-    found, party_id = get_statement(ws, statement), _party(party)
+    found, party_id = get_statement(ws, statement, caller=COMMAND_LINE), _party(party)
     if out is not None:
         _write(ws, found, party_id, out, as_json)
         return
@@ -116,7 +118,9 @@ def verify(
     from malan.services.statement_files import check_statement_file
 
     data = _read(file)
-    checked = check_statement_file(data, key or [show_keys(open_workspace(workspace)).vkey], name=str(file))
+    checked = check_statement_file(
+        data, key or [show_keys(open_workspace(workspace), caller=COMMAND_LINE).vkey], name=str(file)
+    )
     if as_json:
         print_json(_checked_json(checked))
     else:
@@ -239,7 +243,7 @@ def _rows(ws: Workspace, statement: Settled, party_id: str | None) -> list[tuple
     from malan.services.settlement import tables_of
 
     sums: dict[tuple[str, str], int] = {}
-    for line, table in zip(statement.body["lines"], tables_of(ws, statement), strict=True):
+    for line, table in zip(statement.body["lines"], tables_of(ws, statement, caller=COMMAND_LINE), strict=True):
         for party, _, amount in table:
             if party_id in (None, party):
                 key = (party, line["charge"]["currency"])
@@ -258,8 +262,8 @@ def _write(ws: Workspace, statement: Settled, party_id: str | None, out: Path, a
     from malan.services.keys import show_keys
     from malan.services.statement_files import statement_file, write_statement
 
-    write_out(out, write_statement(statement_file(ws, statement, party_id)))
-    vkey = show_keys(ws).vkey
+    write_out(out, write_statement(statement_file(ws, statement, party_id, caller=COMMAND_LINE)))
+    vkey = show_keys(ws, caller=COMMAND_LINE).vkey
     if as_json:
         print_json({"statement": statement.id, "party": party_id, "out": out, "vkey": vkey})
     else:

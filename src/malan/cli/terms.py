@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.terms import TermsShown
@@ -73,7 +74,7 @@ def show(
 ) -> None:
     from malan.services.terms import stored_terms
 
-    _print(stored_terms(open_workspace(workspace), terms), odrl=odrl, as_json=as_json)
+    _print(stored_terms(open_workspace(workspace), terms, caller=COMMAND_LINE), odrl=odrl, as_json=as_json)
 
 
 @app.command(help=speak("cli.terms.signals"))
@@ -90,7 +91,9 @@ def signals(
     from malan.services.signals import find_terms, publish_signals
 
     ws = None if Path(file_or_id).is_file() else open_workspace(workspace)
-    said = publish_signals(find_terms(ws, file_or_id, owner), form, url=url, policy_url=policy_url, server=server)
+    said = publish_signals(
+        find_terms(ws, file_or_id, owner, caller=COMMAND_LINE), form, url=url, policy_url=policy_url, server=server
+    )
     if form == "rsl" and not as_json:
         print(said["rsl"], end="")
     else:

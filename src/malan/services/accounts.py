@@ -91,17 +91,19 @@ def add_party(
     return find_party(ws, name)
 
 
-def list_parties(ws: Workspace) -> list[Party]:
+def list_parties(ws: Workspace, *, caller: Caller = HOUSE) -> list[Party]:
     """Everybody who was admitted, by name."""
+    require(caller, "accounts.see")
     return sorted(_rows(ws).values(), key=lambda party: party.name.casefold())
 
 
-def find_party(ws: Workspace, name_or_id: str) -> Party:
+def find_party(ws: Workspace, name_or_id: str, *, caller: Caller = HOUSE) -> Party:
     """A party by its name, a login of it, its id or a unique beginning of that.
 
     Raises:
         NotFound: There is none, or more than one.
     """
+    require(caller, "accounts.see")
     known = _rows(ws)
     plain = name_or_id.strip()
     by_name = known.get(id_of_name(plain)) if plain else None
@@ -114,12 +116,13 @@ def find_party(ws: Workspace, name_or_id: str) -> Party:
     return found[0]
 
 
-def party_of_login(ws: Workspace, login: str) -> Party:
+def party_of_login(ws: Workspace, login: str, *, caller: Caller = HOUSE) -> Party:
     """The party a login speaks for.
 
     Raises:
         NotFound: There is no such login.
     """
+    require(caller, "accounts.see")
     plain = plain_login(login)
     found = [party for party in _rows(ws).values() if plain in party.logins]
     if not found:

@@ -20,6 +20,7 @@ from malan.ledger.checkpoint import open_checkpoint
 from malan.ledger.files import Staged, read_whole
 from malan.ledger.keys import OPERATOR
 from malan.ledger.note import LARGEST_NOTE_BYTES, decode_base64
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import start_log
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class AnchorShown:
     error: MalanError | None = None
 
 
-def anchor_log(ws: Workspace, names: Sequence[str] = ()) -> list[AnchorShown]:
+def anchor_log(ws: Workspace, names: Sequence[str] = (), *, caller: Caller = HOUSE) -> list[AnchorShown]:
     """Have the newest checkpoint stated by each anchor, or by those named; one that fails does not stop the others.
 
     Raises:
         NotFound: No anchor is set up, or none has such a name.
         UsageError: `anchors.toml` is not understood.
     """
+    require(caller, "log.witness")
     start_log(ws)
     anchors = _anchors(ws)
     if missing := [name for name in names if name not in anchors]:
@@ -63,12 +65,13 @@ def anchor_log(ws: Workspace, names: Sequence[str] = ()) -> list[AnchorShown]:
     return [_anchored(ws, anchors[name], note, size) for name in (names or anchors)]
 
 
-def check_anchors(ws: Workspace) -> list[AnchorShown]:
+def check_anchors(ws: Workspace, *, caller: Caller = HOUSE) -> list[AnchorShown]:
     """Every token kept, checked: against its checkpoint, and that checkpoint against the log as it stands.
 
     Raises:
         UsageError: `anchors.toml` is not understood.
     """
+    require(caller, "log.read")
     start_log(ws)
     anchors = _anchors(ws)
     found = [match for path in ws.folder(FOLDER).iterdir() if (match := _TOKEN.fullmatch(path.name))]

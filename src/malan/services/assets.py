@@ -136,20 +136,29 @@ def resume_add(ws: Workspace, job_id: str, progress: Progress | None = None) -> 
 
 
 def list_assets(
-    ws: Workspace, *, owner: str | None = None, status: str | None = None, limit: int | None = None, offset: int = 0
+    ws: Workspace,
+    *,
+    owner: str | None = None,
+    status: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    caller: Caller = HOUSE,
 ) -> list[AssetRow]:
     """Registered assets in the order of their registration, each with its locations."""
+    require(caller, "library.see")
     owner_id = None if owner is None else party_id(owner)
     return ws.library.assets(owner_id=owner_id, status=status, limit=limit, offset=offset)
 
 
-def show_asset(ws: Workspace, asset_id: str) -> AssetRow:
+def show_asset(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> AssetRow:
     """One asset by its id or a unique beginning of it, with all its locations."""
+    require(caller, "library.see")
     return ws.library.asset(asset_id)
 
 
-def list_refused(ws: Workspace) -> list[RefusedFile]:
+def list_refused(ws: Workspace, *, caller: Caller = HOUSE) -> list[RefusedFile]:
     """Files that could not be registered, with the reason, as of the last time they were tried."""
+    require(caller, "library.see")
     return [RefusedFile(place.path, error_of(place.code, place.values)) for place in ws.library.refused()]
 
 

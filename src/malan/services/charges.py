@@ -17,6 +17,7 @@ from malan.rights.shares import check_currency, check_money
 from malan.rights.statement import BY_WORK, KINDS, Charge, checked_charge
 from malan.rights.usage import WORKS, check_amount, check_id
 from malan.runtime.database import add_new, ensure_tables, writing
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import events_about, read_event
 from malan.services.metering import now_us
 from malan.services.settlement_tables import CHARGES, METADATA, PRICES
@@ -37,6 +38,7 @@ def charge(
     kind: str = "fee",
     about: str = "",
     at_us: int | None = None,
+    caller: Caller = HOUSE,
 ) -> Charge:
     """Note that money is owed under a grant; the next settlement divides it. The same key again is the same charge.
 
@@ -51,6 +53,7 @@ def charge(
         NotFound: The ledger does not say in which run the model was trained.
         Rejected: The key was used for another charge.
     """
+    require(caller, "settle")
     check_id("grant", grant_id)
     check_id("key", key)
     work = _work(ws, kind, about)

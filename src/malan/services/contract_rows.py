@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, select, update
 
 from malan.core import Terms
-from malan.core.errors import RetryLater
+from malan.core.errors import MalanError, NotFound, ProofError, RetryLater
 from malan.rights import bargain as table
 from malan.rights.agreement import Agreement, Signatory, SignedAgreement
 from malan.rights.bargain import SIGNED, Bargain
@@ -47,17 +47,45 @@ class Contract:
         return self.agreement.agreement.id if is_granted and self.agreement else None
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """What is left of a contract whose row does not hold together any more."""
+
+    number: str
+    product_id: str
+    snapshot_id: str
+    buyer_id: str
+    opened: str
+    problem: MalanError
+
+
+def read_or_damaged(ws: Workspace, connection: Connection, row: Row[Any]) -> Contract | Damaged:
+    """A contract from its row; one that was changed where it is stored must not hide the others."""
+    try:
+        return read_contract(ws, connection, row)
+    except (ProofError, NotFound) as error:
+        return Damaged(row.number, row.product_id, row.snapshot_id, row.buyer_id, row.opened, error)
+
+
 def read_contract(ws: Workspace, connection: Connection, row: Row[Any]) -> Contract:
     """A contract from its row, with the agreement and signatures it has.
 
     Raises:
         ProofError: The agreement or terms were changed where they are stored.
     """
+    try:
+        return _read_contract(ws, connection, row)
+    except ValueError:  # a list that is no JSON
+        raise ProofError("contract.changed", number=row.number) from None
+
+
+def _read_contract(ws: Workspace, connection: Connection, row: Row[Any]) -> Contract:
     signed = None
     if row.agreement is not None:
         agreement = Agreement.parse(row.agreement)
         found = connection.execute(select(SIGNATURES).where(SIGNATURES.c.agreement_id == agreement.id)).all()
         signed = SignedAgreement(agreement, {one.party_id: one.signature for one in found})
+        _check_same(row, signed)
     bargain = Bargain(
         row.buyer_id,
         load(row.owner_ids),
@@ -71,6 +99,20 @@ def read_contract(ws: Workspace, connection: Connection, row: Row[Any]) -> Contr
     return Contract(
         row.number, row.product_id, row.snapshot_id, buyer, bargain, terms, row.turn, signed, row.opened, row.changed
     )
+
+
+def _check_same(row: Row[Any], signed: SignedAgreement) -> None:
+    """Raises:
+    ProofError: The agreement is not that of this row, or a signed one has lost a signature.
+    """
+    agreement = signed.agreement
+    is_same = (agreement.number, agreement.snapshot_id, agreement.buyer.id) == (
+        row.number,
+        row.snapshot_id,
+        row.buyer_id,
+    )
+    if not is_same or (row.state in (SIGNED, table.REVOKED) and signed.missing):
+        raise ProofError("contract.changed", number=row.number)
 
 
 def lock_contract(connection: Connection, number: str) -> Row[Any]:
@@ -105,7 +147,12 @@ def note_step(connection: Connection, contract: Contract, action: str, who: str,
 
 def is_party(row: Row[Any], party: str | None) -> bool:
     """Whether a contract is a party's; None sees all."""
-    return party is None or party == row.buyer_id or party in load(row.owner_ids)
+    if party is None or party == row.buyer_id:
+        return True
+    try:
+        return party in load(row.owner_ids)
+    except ValueError:
+        return False
 
 
 def contract_row(contract: Contract) -> dict[str, Any]:

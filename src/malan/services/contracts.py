@@ -30,12 +30,14 @@ from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, Caller
 from malan.services.contract_rows import (
     Contract,
+    Damaged,
     contract_row,
     is_party,
     lock_contract,
     note_step,
     now,
     read_contract,
+    read_or_damaged,
     save_step,
     update_contract,
 )
@@ -80,6 +82,7 @@ __all__ = [
 
 MOST_OPEN = 200  # orders of one buyer that wait for somebody
 _OPEN = (table.ORDERED, table.COUNTERED, AGREED)
+DAMAGED = "damaged"  # what a list calls a contract whose row was changed where it is stored
 
 
 @dataclass(frozen=True)
@@ -332,20 +335,23 @@ def get_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Contr
         return read_contract(ws, connection, rows[0])
 
 
-def list_contracts(ws: Workspace, *, caller: Caller = HOUSE) -> list[Contract]:
-    """The contracts of the caller (to an operator, all), the newest first."""
+def list_contracts(ws: Workspace, *, caller: Caller = HOUSE) -> list[Contract | Damaged]:
+    """The contracts of the caller (to an operator, all), the newest first; a damaged one as what is left of it."""
     party = acting(caller, "sign")
     with reading(market(ws)) as connection:
         query = select(CONTRACTS).order_by(CONTRACTS.c.opened.desc(), CONTRACTS.c.number)
         if party is not None:
             like = CONTRACTS.c.owner_ids.contains(f'"{party}"', autoescape=True)
             query = query.where(or_(CONTRACTS.c.buyer_id == party, like))
-        return [read_contract(ws, connection, row) for row in connection.execute(query) if is_party(row, party)]
+        rows = connection.execute(query).all()
+        return [read_or_damaged(ws, connection, row) for row in rows if is_party(row, party)]
 
 
-def describe_contract(ws: Workspace, contract: Contract, *, whole: bool = True) -> dict[str, Any]:
+def describe_contract(ws: Workspace, contract: Contract | Damaged, *, whole: bool = True) -> dict[str, Any]:
     """A contract as JSON: the line of a list or, `whole`, with its terms, history and agreement."""
     names = owner_names(ws)
+    if isinstance(contract, Damaged):
+        return _damaged_line(contract, names)
     terms = contract.terms
     line: dict[str, Any] = {
         "contract": contract.number,
@@ -374,6 +380,22 @@ def describe_contract(ws: Workspace, contract: Contract, *, whole: bool = True) 
         line["agreement"] |= {"ceiling": agreement.stated.get("ceiling"), "made": agreement.made}
         line["agreement"]["signed"] = sorted(names.get(one, one[:12]) for one in contract.agreement.signatures)
     return line
+
+
+def _damaged_line(contract: Damaged, names: Mapping[str, str]) -> dict[str, Any]:
+    """What still stands in a damaged row; nothing of it is proven."""
+    return {
+        "contract": contract.number,
+        "state": DAMAGED,
+        "waits_for": [],
+        "product": contract.product_id,
+        "snapshot": contract.snapshot_id,
+        "buyer": names.get(contract.buyer_id, contract.buyer_id[:12]),
+        "owners": [],
+        "price": None,
+        "grant": None,
+        "opened": contract.opened,
+    }
 
 
 def _explained(contract: Contract) -> TermsShown:

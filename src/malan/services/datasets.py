@@ -27,7 +27,7 @@ from malan.services.facts import snapshot_exported, snapshot_frozen
 from malan.services.journal import record
 from malan.services.outputs import file_digest
 from malan.services.parties import owner_names, terms_of
-from malan.services.uses import allowed_terms, require_use
+from malan.services.uses import LOOKING, allowed_terms, require_use
 from malan.store.snapshots import SavedSnapshot, Snapshots
 
 if TYPE_CHECKING:
@@ -104,24 +104,27 @@ def freeze_snapshot(
     return Frozen(saved, *_sizes(manifest, shares), denied_clips=len(matching) - len(chosen))
 
 
-def list_snapshots(ws: Workspace) -> list[SavedSnapshot]:
-    """All snapshots, the newest first."""
-    return _snapshots(ws).all()
+def list_snapshots(ws: Workspace, *, caller: Caller = HOUSE) -> list[SavedSnapshot]:
+    """The snapshots of which the caller may look at every clip (to an operator, all), the newest first."""
+    _may_ask(caller)
+    return [saved for saved in _snapshots(ws).all() if _may_see(ws, saved, caller)]
 
 
-def show_snapshot(ws: Workspace, name_or_id: str) -> tuple[SavedSnapshot, Manifest]:
+def show_snapshot(ws: Workspace, name_or_id: str, *, caller: Caller = HOUSE) -> tuple[SavedSnapshot, Manifest]:
     """A snapshot and its manifest, checked against its root.
 
     Raises:
+        NotFound: There is none that the caller may see.
         ProofError: The manifest was changed after it was frozen.
     """
-    saved = _snapshots(ws).find(name_or_id)
+    _may_ask(caller)
+    saved = _found(ws, name_or_id, caller)
     return saved, Manifest.read(_snapshots(ws).manifest(saved.snapshot.id), root=saved.snapshot.id)
 
 
-def prove_clip(ws: Workspace, name_or_id: str, clip: str) -> dict[str, Any]:
-    """What a stranger needs to see that a clip is in a snapshot."""
-    _, manifest = show_snapshot(ws, name_or_id)
+def prove_clip(ws: Workspace, name_or_id: str, clip: str, *, caller: Caller = HOUSE) -> dict[str, Any]:
+    """What a stranger needs to see that a clip is in a snapshot which the caller may see."""
+    _, manifest = show_snapshot(ws, name_or_id, caller=caller)
     return manifest.prove(ws.library.clip(clip).id)
 
 
@@ -162,6 +165,29 @@ def export_snapshot(
     record(ws, [snapshot_exported(saved.snapshot.id, exporter.name, digests)])
     size = sum(path.stat().st_size for path in files)
     return Exported(saved.snapshot, exporter.name, out, len(view.items), size)
+
+
+def _may_ask(caller: Caller) -> None:
+    if scope(caller, "snapshots") != ALL:
+        require(caller, "snapshots", owner_id=caller.party_id)
+
+
+def _may_see(ws: Workspace, saved: SavedSnapshot, caller: Caller) -> bool:
+    """A manifest names every clip, so all of them must be the caller's own or open to it."""
+    terms_ids = saved.snapshot.terms_ids
+    return caller.is_operator or set(allowed_terms(ws, LOOKING, terms_ids, caller=caller, action="snapshots")) == set(
+        terms_ids
+    )
+
+
+def _found(ws: Workspace, name_or_id: str, caller: Caller) -> SavedSnapshot:
+    """To anybody but an operator, a snapshot that may not be seen is not there."""
+    if caller.is_operator:
+        return _snapshots(ws).find(name_or_id)
+    for saved in list_snapshots(ws, caller=caller):
+        if name_or_id in (saved.snapshot.name, saved.snapshot.id):  # the beginning of an id would tell what there is
+            return saved
+    raise NotFound("dataset.none", text=name_or_id[:80])
 
 
 def _snapshots(ws: Workspace) -> Snapshots:

@@ -29,7 +29,7 @@ from malan.rights.decide import CompiledTerms, Use, compile_terms
 from malan.rights.meter import UNITS, amounts_of
 from malan.rights.usage import MICROSECONDS
 from malan.runtime.database import reading, writing
-from malan.services.access import HOUSE, Caller
+from malan.services.access import HOUSE, Caller, require
 from malan.services.charges import charge, set_price
 from malan.services.datasets import show_snapshot
 from malan.services.journal import Fact, record
@@ -182,8 +182,9 @@ def list_grants(ws: Workspace, *, caller: Caller = HOUSE) -> list[GrantShown]:
     return [one for one in shown if party in (None, *_of(one))]
 
 
-def damaged_grants(ws: Workspace) -> list[str]:
+def damaged_grants(ws: Workspace, *, caller: Caller = HOUSE) -> list[str]:
     """Grants whose agreement was changed where it is stored: they allow nothing, and somebody should look."""
+    require(caller, "sign")
     damaged = []
     for row in _rows(ws):
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import MalanError, Rejected
 from malan.runtime.jobs import FAILED, ItemRow, JobRow
+from malan.services.access import HOUSE, Caller, require
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -43,19 +44,24 @@ class JobView:
     failures: tuple[ItemRow, ...]
 
 
-def list_jobs(ws: Workspace, *, state: str | None = None, limit: int = 50, offset: int = 0) -> Sequence[JobRow]:
+def list_jobs(
+    ws: Workspace, *, state: str | None = None, limit: int = 50, offset: int = 0, caller: Caller = HOUSE
+) -> Sequence[JobRow]:
     """Jobs, the latest first."""
+    require(caller, "jobs.see")
     return ws.jobs.list(state=state, limit=limit, offset=offset)
 
 
-def show_job(ws: Workspace, job_id: str, *, limit: int = 100) -> JobView:
+def show_job(ws: Workspace, job_id: str, *, limit: int = 100, caller: Caller = HOUSE) -> JobView:
     """One job by its id or a unique beginning of it, with what failed and why."""
+    require(caller, "jobs.see")
     job = ws.jobs.get(job_id)
     return JobView(job, tuple(ws.jobs.items(job.id, state=FAILED, limit=limit)))
 
 
-def watch_job(ws: Workspace, job_id: str) -> Iterator[JobRow]:
+def watch_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> Iterator[JobRow]:
     """The job as it stands, again and again, until it has ended or its process is gone."""
+    require(caller, "jobs.see")
     while True:
         job = ws.jobs.get(job_id)
         yield job
@@ -64,13 +70,15 @@ def watch_job(ws: Workspace, job_id: str) -> Iterator[JobRow]:
         time.sleep(_LOOK_S)
 
 
-def cancel_job(ws: Workspace, job_id: str) -> JobRow:
+def cancel_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
     """Ask a job to stop; what it has done stays."""
+    require(caller, "jobs.change")
     return ws.jobs.cancel(job_id)
 
 
-def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None) -> Any:
+def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, caller: Caller = HOUSE) -> Any:
     """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service."""
+    require(caller, "jobs.change")
     from malan.services.assets import KIND as ADD
     from malan.services.assets import resume_add
     from malan.services.choice import KIND as EXPORT

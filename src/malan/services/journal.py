@@ -26,6 +26,7 @@ from malan.ledger.envelope import open_envelope, public_key_of, seal
 from malan.ledger.keys import OPERATOR, OWNER, SYSTEM, ActorKey
 from malan.ledger.statement import SALT_BYTES, Activity, Actor, Commitment, Input, Statement, Subject, once_of, urn
 from malan.runtime.database import ensure_tables, erase, reading, writing
+from malan.services.access import HOUSE, Caller, require
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -190,13 +191,14 @@ def key_subject(key_id: str) -> Subject:
     return Subject(urn("key", digest), digest)
 
 
-def read_event(ws: Workspace, index: int) -> Logged:
+def read_event(ws: Workspace, index: int, *, caller: Caller = HOUSE) -> Logged:
     """One event, with every signature in it checked.
 
     Raises:
         NotFound: The log is not so long.
         ProofError: The entry is not what was logged, or its actor did not sign it.
     """
+    require(caller, "log.read")
     return parse_event(index, ws.log.reader.entry(index))
 
 
@@ -231,12 +233,13 @@ def disclosed(ws: Workspace, event: Logged) -> dict[str, Any]:
     return shown
 
 
-def forget(ws: Workspace, event: Logged, fields: Sequence[str] = ()) -> list[str]:
+def forget(ws: Workspace, event: Logged, fields: Sequence[str] = (), *, caller: Caller = HOUSE) -> list[str]:
     """Delete private data and their salts: the commitments stay, and say nothing any more. What was forgotten.
 
     Raises:
         NotFound: The event has no such field, or it was forgotten before.
     """
+    require(caller, "log.forget")
     known = set(disclosed(ws, event))
     chosen = list(dict.fromkeys(fields)) or sorted(known)
     if missing := [name for name in chosen if name not in known]:

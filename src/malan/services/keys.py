@@ -63,12 +63,13 @@ def init_keys(
     return show_keys(ws)
 
 
-def show_keys(ws: Workspace) -> KeysShown:
+def show_keys(ws: Workspace, *, caller: Caller = HOUSE) -> KeysShown:
     """The public halves of all keys.
 
     Raises:
         NotFound: No keys were made yet.
     """
+    require(caller, "keys")
     origin = ws.keys.origin
     if origin is None:
         raise NotFound("key.unknown", name=SYSTEM)

@@ -18,6 +18,7 @@ from malan.ledger.files import read_whole
 from malan.ledger.note import LARGEST_NOTE_BYTES, NoteVerifier, open_note
 from malan.ledger.reader import LogReader
 from malan.ledger.rotation import check_rotations, follow_rotations, rotation_keys, rotation_note
+from malan.services.access import HOUSE, Caller, require
 from malan.services.actors import Actors
 from malan.services.journal import Logged, disclosed, events_about, key_subject, parse_event, read_event, start_log
 from malan.services.witness import POLICY_FILE, read_policy
@@ -80,13 +81,14 @@ class LogVerified:
         return not self.damages
 
 
-def list_events(ws: Workspace, *, about: str | None = None, last: int = 20) -> list[EventShown]:
+def list_events(ws: Workspace, *, about: str | None = None, last: int = 20, caller: Caller = HOUSE) -> list[EventShown]:
     """Events, the newest first.
 
     Args:
         about: A kind of event, or the id (or its beginning) of something events are about.
         last: At most so many.
     """
+    require(caller, "log.read")
     start_log(ws)
     size = ws.log.reader.size
     places = range(size) if about is None else places_of(ws, about)
@@ -96,12 +98,13 @@ def list_events(ws: Workspace, *, about: str | None = None, last: int = 20) -> l
     return [EventShown(event, disclosed(ws, event), tuple(signers[key] for key in event.key_ids)) for event in events]
 
 
-def places_of(ws: Workspace, text: str) -> list[int]:
+def places_of(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> list[int]:
     """Where events stand that somebody names: by place, id, kind, or the beginning of what they are about.
 
     Raises:
         NotFound: Nothing in the log is about it.
     """
+    require(caller, "log.read")
     start_log(ws)
     if text.isdigit() and len(text) < 16:
         return [int(text)]
@@ -123,6 +126,7 @@ def verify_log(
     *,
     policy: Path | None = None,
     progress: Progress | None = None,
+    caller: Caller = HOUSE,
 ) -> LogVerified:
     """Read a whole log and check everything in it: files, tree, checkpoint, signatures, statements, index.
 
@@ -136,6 +140,7 @@ def verify_log(
         ProofError: The checkpoint cannot be believed, or an event is not what its actor signed.
         UsageError: A foreign log without a key to check it by.
     """
+    require(caller, "log.read")
     if ws is not None:
         start_log(ws)
     where, given = _whose(ws, folder, keys)
@@ -171,13 +176,14 @@ def _check_own_lines(reader: LogReader, keys: Sequence[NoteVerifier]) -> None:
             raise ProofError("log.note_line", path="checkpoint", key=line.key_id.hex())
 
 
-def export_log(ws: Workspace, out: Path) -> int:
+def export_log(ws: Workspace, out: Path, *, caller: Caller = HOUSE) -> int:
     """Copy the public files of the log into a new or empty folder, with its key; how many files.
 
     Raises:
         UsageError: The folder is not empty.
         StoreError: It cannot be written.
     """
+    require(caller, "log.read")
     start_log(ws)
     try:
         if out.exists() and any(out.iterdir()):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core import Asset, Clip, Finding, Span
 from malan.rights.signals import STRICTNESS
+from malan.services.access import HOUSE, Caller, require
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -52,8 +53,9 @@ def findings_of(asset: Asset, marks: Iterable[Mark]) -> list[Finding]:
     return [Finding(clip, m.kind, m.producer, m.version, m.value, reason=m.reason) for m in marks]
 
 
-def marks_on(ws: Workspace, asset_id: str) -> list[Finding]:
+def marks_on(ws: Workspace, asset_id: str, *, caller: Caller = HOUSE) -> list[Finding]:
     """What was noted about how an asset was made when it was added."""
+    require(caller, "library.see")
     return ws.library.findings(asset_id=asset_id, kinds=KINDS)
 
 

@@ -22,6 +22,7 @@ from malan.core.ids import canonical_bytes
 from malan.core.merkle import inclusion_proof, leaf_hash, merkle_root
 from malan.ledger.keys import OWNER
 from malan.ledger.statement import Input, Subject, urn
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import Fact, Logged, events_about, read_event, record
 from malan.services.parties import owner_names
 
@@ -143,7 +144,7 @@ def log_output(
     return digest, record(ws, [fact])[0]
 
 
-def trace_output(ws: Workspace, file_or_id: str) -> Trace:
+def trace_output(ws: Workspace, file_or_id: str, *, caller: Caller = HOUSE) -> Trace:
     """Follow an output back to the owners of its footage; nothing on the way is believed unchecked.
 
     Args:
@@ -153,6 +154,7 @@ def trace_output(ws: Workspace, file_or_id: str) -> Trace:
         NotFound: No such output was published here.
         ProofError: An event, the sources manifest or the log is not what it was.
     """
+    require(caller, "trace")
     output_id = output_id_of(ws, file_or_id)
     event = read_event(ws, events_about(ws, "media.publish", urn("output", output_id))[-1])
     root = next(one.sha256 for one in event.statement.inputs if one.urn.startswith(urn("sources", "")))

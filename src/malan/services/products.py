@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -21,7 +22,7 @@ from unicodedata import is_normalized
 from sqlalchemy import Connection, Row, select, update
 
 from malan.core import Snapshot, Terms
-from malan.core.errors import NotFound, Rejected, UsageError
+from malan.core.errors import NotFound, ProofError, Rejected, UsageError
 from malan.core.ids import digest_record
 from malan.datasets import Manifest
 from malan.ledger.statement import Input, Subject, urn
@@ -212,10 +213,14 @@ def list_products(ws: Workspace, *, caller: Caller = HOUSE) -> list[Product]:
 
 
 def products_of(ws: Workspace, party: str | None) -> list[Product]:
-    """The same, for a party by its id; None sees everything."""
+    """The same, for a party by its id; None sees everything. What was changed where it is stored is left out."""
     with reading(market(ws)) as connection:
         rows = connection.execute(select(PRODUCTS).order_by(PRODUCTS.c.made.desc(), PRODUCTS.c.id)).all()
-    return [found for row in rows if _may_see(found := _product(ws, row), party)]
+    found = []
+    for row in rows:
+        with suppress(ProofError, NotFound, ValueError):
+            found.append(_product(ws, row))
+    return [one for one in found if _may_see(one, party)]
 
 
 def get_product(ws: Workspace, product: str, *, caller: Caller = HOUSE) -> Product:

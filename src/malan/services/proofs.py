@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from malan.core.errors import NotFound
 from malan.ledger.receipt import receipt_for
 from malan.ledger.statement import urn
+from malan.services.access import HOUSE, Caller, require
 from malan.services.datasets import prove_clip
 from malan.services.journal import Logged, events_about, key_subject, read_event
 from malan.services.outputs import output_id_of, read_sources, trace_output
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 TYPE = "malan-receipt/v1"
 
 
-def event_receipt(ws: Workspace, index: int) -> bytes:
+def event_receipt(ws: Workspace, index: int, *, caller: Caller = HOUSE) -> bytes:
     """The receipt of one event: a C2SP tlog-proof with the event in it."""
+    require(caller, "log.read")
     return receipt_for(ws.log.reader, index)
 
 
@@ -38,26 +40,29 @@ def bundle(ws: Workspace, event: Logged, manifest: dict[str, Any] | None = None)
     return value if manifest is None else value | {"manifest": manifest}
 
 
-def clip_receipt(ws: Workspace, snapshot: str, clip: str) -> dict[str, Any]:
+def clip_receipt(ws: Workspace, snapshot: str, clip: str, *, caller: Caller = HOUSE) -> dict[str, Any]:
     """Proof that a clip is in a snapshot, and that the snapshot was frozen.
 
     Raises:
         NotFound: There is no such snapshot or clip, or the freezing was never logged.
         ProofError: The manifest is not what was frozen.
     """
-    manifest = prove_clip(ws, snapshot, clip)
+    manifest = prove_clip(ws, snapshot, clip, caller=caller)
     places = events_about(ws, "dataset.release", urn("snapshot", manifest["root"]))
     if not places:
         raise NotFound("log.not_logged", what=manifest["root"][:16])
     return bundle(ws, read_event(ws, places[0]), manifest)
 
 
-def output_receipt(ws: Workspace, file_or_id: str, clip: str | None = None) -> dict[str, Any]:
+def output_receipt(
+    ws: Workspace, file_or_id: str, clip: str | None = None, *, caller: Caller = HOUSE
+) -> dict[str, Any]:
     """Proof that a file was published from here and, with `clip`, that this clip is in it.
 
     Raises:
         NotFound: The output is unknown, or the clip is not in it.
     """
+    require(caller, "trace")
     trace = trace_output(ws, file_or_id)
     if clip is None:
         return bundle(ws, trace.event)

@@ -22,9 +22,11 @@ from malan.core.errors import MalanError, MediaError, NotFound
 from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
+from malan.services.access import HOUSE, Caller, require
 from malan.services.facts import asset_scanned
 from malan.services.jobs import WRITERS
 from malan.services.journal import Fact, record, start_log
+from malan.services.people import bring_back
 from malan.services.uses import withdrawn_ids
 from malan.store.rows import REFUSED, AssetRow, Extra, Location, ScanRows
 
@@ -85,6 +87,7 @@ def scan_assets(
     captions: bool = True,
     again: bool = False,
     progress: Progress | None = None,
+    caller: Caller = HOUSE,
 ) -> ScanReport:
     """Find shots and findings of assets: of those named by id or prefix, else of all that need it.
 
@@ -95,7 +98,9 @@ def scan_assets(
         RetryLater: Another job is writing to this library.
         StoreError: The library cannot be written; what was committed before stays.
     """
+    require(caller, "scan")
     chosen = [ws.library.asset(asset_id).asset.id for asset_id in asset_ids or ()]
+    bring_back(ws)
     spec: dict[str, Any] = {"asset_ids": sorted(chosen), "captions": captions, "again": again}
     job = ws.jobs.unfinished(KIND, spec)
     states = _states(ws, spec)
@@ -111,6 +116,7 @@ def scan_assets(
 def resume_scan(ws: Workspace, job_id: str, progress: Progress | None = None) -> ScanReport:
     """Go on with an `asset.scan` job that was stopped or put back into the queue."""
     job = ws.jobs.get(job_id)
+    bring_back(ws)
     return _run_scan(ws, job.id, job.spec, (), progress or _silent)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from malan.core.errors import RetryLater
 from malan.runtime.database import put, reading, writing
-from malan.services.access import Caller, NotSignedIn
+from malan.services.access import HOUSE, Caller, NotSignedIn, require
 from malan.services.account_tables import accounts, engine_of, sessions, tries
 from malan.services.accounts import caller_in, plain_login
 from malan.services.passwords import COST, Cost, check_password, hash_password, is_outdated
@@ -123,8 +123,10 @@ def sign_out(ws: Workspace, token: str) -> None:
         connection.execute(delete(sessions).where(sessions.c.id == _id(token)))
 
 
-def sign_out_everywhere(ws: Workspace, login: str) -> int:
-    """End all sessions of a login; how many there were."""
+def sign_out_everywhere(ws: Workspace, login: str, *, caller: Caller = HOUSE) -> int:
+    """End all sessions of a login, one's own unless the caller is an operator; how many there were."""
+    if not caller.login or plain_login(caller.login) != plain_login(login):
+        require(caller, "accounts")
     with writing(engine_of(ws)) as connection:
         return connection.execute(delete(sessions).where(sessions.c.login == plain_login(login))).rowcount
 

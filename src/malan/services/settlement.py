@@ -29,7 +29,7 @@ from malan.rights.shares import Fee, fraction_text
 from malan.rights.statement import BY_WORK, METHOD, Charge, Line, compute_line, statement_digest
 from malan.rights.usage import MICROSECONDS
 from malan.runtime.database import reading, shown_place, writing
-from malan.services.access import HOUSE, Caller, require
+from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.charges import keep_charge, settlement_tables
 from malan.services.journal import Fact, record
 from malan.services.metering import now_us
@@ -111,8 +111,9 @@ def settle_period(
     return settled
 
 
-def release_due(ws: Workspace, *, at_us: int | None = None) -> int:
+def release_due(ws: Workspace, *, at_us: int | None = None, caller: Caller = HOUSE) -> int:
     """Make due what is past its holdback and not disputed; to how many accounts. Running it twice does no harm."""
+    require(caller, "settle")
     engine, now, count = settlement_tables(ws), now_us() if at_us is None else at_us, 0
     for statement in list_statements(ws):
         is_through = statement.state == "reversed" or (statement.state == "due" and not statement.disputes)
@@ -122,14 +123,18 @@ def release_due(ws: Workspace, *, at_us: int | None = None) -> int:
     return count
 
 
-def list_statements(ws: Workspace) -> list[Settled]:
-    """All statements, the oldest period first; of one period, the one that stands last."""
+def list_statements(ws: Workspace, *, caller: Caller = HOUSE) -> list[Settled]:
+    """The statements that pay the caller (to operators and auditors, all), the oldest period first; of one period, the
+    one that stands last."""
+    if scope(caller, "statements") != ALL:
+        require(caller, "statements", owner_id=caller.party_id)
+        return [one for one in list_statements(ws) if caller.party_id in _paid(ws, one)]
     with reading(settlement_tables(ws)) as connection:
         rows = connection.execute(select(STATEMENTS).order_by(STATEMENTS.c.period, STATEMENTS.c.made_us)).all()
         return [_settled(connection, row) for row in rows]
 
 
-def get_statement(ws: Workspace, id_or_prefix: str) -> Settled:
+def get_statement(ws: Workspace, id_or_prefix: str, *, caller: Caller = HOUSE) -> Settled:
     """One statement by its id, the beginning of it, or its period.
 
     Raises:
@@ -137,7 +142,7 @@ def get_statement(ws: Workspace, id_or_prefix: str) -> Settled:
         UsageError: Several begin so.
     """
     text = id_or_prefix.strip().lower()
-    listed = list_statements(ws)
+    listed = list_statements(ws, caller=caller)
     found = [one for one in listed if one.period == text and one.state != "reversed"]
     found = found or [one for one in listed if text and one.id.startswith(text)]
     if not found:
@@ -147,14 +152,22 @@ def get_statement(ws: Workspace, id_or_prefix: str) -> Settled:
     return found[0]
 
 
-def tables_of(ws: Workspace, statement: Settled) -> list[list[tuple[str, str, int]]]:
-    """For each line of a statement who gets what: party, weight, amount."""
+def tables_of(ws: Workspace, statement: Settled, *, caller: Caller = HOUSE) -> list[list[tuple[str, str, int]]]:
+    """For each line of a statement who gets what: party, weight, amount; to a party, what itself gets."""
+    if scope(caller, "statements") != ALL:
+        require(caller, "statements", owner_id=caller.party_id)
+        return [[row for row in table if row[0] == caller.party_id] for table in tables_of(ws, statement)]
     tables: list[list[tuple[str, str, int]]] = [[] for _ in statement.body["lines"]]
     query = select(PARTS.c.line, PARTS.c.party_id, PARTS.c.weight, PARTS.c.amount_minor)
     with reading(settlement_tables(ws)) as connection:
         for line, *row in connection.execute(query.where(PARTS.c.statement_id == statement.id)):
             tables[line].append((row[0], row[1], row[2]))
     return [sorted(table) for table in tables]
+
+
+def _paid(ws: Workspace, statement: Settled) -> set[str]:
+    """Who is in a statement."""
+    return {party_id for table in tables_of(ws, statement) for party_id, _, _ in table}
 
 
 def amounts_of_party(ws: Workspace, party_id: str, *, caller: Caller = HOUSE) -> dict[str, dict[str, int]]:

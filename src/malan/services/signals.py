@@ -36,6 +36,7 @@ from malan.rights.signals import (
     to_rsl,
     to_tdmrep,
 )
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import Fact
 from malan.services.parties import terms_of
 from malan.services.uses import today
@@ -80,13 +81,14 @@ def publish_signals(
     return {"format": form, **said}
 
 
-def find_terms(ws: Workspace | None, file_or_id: str, owner: str) -> Terms:
+def find_terms(ws: Workspace | None, file_or_id: str, owner: str, *, caller: Caller = HOUSE) -> Terms:
     """Terms from a file, or on record by their id.
 
     Raises:
         NotFound: There is neither such a file nor such terms.
         UsageError: The file says something impossible.
     """
+    require(caller, "library.see")
     path = Path(file_or_id)
     if path.is_file():
         return load_terms(path, owner)

@@ -29,6 +29,7 @@ from malan.rights.pages import Page, list_pages, read_page
 from malan.rights.shares import Holder, holders_digest, holders_json, read_fraction
 from malan.rights.statement import FILE_TYPE, belongs, check_arithmetic, statement_digest, weights_of
 from malan.rights.usage import NOTHING_BEFORE, page_digest, page_root
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import events_about, read_event
 from malan.services.metering import page_event
 from malan.services.proofs import bundle
@@ -52,7 +53,9 @@ class Checked:
     amounts: Mapping[str, int]
 
 
-def statement_file(ws: Workspace, statement: Settled, party_id: str | None = None) -> dict[str, Any]:
+def statement_file(
+    ws: Workspace, statement: Settled, party_id: str | None = None, *, caller: Caller = HOUSE
+) -> dict[str, Any]:
     """A statement with all that is needed to check it.
 
     Args:
@@ -62,6 +65,7 @@ def statement_file(ws: Workspace, statement: Settled, party_id: str | None = Non
         NotFound: The party is not in it, or it was never stated in the ledger.
         ProofError: Usage is not what the ledger holds.
     """
+    require(caller, "statements", owner_id=party_id)
     tables = tables_of(ws, statement)
     if party_id is not None and not any(party == party_id for table in tables for party, _, _ in table):
         raise NotFound("settle.not_in_it", party=party_id[:12], id=statement.id[:12])

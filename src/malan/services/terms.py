@@ -18,6 +18,7 @@ from malan.rights.decide import USES, Constraint, Use, compile_terms, constraint
 from malan.rights.odrl import to_odrl
 from malan.rights.ready import READY
 from malan.rights.terms import read_terms
+from malan.services.access import HOUSE, Caller, require
 from malan.services.parties import terms_of
 from malan.services.uses import today
 
@@ -60,12 +61,13 @@ def check_terms(path: Path, owner: str) -> TermsShown:
     return explain(load_terms(path, owner))
 
 
-def stored_terms(ws: Workspace, terms_id: str) -> TermsShown:
+def stored_terms(ws: Workspace, terms_id: str, *, caller: Caller = HOUSE) -> TermsShown:
     """Terms on record, by their id or a unique beginning of it.
 
     Raises:
         NotFound: There are none.
     """
+    require(caller, "library.see")
     found = [known for known in ws.library.terms_ids() if known.startswith(terms_id)]
     return explain(terms_of(ws, found[0] if len(found) == 1 else terms_id))
 

@@ -27,6 +27,7 @@ from malan.ledger.reader import LogReader
 from malan.ledger.rotation import follow_rotations
 from malan.ledger.submit import collect_cosignatures
 from malan.ledger.witness import LARGEST_REQUEST_BYTES, Witness, WitnessAnswer
+from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import is_registered, register_key, start_log
 
 if TYPE_CHECKING:
@@ -137,12 +138,13 @@ def show_witness(ws: Workspace) -> WitnessShown:
     return WitnessShown(NoteVerifier.parse(witness.vkey).name, witness.vkey, tuple(logs), split)
 
 
-def know_log(ws: Workspace, vkey: str) -> str:
+def know_log(ws: Workspace, vkey: str, *, caller: Caller = HOUSE) -> str:
     """Cosign this log from now on; its origin. Known already, nothing changes.
 
     Raises:
         UsageError: It is not the verifier key of a log.
     """
+    require(caller, "log.witness")
     verifier = NoteVerifier.parse(vkey)
     if verifier.kind != ED25519:
         raise UsageError("witness.no_log_key", name=verifier.name)
@@ -150,7 +152,7 @@ def know_log(ws: Workspace, vkey: str) -> str:
     return verifier.name
 
 
-def cosign_folder(ws: Workspace, folder: Path, keys: Sequence[str] = ()) -> CosignedLog:
+def cosign_folder(ws: Workspace, folder: Path, keys: Sequence[str] = (), *, caller: Caller = HOUSE) -> CosignedLog:
     """Cosign the newest checkpoint of a log that lies in a folder: it must follow from all this witness has seen.
 
     Args:
@@ -163,6 +165,7 @@ def cosign_folder(ws: Workspace, folder: Path, keys: Sequence[str] = ()) -> Cosi
         NotFound: There is no log, or its key is not known.
         ProofError: The log is damaged, was cut, or tells another story than before; what proves it is kept.
     """
+    require(caller, "log.witness")
     for key in keys:
         know_log(ws, key)
     origin = parse_note(read_whole(folder, "checkpoint", 1 << 18)).text.partition("\n")[0]
@@ -182,7 +185,9 @@ def cosign_folder(ws: Workspace, folder: Path, keys: Sequence[str] = ()) -> Cosi
     return CosignedLog(origin, now.size, now.root.hex(), before.size if before else None, answer.body.decode())
 
 
-def ask_witnesses(ws: Workspace, policy: Path | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> AskedWitnesses:
+def ask_witnesses(
+    ws: Workspace, policy: Path | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S, caller: Caller = HOUSE
+) -> AskedWitnesses:
     """Have our newest checkpoint cosigned by the witnesses of a policy, and publish what they gave.
 
     Args:
@@ -195,6 +200,7 @@ def ask_witnesses(ws: Workspace, policy: Path | None = None, *, timeout_s: float
         UsageError: The policy is not understood, or gives no address of a witness.
         ProofError: The log moved on meanwhile; ask again.
     """
+    require(caller, "log.witness")
     start_log(ws)
     believed = read_policy(policy or ws.root / POLICY_FILE)
     if not any(witness.url for witness in believed.witnesses):
@@ -207,7 +213,7 @@ def ask_witnesses(ws: Workspace, policy: Path | None = None, *, timeout_s: float
     return AskedWitnesses(checkpoint.origin, checkpoint.size, got.cosigned_by, got.failures, _is_enough(ws, believed))
 
 
-def accept_cosignature(ws: Workspace, lines: str, key: str) -> AskedWitnesses:
+def accept_cosignature(ws: Workspace, lines: str, key: str, *, caller: Caller = HOUSE) -> AskedWitnesses:
     """Publish a cosignature that a witness gave by hand under our newest checkpoint.
 
     Args:
@@ -218,6 +224,7 @@ def accept_cosignature(ws: Workspace, lines: str, key: str) -> AskedWitnesses:
     Raises:
         ProofError: It is not that witness's, or not for the newest checkpoint.
     """
+    require(caller, "log.witness")
     start_log(ws)
     verifier = NoteVerifier.parse(key)
     if verifier.kind != COSIGNATURE_V1:

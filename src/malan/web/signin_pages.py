@@ -105,7 +105,8 @@ def change_password(
 def sign_out_everywhere(request: Request, token: Field = "") -> Response:
     """End all sessions of the login."""
     _check_form(token, session_of(request))
-    sessions.sign_out_everywhere(request.app.state.workspace, caller_of(request).login)
+    caller = caller_of(request)
+    sessions.sign_out_everywhere(request.app.state.workspace, caller.login, caller=caller)
     return _left(request)
 
 
