@@ -48,7 +48,7 @@ evaluate = "algorithm:evaluate"
 [outputs.model]
 type = "weights"
 [outputs.model.tensors]
-weight = ["F32", ["$classes", "$descriptor_width"]]
+weight = ["F32", ["$classes", "$descriptor"]]
 bias = ["F32", ["$classes"]]
 "layer.{}.w" = ["F32", ["$hidden * 2", 4], "$hidden"]
 

@@ -1,6 +1,6 @@
 from algorithm_factory import FILES, manifest
 
-from malan.training.package import ask_for_data, check_files, declare_outputs, package_of, pack_files, unpack_files
+from malan.training.package import ask_for_data, check_files, declare_outputs, pack_files, package_of, unpack_files
 
 
 def test_a_sound_package_is_read() -> None:
@@ -11,7 +11,7 @@ def test_a_sound_package_is_read() -> None:
 
 
 def test_sizes_follow_from_parameters_and_facts() -> None:
-    declared = declare_outputs(package_of(FILES), {"hidden": 2}, {"classes": 3, "descriptor_width": 8})["model"]
+    declared = declare_outputs(package_of(FILES), {"hidden": 2}, {"classes": ["a", "b", "c"], "descriptor": 8})["model"]
     assert declared.slots["weight"].shape == (3, 8)
     assert [name for name in declared.slots if name.startswith("layer")] == ["layer.0.w", "layer.1.w"]
     assert declared.max_bytes == declared.needed_bytes

@@ -7,7 +7,7 @@ Nothing of a package is run here. Start reading at `package.py`; docs/design/alg
 """
 
 from malan.training.package.diff import Difference, compare_packages
-from malan.training.package.environment import missing_packages
+from malan.training.package.environment import installed_versions, missing_packages
 from malan.training.package.folder import pack_files, read_folder, unpack_files
 from malan.training.package.hints import Hint, find_hints
 from malan.training.package.outputs import FACTS, declare_outputs
@@ -30,6 +30,7 @@ __all__ = [
     "compare_packages",
     "declare_outputs",
     "find_hints",
+    "installed_versions",
     "missing_packages",
     "pack_files",
     "package_of",

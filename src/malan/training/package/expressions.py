@@ -122,8 +122,8 @@ class _Reading:
         if name not in self.names:
             raise UsageError("algorithm.no_such_name", where=self.where, name=name, names=", ".join(sorted(self.names)))
         value = self.names[name]
-        if isinstance(value, bool):
-            return int(value)
+        if isinstance(value, bool | list | tuple):
+            return int(value) if isinstance(value, bool) else len(value)
         if type(value) is not int:
             raise UsageError("algorithm.not_whole", where=self.where, name=name, value=str(value)[:40])
         return _bounded(value, self.where)

@@ -23,18 +23,19 @@ if TYPE_CHECKING:
     from malan.training.package.package import Package
 
 FACTS: Mapping[str, str] = {
-    "classes": "how many classes the label set has among the clips",
-    "descriptor_width": "numbers in one descriptor",
+    "classes": "the classes of the label set among the clips, or how many there are",
+    "descriptor": "numbers in one descriptor",
     "clips": "clips to learn from",
     "held_out": "clips held back",
+    "owners": "owners of the clips",
     "base_modules": "modules of the base model: name → [outputs, inputs, kernel…]",
 }
-"""What is known of the data and of the base model before a run. All whole numbers, but for `base_modules`."""
+"""What is known of the data and of the base model before a run. In sums, a list stands for its length."""
 
 MODULES = "$base_modules"
 MOST_NAMES, MOST_REPEATS = 5_000, 4_096
 _ANY_SIZE = 2**50
-_SAMPLE = {"classes": 3, "descriptor_width": 64, "clips": 60, "held_out": 12}
+_SAMPLE = {"classes": 3, "descriptor": 64, "clips": 60, "held_out": 12, "owners": 2}
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,13 @@ def declare_outputs(package: Package, parameters: Mapping[str, Any], facts: Mapp
     Args:
         package: Which algorithm.
         parameters: What is given; the rest are defaults.
-        facts: Of `FACTS`, those that are known.
+        facts: Those of `FACTS` that are known; others play no part.
 
     Raises:
         UsageError: A parameter does not fit, a fact that is needed is missing, or a size is impossible.
     """
-    if unknown := facts.keys() - FACTS.keys():
-        raise UsageError("algorithm.no_such_name", where="facts", name=min(unknown), names=", ".join(FACTS))
-    names = settle_parameters(package.parameters, parameters) | dict(facts)
+    known = {name: value for name, value in facts.items() if name in FACTS}
+    names = settle_parameters(package.parameters, parameters) | known
     return {name: rule.declare(names, f"outputs.{name}") for name, rule in package.outputs.items()}
 
 
