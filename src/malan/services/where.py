@@ -1,6 +1,6 @@
 """Conditions as people type them, for searching and for freezing: words and `name=value`.
 
-    夜景 航拍 owner=湖南台 min-duration=2 blur<=0.3 motion=pan speech=no
+    夜景 航拍 owner=湖南台 min-duration=2 blur<=0.3 motion=pan speech=no tag=shot-size=close-up
 
 Start reading at `parse_where`.
 """
@@ -73,6 +73,13 @@ def _narrowed(query: ClipQuery, token: str, name: str, sign: str, value: str) ->
     raise UsageError("dataset.bad_where", text=token, names=names)
 
 
+def tagged(query: ClipQuery, value: str) -> dict[str, Any]:
+    """A tag of the asset (`夜市`), or one that people or a model gave the clip (`shot-size=close-up`)."""
+    if "=" in value:
+        return {"labels": (*query.labels, f"tag.{value}")}
+    return {"tags": (*query.tags, value)}
+
+
 def _yes(value: str) -> bool:
     if value.lower() in ("yes", "true", "1", "是"):
         return True
@@ -86,7 +93,7 @@ _PLAIN: Mapping[str, Callable[[ClipQuery, str], dict[str, Any]]] = {
     "asset": lambda query, value: {"asset_ids": (*query.asset_ids, value)},
     "min-duration": lambda _query, value: {"min_duration_s": float(value)},
     "max-duration": lambda _query, value: {"max_duration_s": float(value)},
-    "tag": lambda query, value: {"tags": (*query.tags, value)},
+    "tag": tagged,
     "label": lambda query, value: {"labels": (*query.labels, value)},
     "speech": lambda _query, value: {"has_speech": _yes(value)},
     "captions": lambda _query, value: {"has_captions": _yes(value)},

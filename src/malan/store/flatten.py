@@ -3,6 +3,9 @@
 A finding about a clip belongs to it; one about another stretch (a caption, a speech segment, the whole file) belongs
 to every clip it shares time with. New kinds need no line here to be searchable by label: `kind`, and `kind=name` for
 what the value names. Only numbers that are compared need a column. Start reading at `flatten`.
+
+What a person labelled (`label.<set>`) and what a model tagged (`tag.<set>`) are found alike, as `tag.<set>=<name>`;
+where both speak of one set, the person is right.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ MEASURES: tuple[str, ...] = (*_MEASURED, *_SHARES)
 _CAPTION_KINDS = ("text.caption", "text.persistent", "speech.transcript")
 _TITLE_KIND, _TAG_KIND = "text.title", "text.tag"
 _NAMING_KEYS = ("class", "type", "name", "label", "colour", "color")
+_BY_PEOPLE, _BY_MODELS = "label.", "tag."
+NOTHING = "none"  # a person looked, and nothing of the set applies
 _INSTANT_S = 1e-6  # less than this in common is two edges that touch
 
 
@@ -81,7 +86,7 @@ def _row(asset: AssetRow, file_name: str, clip: Clip, shared: Sequence[_Shared])
     """One clip with everything known about it."""
     row = ClipRow(clip, asset.asset.owner_id, asset.asset.terms_id, asset.title, file_name, added_s=asset.added_s)
     titles = _texts(shared, (_TITLE_KIND,))
-    labels = tuple(dict.fromkeys(label for item in shared for label in _labels(item.finding)))
+    labels = _decided([item for item in shared if not _is_beside(item, float(clip.span.duration))])
     return replace(
         row,
         title=" ".join(dict.fromkeys([*titles, asset.title])).strip(),
@@ -98,17 +103,40 @@ def _texts(shared: Sequence[_Shared], kinds: tuple[str, ...]) -> list[str]:
     return [text for text in found if isinstance(text, str) and text.strip()]
 
 
+def _is_beside(item: _Shared, duration_s: float) -> bool:
+    """Whether a label was given to a neighbour: after a new cut, a stretch of less than half says nothing of a clip."""
+    named = item.finding.kind.startswith((_BY_PEOPLE, _BY_MODELS))
+    return named and not item.is_own and 2 * item.seconds < duration_s
+
+
+def _decided(shared: Sequence[_Shared]) -> tuple[str, ...]:
+    """All labels of a clip; of a set that people labelled, what models say of it is left out."""
+    by_people = [item.finding for item in shared if item.finding.kind.startswith(_BY_PEOPLE)]
+    sets = {finding.kind.removeprefix(_BY_PEOPLE) for finding in by_people}
+    overruled = {_BY_MODELS + name for name in sets}
+    labels = [label for i in shared if i.finding.kind not in overruled for label in _labels(i.finding)]
+    for finding in by_people:
+        kind = _BY_MODELS + finding.kind.removeprefix(_BY_PEOPLE)
+        labels += [f"{kind}={name}" for name in _names(finding.value) if name != NOTHING]
+    return tuple(dict.fromkeys(labels))
+
+
 def _labels(finding: Finding) -> list[str]:
     """The kind, and each name in its value: `motion.class`, `motion.class=pan`."""
     return [finding.kind, *(f"{finding.kind}={name}" for name in _names(finding.value))]
 
 
 def _look(label: str) -> Iterator[str]:
-    """What people call it: `scene.light=night` is 夜景 and night. Labels without a name are not looked for by words."""
+    """What people call it: `scene.light=night` is 夜景 and night. Labels without a name are not looked for by words.
+
+    A name that somebody gave, in whatever language, is itself a word to look for.
+    """
     message = catalogue().get("look." + label.replace("=", "."))
     if message is not None:
         yield message.words["zh"]
         yield message.words["en"]
+    elif label.startswith(_BY_MODELS) and "=" in label:
+        yield label.partition("=")[2]
 
 
 def _names(value: Any) -> Iterator[str]:

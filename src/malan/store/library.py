@@ -269,6 +269,43 @@ class Library:
             flatten_again(change, sorted({finding.clip.asset_id for finding in unique.values()}))
             tend_if_due(change)
 
+    def remove_findings(self, findings: Sequence[Finding]) -> None:
+        """Take back what people found, or what a model said that is not to be used any more."""
+        with self._tables.change() as change:
+            delete_in(change, "findings", "id", dict.fromkeys(finding.id for finding in findings))
+            flatten_again(change, sorted({finding.clip.asset_id for finding in findings}))
+            tend_if_due(change)
+
+    def replace_findings(self, producer: str, clip_ids: Sequence[str], findings: Sequence[Finding]) -> None:
+        """Write what a producer says of clips in place of whatever it said of the same clips before; one commit.
+
+        For producers that look at chosen clips (a model that is applied); what people said stays.
+        """
+        with self._tables.change() as change:
+            delete_in(
+                change, "findings", "clip_id", clip_ids, f"author = 'operator' AND {equals('producer', producer)}"
+            )
+            unique = {finding.id: finding for finding in findings}
+            change.append("findings", finding_table(unique.values()), make_indexes("findings"))
+            assets: dict[str, None] = {}
+            for part in parts(clip_ids):
+                rows = change.view.rows("clips", one_of("id", part), ["asset_id"])
+                assets |= dict.fromkeys(rows["asset_id"].to_pylist() if rows.num_rows else [])
+            flatten_again(change, sorted(assets))
+            tend_if_due(change)
+
+    def finding_ids(self, ids: Iterable[str]) -> set[str]:
+        """Those of some findings that are here."""
+        view, found = self._tables.view(), set[str]()
+        for part in parts(dict.fromkeys(ids)):
+            rows = view.rows("findings", one_of("id", part), ["id"])
+            found |= set(rows["id"].to_pylist() if rows.num_rows else [])
+        return found
+
+    def findings_by(self, producer: str) -> list[Finding]:
+        """All that one producer found, in the order of start within each asset."""
+        return findings_where(self._tables.view(), equals("producer", producer))
+
     def findings(
         self, *, clip_id: str | None = None, asset_id: str | None = None, kinds: Iterable[str] | None = None
     ) -> list[Finding]:
@@ -355,6 +392,13 @@ class Library:
         """The vector that "similar to this" compares, or None."""
         found = vectors_where(self._tables.view(), f"id = {literal(clip_id)}")
         return found.get(clip_id)
+
+    def descriptors_of(self, clip_ids: Iterable[str]) -> dict[str, np.ndarray]:
+        """The vectors of many clips at once; clips without one are left out."""
+        view, found = self._tables.view(), dict[str, "np.ndarray"]()
+        for part in parts(dict.fromkeys(clip_ids)):
+            found |= vectors_where(view, one_of("id", part))
+        return found
 
     def descriptors(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """All descriptors in batches, `(clip ids, float32 array of one row a clip)`."""
