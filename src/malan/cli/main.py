@@ -32,6 +32,7 @@ GROUPS = (
     "job",
     "exchange",
     "settle",
+    "app",
 )
 PLAIN = ("init", "up", "demo")
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,6 +29,10 @@ Array = NDArray[Any]
 
 BYTES_OF = {"F32": 4, "F16": 2, "BF16": 2}
 SIGNIFICANT_BITS = {"F32": 24, "F16": 11, "BF16": 8}
+STORED_BYTES = {**BYTES_OF, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1} | dict.fromkeys(
+    ("F8_E4M3", "F8_E5M2"), 1
+)
+"""The types that files of base models hold; they are measured here, never computed with."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 
 _ENTRY = {"dtype", "shape", "data_offsets"}
@@ -102,15 +108,32 @@ def parse_tensors(data: bytes | memoryview, limits: Limits | None = None) -> Ten
     limits, view = limits or Limits(), memoryview(data)
     if len(view) > limits.file_bytes:
         raise Rejected("tensors.too_large", size=len(view), most=limits.file_bytes)
-    header, begin = _header(view, limits)
-    metadata = _metadata(header.pop(_METADATA, {}))
-    if not 0 < len(header) <= limits.tensors:
-        raise Rejected("tensors.how_many", found=len(header), most=limits.tensors)
-    places = sorted((_place(name, entry, limits) for name, entry in header.items()), key=lambda place: place[3:])
+    begin = _begin(view[:8], len(view), limits)
+    places, metadata = _places(bytes(view[8:begin]), len(view) - begin, limits, BYTES_OF)
     body = view[begin:]
-    _check_gapless(places, len(body))
     tensors = {name: Tensor(name, dtype, shape, body[a:b]) for name, dtype, shape, a, b in places}
     return TensorFile(tensors, metadata, len(view))
+
+
+def scan_tensors(path: Path, limits: Limits | None = None, *, types: Mapping[str, int] = STORED_BYTES) -> TensorFile:
+    """What a file on disk holds by its header alone, as strictly; its numbers are not read, and the tensors are bare.
+
+    Args:
+        path: The file, of any size.
+        limits: What is read at all.
+        types: The types of number that may be in it; all that base models hold, unless said otherwise.
+
+    Raises:
+        Rejected: It is anything but a well-formed file within the limits.
+    """
+    limits = limits or Limits()
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.file_bytes:
+            raise Rejected("tensors.too_large", size=size, most=limits.file_bytes)
+        begin = _begin(file.read(8), size, limits)
+        places, metadata = _places(file.read(begin - 8), size - begin, limits, types)
+    return TensorFile({name: Tensor(name, dtype, shape, b"") for name, dtype, shape, _, _ in places}, metadata, size)
 
 
 def write_tensors(tensors: Iterable[Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -150,18 +173,31 @@ def is_name(name: str, most: int = 200) -> bool:
     return len(name) <= most and NAME.fullmatch(name) is not None
 
 
-def _header(view: memoryview, limits: Limits) -> tuple[dict[str, Any], int]:
-    """The header as an object, and where the numbers begin."""
-    if len(view) < 10:
-        raise Rejected("tensors.too_short", size=len(view))
-    length = int.from_bytes(view[:8], "little")
-    if not 2 <= length <= min(limits.header_bytes, len(view) - 8):
-        raise Rejected("tensors.header_size", size=length, most=min(limits.header_bytes, len(view) - 8))
-    text = bytes(view[8 : 8 + length])
+Places = list[tuple[str, str, tuple[int, ...], int, int]]
+
+
+def _begin(first: bytes | memoryview, size: int, limits: Limits) -> int:
+    """Where the numbers begin."""
+    if size < 10:
+        raise Rejected("tensors.too_short", size=size)
+    length = int.from_bytes(first, "little")
+    if not 2 <= length <= min(limits.header_bytes, size - 8):
+        raise Rejected("tensors.header_size", size=length, most=min(limits.header_bytes, size - 8))
+    return 8 + length
+
+
+def _places(text: bytes, size: int, limits: Limits, sizes: Mapping[str, int]) -> tuple[Places, dict[str, str]]:
+    """Every tensor with its stretch of the numbers, in their order, and the words of the writer."""
     unpadded = text.rstrip(b" ")
     if not unpadded.startswith(b"{") or not unpadded.endswith(b"}") or len(text) - len(unpadded) > 7:
         raise Rejected("tensors.header", detail="framing")
-    return _object(unpadded), 8 + length
+    header = _object(unpadded)
+    metadata = _metadata(header.pop(_METADATA, {}))
+    if not 0 < len(header) <= limits.tensors:
+        raise Rejected("tensors.how_many", found=len(header), most=limits.tensors)
+    places = sorted((_place(name, entry, limits, sizes) for name, entry in header.items()), key=lambda one: one[3:])
+    _check_gapless(places, size)
+    return places, metadata
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -186,26 +222,28 @@ def _metadata(found: Any) -> dict[str, str]:
     return found
 
 
-def _place(name: str, entry: Any, limits: Limits) -> tuple[str, str, tuple[int, ...], int, int]:
+def _place(
+    name: str, entry: Any, limits: Limits, sizes: Mapping[str, int]
+) -> tuple[str, str, tuple[int, ...], int, int]:
     """A tensor's type, shape and stretch of bytes, in agreement with one another."""
     if not is_name(name, limits.name_length):
         raise Rejected("tensors.name", name=name[:40])
     if not isinstance(entry, dict) or entry.keys() != _ENTRY:
         raise Rejected("tensors.entry", name=name, detail="keys")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in BYTES_OF:
-        raise Rejected("tensors.dtype", name=name, dtype=str(dtype)[:20], known=", ".join(BYTES_OF))
+    if not isinstance(dtype, str) or dtype not in sizes:
+        raise Rejected("tensors.dtype", name=name, dtype=str(dtype)[:20], known=", ".join(sizes))
     if not _are_counts(shape) or len(shape) > limits.dimensions or not _are_counts(offsets) or len(offsets) != 2:
         raise Rejected("tensors.entry", name=name, detail="shape, data_offsets")
     if 0 in shape:
         raise Rejected("tensors.empty", name=name)
     begin, end = offsets
-    if end - begin != math.prod(shape) * BYTES_OF[dtype]:
-        raise Rejected("tensors.size", name=name, size=end - begin, wanted=math.prod(shape) * BYTES_OF[dtype])
+    if end - begin != (wanted := math.prod(shape) * sizes[dtype]):
+        raise Rejected("tensors.size", name=name, size=end - begin, wanted=wanted)
     return name, dtype, tuple(shape), begin, end
 
 
-def _check_gapless(places: list[tuple[str, str, tuple[int, ...], int, int]], size: int) -> None:
+def _check_gapless(places: Places, size: int) -> None:
     """Every byte belongs to exactly one tensor: no gap, no overlap, nothing behind the last."""
     end = 0
     for name, _, _, begin, until in places:

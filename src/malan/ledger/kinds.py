@@ -50,6 +50,8 @@ _KINDS = (
     EventKind("run.start", ("run",), ("snapshot", "grant", "model"), {"code": DIGEST}),
     EventKind("run.end", ("run",), ("run",), {"state": TEXT}),
     EventKind("model.release", ("model",), ("run", "snapshot", "model"), {"licence": TEXT}),
+    EventKind("model.approve", ("model",), ("model",), {"use": TEXT}),
+    EventKind("model.retire", ("model",), facts={"number": COUNT}),
     EventKind("gen.intent", ("intent",), ("clip", "asset", "model", "sources"), {"app": TEXT, "mode": TEXT}),
     EventKind("media.publish", ("output",), ("intent", "sources", "asset"), {"app": TEXT, "mode": TEXT}),
     EventKind("label.propagate", ("output",), ("output",), {"label": FACTS}),

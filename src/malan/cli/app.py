@@ -1,0 +1,170 @@
+"""`malan app`: list, show, run. The options of `run NAME` are the fields of the app's request."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic_core import PydanticUndefined
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_fields,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+    speak,
+)
+from malan.core.catalogue import catalogue
+from malan.services.access import COMMAND_LINE
+
+if TYPE_CHECKING:
+    from malan.apps.frame import App
+    from malan.workspace import Workspace
+
+
+class Runs(TyperGroup):
+    """One command an app, made from its request when it is asked for."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        from malan.apps.builtin import APPS
+
+        return list(APPS)
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+        from malan.apps.builtin import APPS, app_named
+
+        return run_command(app_named(cmd_name)) if cmd_name in APPS else None
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.app"))
+runs = typer.Typer(cls=Runs, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(runs, name="run", help=speak("cli.app.run"))
+
+
+@runs.callback()
+def _runs() -> None:
+    pass
+
+
+@app.command("list", help=speak("cli.app.list"))
+def list_apps(as_json: JsonOption = False) -> None:
+    from malan.apps.builtin import all_apps
+
+    cards = [one.card for one in all_apps()]
+    if as_json:
+        print_json(
+            {"apps": [{"name": c.name, "title": c.title(), "summary": c.summary(), "mode": c.mode} for c in cards]}
+        )
+        return
+    columns = [speak(f"cli.column.{name}") for name in ("name", "title", "about")]
+    print_table(columns, [(card.name, card.title(), card.summary()) for card in cards])
+
+
+@app.command(help=speak("cli.app.show"))
+def show(name: Annotated[str, typer.Argument(help=speak("cli.app.name"))], as_json: JsonOption = False) -> None:
+    from malan.apps.builtin import app_named
+
+    one = app_named(name)
+    card, schema = one.card, one.request.model_json_schema()
+    if as_json:
+        held = {"name": card.name, "title": card.title(), "summary": card.summary(), "mode": card.mode}
+        priced = {"meter": card.meter, "price_minor": card.price_minor}
+        print_json({**held, **priced, "uses": list(card.uses), "request": schema})
+        return
+    print_line(f"{card.title()}: {card.summary()}")
+    print_fields({field: [about(card.name, field)] for field in one.request.model_fields})
+
+
+def about(name: str, field: str) -> str:
+    """What a field of a request is about, in the language of the session."""
+    message = catalogue().get(f"app.{name}.{field}")
+    return message.text(None, {}) if message else field
+
+
+def run_command(one: App[Any]) -> Any:
+    """The command of an app: a parameter for each field of its request."""
+    fields = one.request.model_fields
+
+    def run(out: Path, workspace: Path | None, as_json: bool, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if value not in (None, [], ())}
+        _run(one, given, out, workspace, as_json=as_json)
+
+    shared = [
+        _parameter("out", Path, typer.Option("--out", help=speak("cli.app.out")), Path(one.card.name)),
+        inspect.Parameter("workspace", inspect.Parameter.KEYWORD_ONLY, annotation=WorkspaceOption, default=None),
+        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, annotation=JsonOption, default=False),
+    ]
+    own = [_of_field(one.card.name, name, field) for name, field in fields.items()]
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+    made = typer.Typer(add_completion=False, rich_markup_mode=None)
+    made.command(help=f"{one.card.title()}: {one.card.summary()}")(run)
+    command = get_command(made)
+    command.name = one.card.name
+    return command
+
+
+def _of_field(app_name: str, name: str, field: Any) -> inspect.Parameter:
+    extra = field.json_schema_extra or {}
+    hint = about(app_name, name)
+    is_needed = field.default is PydanticUndefined and field.default_factory is None
+    default = inspect.Parameter.empty if is_needed else _plain_default(field)
+    if extra.get("place") == "argument":
+        return _parameter(name, _plain(field.annotation), typer.Argument(help=hint), default)
+    option = extra.get("option", "--" + name.replace("_", "-"))
+    return _parameter(name, _plain(field.annotation), typer.Option(option, help=hint), default)
+
+
+def _plain_default(field: Any) -> Any:
+    found = field.get_default(call_default_factory=True)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def _plain(annotation: Any) -> Any:
+    """A type as the command line reads it: tuples become options that may be given several times."""
+    import typing
+
+    if typing.get_origin(annotation) is tuple:
+        return list[typing.get_args(annotation)[0]]  # type: ignore[misc]
+    return annotation
+
+
+def _parameter(name: str, kind: Any, told: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, told], default=default
+    )  # fmt: skip
+
+
+def _run(one: App[Any], values: dict[str, Any], out: Path, workspace: Path | None, *, as_json: bool) -> None:
+    from malan.apps.running import run_app
+
+    ws = _workspace_of(one, workspace)
+    with progress_bar(one.card.title(), quiet=as_json) as step:
+        _, told = run_app(ws, one.card.name, values, out, caller=COMMAND_LINE, progress=step)
+    if as_json:
+        print_json(told)
+        return
+    for file in told["files"]:
+        print_line(f"{file['path']}  {file['size_bytes'] / 1e6:.2f} MB")
+    for line in told.get("lines", []):
+        print_line(line)
+
+
+def _workspace_of(one: App[Any], place: Path | None) -> Workspace | None:
+    """The workspace; an app that works on plain files may do without one that was not named."""
+    from malan.core.errors import NotFound
+
+    try:
+        return open_workspace(place)
+    except NotFound:
+        if one.card.needs_workspace or place is not None:
+            raise
+        return None

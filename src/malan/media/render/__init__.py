@@ -1,0 +1,13 @@
+"""Renders a timeline: pieces of footage, cropped, joined, captioned, mixed, in several formats from one decode.
+
+    Timeline ─ mix_sound ─▶ one WAV at its loudness ─┐
+             ─ render ─▶ one ffmpeg process ─────────┴▶ a film a format; pieces that were rendered before are copied
+
+Start reading at `timeline.py`, then `films.py`.
+"""
+
+from malan.media.render.films import Rendered, render
+from malan.media.render.sound import Mixed, Music, mix_sound
+from malan.media.render.timeline import Format, Key, Piece, Timeline, View
+
+__all__ = ["Format", "Key", "Mixed", "Music", "Piece", "Rendered", "Timeline", "View", "mix_sound", "render"]

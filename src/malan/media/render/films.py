@@ -1,0 +1,232 @@
+"""Timeline and sound to finished films. What was rendered before under the same key is copied, packet by packet.
+
+    pieces whose key is not on the shelf ─ one ffmpeg process ─▶ shelf/<format>-<digest>.mp4, keys in its .json
+    all pieces ─ packets from the shelf ─┬─▶ film.mp4
+    sound.m4a ──────── packets ──────────┘
+
+Every piece begins with a closed GOP of its own, all with the same parameters, so that pieces can be joined without
+touching them. Start reading at `render`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from malan.core.errors import MediaError, StoreError
+from malan.core.ids import digest_record
+from malan.media.render.graph import input_options, picture_graph
+from malan.media.render.process import Tell, from_fd, readable, run_ffmpeg
+from malan.media.render.timeline import Format, Timeline
+
+PRESET, CRF, GOP_S, THREADS = "veryfast", 20, 2, 4
+ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A film a format, and how much of it had to be made anew."""
+
+    films: Mapping[str, Path]
+    frames: int  # of one film
+    encoded: int  # frames of one film that were encoded now
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where on the shelf a piece lies."""
+
+    file: Path
+    first: int
+    frames: int
+
+
+def render(
+    timeline: Timeline, outs: Mapping[str, Path], shelf: Path, *, sound: Path | None = None, tell: Tell | None = None
+) -> Rendered:
+    """Render a timeline to an mp4 a format, H.264 and the sound as it is.
+
+    Args:
+        outs: By name of the format, where the film shall be; a file that is there is replaced at the very end.
+        shelf: A folder that keeps what was rendered; the next render of a changed timeline takes the rest from there.
+        sound: An m4a as `mix_sound` leaves it.
+        tell: Given the share done, 0 to 1. What it raises ends the work.
+
+    Raises:
+        MediaError: A file cannot be read, or is not what it was.
+        StoreError: A film could not be written.
+    """
+    shelf.mkdir(parents=True, exist_ok=True)
+    known = {form.name: _on_shelf(shelf, form) for form in timeline.formats}
+    keys = {f.name: [timeline.key_of(n, f, ENCODER) for n in range(len(timeline.pieces))] for f in timeline.formats}
+    missing = [
+        number for number in range(len(timeline.pieces)) if any(keys[name][number] not in known[name] for name in keys)
+    ]
+    if missing:
+        _encode(timeline, missing, keys, shelf, tell)
+        known = {form.name: _on_shelf(shelf, form) for form in timeline.formats}
+    for form in timeline.formats:
+        parts = [known[form.name][key] for key in keys[form.name]]
+        _join(parts, timeline, sound, outs[form.name])
+    if tell:
+        tell(1.0)
+    return Rendered(dict(outs), timeline.frames, sum(timeline.pieces[number].frames for number in missing))
+
+
+def _on_shelf(shelf: Path, form: Format) -> dict[str, _Part]:
+    """What lies there of a format, by key; a file without its list, or a list without its file, is nothing."""
+    found: dict[str, _Part] = {}
+    for listed in sorted(shelf.glob(f"{form.name}-*.json")):
+        film = listed.with_suffix(".mp4")
+        try:
+            held = json.loads(listed.read_text("utf-8"))
+            parts = {key: _Part(film, int(first), int(frames)) for key, first, frames in held["pieces"]}
+            is_whole = film.stat().st_size == held["size_bytes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if is_whole:
+            found |= parts
+    return found
+
+
+def _encode(
+    timeline: Timeline, numbers: Sequence[int], keys: Mapping[str, list[str]], shelf: Path, tell: Tell | None
+) -> None:
+    """Render some pieces in all formats, in one process and one decode, and put them on the shelf."""
+    name = digest_record("render.part", [[keys[form.name][n] for n in numbers] for form in timeline.formats])[:16]
+    scripts, work = {}, f".malan-{os.getpid()}-{name}"
+    with ExitStack() as stack:
+        for form in timeline.formats:
+            if form.name in timeline.written:
+                script = f"{work}-{form.name}.ass"
+                (shelf / script).write_text(timeline.written[form.name], "utf-8")
+                stack.callback((shelf / script).unlink, missing_ok=True)
+                scripts[form.name] = script
+        parts = {form.name: shelf / f"{work}-{form.name}.mp4" for form in timeline.formats}
+        for part in parts.values():
+            stack.callback(part.unlink, missing_ok=True)
+        with readable([timeline.pieces[n].path for n in numbers if timeline.pieces[n].path]) as fds:
+            arguments = _arguments(timeline, numbers, scripts, parts, fds)
+            frames = sum(timeline.pieces[n].frames for n in numbers)
+            run_ffmpeg(arguments, fds, shelf, duration_s=float(frames / timeline.rate), tell=tell)
+        for form in timeline.formats:
+            _shelve(parts[form.name], shelf / f"{form.name}-{name}.mp4", timeline, numbers, keys[form.name])
+
+
+def _arguments(
+    timeline: Timeline, numbers: Sequence[int], scripts: dict[str, str], parts: Mapping[str, Path], fds: Sequence[int]
+) -> list[str]:
+    rate, arguments, left = timeline.rate, [], list(fds)
+    for number in numbers:
+        piece = timeline.pieces[number]
+        if piece.path:
+            arguments += ["-an", "-sn", "-dn", "-threads", "2", *input_options(piece, rate), *from_fd(left.pop(0))]
+    arguments += ["-filter_complex", picture_graph(timeline, numbers, scripts)]
+    for form in timeline.formats:
+        arguments += ["-map", f"[v{form.name}]", *_encoder(timeline, numbers), f"file:{parts[form.name].name}"]
+    return arguments
+
+
+def _encoder(timeline: Timeline, numbers: Sequence[int]) -> list[str]:
+    """A key frame, closed, where every piece begins; two seconds apart at most."""
+    at, starts = 0, []
+    for number in numbers:
+        starts.append(f"{max(0.0, float((at - 0.5) / timeline.rate)):.6f}")
+        at += timeline.pieces[number].frames
+    rate = f"{timeline.rate.numerator}/{timeline.rate.denominator}"
+    return [
+        "-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-g", str(max(1, round(GOP_S * timeline.rate))),
+        "-threads", str(THREADS), "-x264-params", "scenecut=0:open-gop=0", "-forced-idr", "1",
+        "-force_key_frames", ",".join(starts), "-r", rate, "-fps_mode", "cfr",
+        "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv",
+        "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4",
+    ]  # fmt: skip
+
+
+def _shelve(part: Path, film: Path, timeline: Timeline, numbers: Sequence[int], keys: Sequence[str]) -> None:
+    """The film first, then the list that makes it count."""
+    at, pieces = 0, []
+    for number in numbers:
+        pieces.append([keys[number], at, timeline.pieces[number].frames])
+        at += timeline.pieces[number].frames
+    size = part.stat().st_size
+    part.replace(film)
+    listed = film.with_suffix(".json")
+    work = listed.with_name(f".malan-{os.getpid()}-{listed.name}")
+    work.write_text(json.dumps({"size_bytes": size, "pieces": pieces}), "utf-8")
+    work.replace(listed)
+
+
+def _join(parts: Sequence[_Part], timeline: Timeline, sound: Path | None, out: Path) -> None:
+    """Packets of all pieces under one clock, and those of the sound beside them."""
+    work = out.with_name(f".malan-{os.getpid()}-{out.name}")
+    try:
+        with ExitStack() as stack:
+            made = stack.enter_context(
+                av.open(str(work), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"})
+            )
+            _write_packets(made, parts, timeline, sound, stack)
+        work.replace(out)
+    except OSError as error:
+        raise StoreError("render.not_written", path=str(out), detail=error.strerror or str(error)) from error
+    finally:
+        work.unlink(missing_ok=True)
+
+
+def _write_packets(
+    made: Any, parts: Sequence[_Part], timeline: Timeline, sound: Path | None, stack: ExitStack
+) -> None:
+    sources = {file: stack.enter_context(av.open(str(file))) for file in dict.fromkeys(part.file for part in parts)}
+    first = sources[parts[0].file].streams.video[0]
+    picture = made.add_stream_from_template(first)
+    picture.time_base = 1 / timeline.rate
+    head = bytes(first.codec_context.extradata or b"")
+    packets = {file: _packets_of(source, timeline) for file, source in sources.items()}
+    for source in sources.values():
+        if bytes(source.streams.video[0].codec_context.extradata or b"") != head:
+            raise MediaError("render.failed", detail="parameter sets differ")
+    heard = None
+    if sound is not None:
+        reader = stack.enter_context(av.open(str(sound)))
+        heard = made.add_stream_from_template(reader.streams.audio[0])
+    waiting = iter(reader.demux(reader.streams.audio[0])) if heard is not None else iter(())
+    ahead = next(waiting, None)
+    at = 0
+    for part in parts:
+        delay, listed = packets[part.file]
+        for place, packet in enumerate(listed[part.first : part.first + part.frames]):
+            shown, data, is_key = packet
+            new = av.Packet(data)
+            new.stream, new.time_base, new.is_keyframe = picture, 1 / timeline.rate, is_key
+            new.pts, new.dts = at + shown - part.first, at + place - delay
+            new.duration = 1
+            while ahead is not None and ahead.dts is not None and ahead.dts * ahead.time_base <= new.dts / timeline.rate:
+                ahead.stream = heard
+                made.mux(ahead)
+                ahead = next(waiting, None)
+            made.mux(new)
+        at += part.frames
+    while ahead is not None and ahead.dts is not None:
+        ahead.stream = heard
+        made.mux(ahead)
+        ahead = next(waiting, None)
+
+
+def _packets_of(source: Any, timeline: Timeline) -> tuple[int, list[tuple[int, bytes, bool]]]:
+    """How many frames decoding runs ahead of showing, and all packets in decoding order with the frame each shows."""
+    listed, delay = [], 0
+    stream = source.streams.video[0]
+    for packet in source.demux(stream):
+        if packet.size and packet.pts is not None and packet.dts is not None:
+            shown = round(packet.pts * packet.time_base * timeline.rate)
+            if not listed:
+                delay = round((packet.pts - packet.dts) * packet.time_base * timeline.rate)
+            listed.append((shown, bytes(packet), bool(packet.is_keyframe)))
+    return delay, listed

@@ -1,0 +1,174 @@
+"""A timeline as one ffmpeg filter graph: each piece is decoded once, whatever number of formats is wanted.
+
+    input ─ fps, trim ─ upright ─ cover ─ split ─┬─ crop, scale ─▶ concat ─ libass ─▶ 16x9
+                                                 └─ crop, scale ─▶ concat ─ libass ─▶ 9x16
+
+Start reading at `picture_graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from malan.media.render.timeline import Format, Key, Piece, Timeline, View
+
+_MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
+_EARLIER_S = Fraction(1, 1000)  # the first frame must not be lost to rounding
+
+
+def input_options(piece: Piece, rate: Fraction) -> list[str]:
+    """Options before `-i` that make ffmpeg read a piece and little else; frames before its start are thrown away."""
+    length = piece.frames / rate + _MARGIN_S
+    return ["-ss", seconds(max(Fraction(0), piece.start - _EARLIER_S)), "-t", seconds(length)]
+
+
+def picture_graph(timeline: Timeline, numbers: Sequence[int], scripts: dict[str, str]) -> str:
+    """The graph for some pieces of a timeline, one output `[v<format>]` each format.
+
+    What is written is drawn by the clock of the whole film, so that a part rendered alone looks as it did within.
+
+    Args:
+        numbers: Which pieces, in order; those with a file are the inputs of ffmpeg, in this order.
+        scripts: By format, the file of what is written, relative to where ffmpeg runs.
+    """
+    parts, inputs = [], 0
+    for place, number in enumerate(numbers):
+        piece = timeline.pieces[number]
+        parts.append(_piece(timeline, piece, place, inputs))
+        inputs += bool(piece.path)
+    clock, rate = film_clock(timeline, numbers), f"({timeline.rate.numerator}/{timeline.rate.denominator})"
+    for form in timeline.formats:
+        joined = "".join(f"[{label(place, form)}]" for place in range(len(numbers)))
+        written = ""
+        if form.name in scripts:
+            fonts = f":fontsdir={timeline.fonts}" if timeline.fonts else ""
+            written = f",setpts='{clock}/{rate}/TB',ass={scripts[form.name]}{fonts},setpts=N/{rate}/TB"
+        parts.append(f"{joined}concat=n={len(numbers)}:v=1:a=0{written},format=yuv420p[v{form.name}]")
+    return ";".join(parts)
+
+
+def film_clock(timeline: Timeline, numbers: Sequence[int]) -> str:
+    """The frame of the film that frame N of these pieces is, as an expression."""
+    steps, at, known = [], 0, None
+    for number in numbers:
+        ahead = timeline.starts[number] - at
+        if ahead != known:
+            steps.append((at, ahead))
+            known = ahead
+        at += timeline.pieces[number].frames
+    return "+".join(["N", *_jumps(steps)])
+
+
+def _jumps(steps: list[tuple[int, int]]) -> list[str]:
+    """How far the film is ahead, as a sum of jumps at frames."""
+    before, jumps = 0, []
+    for at, ahead in steps:
+        if ahead != before:
+            jumps.append(f"{ahead - before}*gte(N,{at})")
+        before = ahead
+    return jumps
+
+
+def label(place: int, form: Format) -> str:
+    return f"p{place}f{form.name}"
+
+
+def _piece(timeline: Timeline, piece: Piece, place: int, number: int) -> str:
+    """One piece in all formats."""
+    if not piece.path:
+        return ";".join(_ground(timeline, piece, place, form) for form in timeline.formats)
+    chain = [f"[{number}:{piece.track}]{_steady(timeline, piece)}"]
+    branches = [f"[{label(place, form)}u]" for form in timeline.formats]
+    split = f"split={len(branches)}" if len(branches) > 1 else "null"
+    covered = _covers(piece, place)
+    chain = [f"{chain[0]}[s{place}]", *covered, f"[{'c' if covered else 's'}{place}]{split}{''.join(branches)}"]
+    return ";".join([*chain, *(_framed(piece, place, form) for form in timeline.formats)])
+
+
+def _steady(timeline: Timeline, piece: Piece) -> str:
+    """Exactly so many frames at the film's rate; a source that ends early stands still."""
+    whole = "bwdif=mode=send_frame:deint=interlaced," if piece.is_interlaced else ""
+    tone = (
+        "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,"
+        if piece.is_hdr
+        else ""
+    )
+    rate, count = timeline.rate, piece.frames
+    return (
+        f"{whole}fps={rate.numerator}/{rate.denominator}:start_time=0,tpad=stop=-1:stop_mode=clone,"
+        f"trim=end_frame={count},setpts=N/({rate.numerator}/{rate.denominator})/TB,{tone}"
+        f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic,setsar=1,format=yuv420p"
+    )
+
+
+def _covers(piece: Piece, place: int) -> list[str]:
+    """Old captions are blurred where they stand."""
+    parts, at = [], f"s{place}"
+    width, height = piece.size
+    for number, (x, y, w, h) in enumerate(piece.covers):
+        box = tuple(2 * round(side / 2) for side in (w * width, h * height, x * width, y * height))
+        if box[0] < 8 or box[1] < 8:
+            continue
+        out = f"c{place}" if number == len(piece.covers) - 1 else f"c{place}x{number}"
+        parts.append(f"[{at}]split[{out}a][{out}b]")
+        parts.append(f"[{out}b]crop={box[0]}:{box[1]}:{box[2]}:{box[3]},gblur=sigma={max(6, box[1] // 3)}[{out}g]")
+        parts.append(f"[{out}a][{out}g]overlay={box[2]}:{box[3]}[{out}]")
+        at = out
+    return parts
+
+
+def _framed(piece: Piece, place: int, form: Format) -> str:
+    """A piece in the shape of a format."""
+    view = piece.views.get(form.name, View())
+    start, end = f"[{label(place, form)}u]", f"[{label(place, form)}]"
+    size = f"{form.width}:{form.height}"
+    if view.is_whole:
+        name = label(place, form)
+        back = f"scale={size}:force_original_aspect_ratio=increase,crop={size},gblur=sigma=24,eq=brightness=-0.12"
+        front = f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic"
+        return (
+            f"{start}split[{name}a][{name}b];[{name}a]{back}[{name}g];[{name}b]{front}[{name}s];"
+            f"[{name}g][{name}s]overlay=(W-w)/2:(H-h)/2,setsar=1{end}"
+        )
+    width, height = window(piece.size, form, view.zoom)
+    x, y = (_along(view.keys, axis, side, whole) for axis, side, whole in zip("xy", (width, height), piece.size))
+    same = (width, height) == tuple(piece.size)
+    crop = "" if same else f"crop={width}:{height}:x='{x}':y='{y}',"
+    scale = "" if (width, height) == (form.width, form.height) else f"scale={size}:flags=bicubic,"
+    return f"{start}{crop}{scale}setsar=1,format=yuv420p{end}"
+
+
+def window(size: tuple[int, int], form: Format, zoom: float) -> tuple[int, int]:
+    """The largest window of a format's shape in a picture, in even pixels."""
+    width, height = (2 * (side // 2) for side in size)
+    wide = min(width, height * form.aspect) / max(zoom, 1.0)
+    return max(16, 2 * int(wide / 2)), max(16, 2 * int(wide / form.aspect / 2))
+
+
+def _along(keys: Sequence[Key], axis: str, side: int, whole: int) -> str:
+    """Left or upper edge of the window as an expression of time: straight between keys."""
+    most = max(0, whole - side)
+    points = [(key.at_s, min(max(getattr(key, axis) * whole - side / 2, 0), most)) for key in keys]
+    if len(points) == 1 or max(at for _, at in points) - min(at for _, at in points) < 1:
+        return str(round(points[0][1]))
+    text = f"{points[-1][1]:.2f}"
+    for (t0, a), (t1, b) in reversed(list(zip(points, points[1:], strict=False))):
+        straight = f"{a:.2f}+({b - a:.2f})*(t-{t0:.3f})/{max(t1 - t0, 1e-3):.3f}"
+        text = f"if(lt(t,{t1:.3f}),{straight},{text})"
+    return f"clip({text},0,{most})"
+
+
+def _ground(timeline: Timeline, piece: Piece, place: int, form: Format) -> str:
+    rate, size = timeline.rate, f"{form.width}x{form.height}"
+    length = seconds(piece.frames / rate)
+    return (
+        f"color=c={piece.colour}:s={size}:r={rate.numerator}/{rate.denominator}:d={length},"
+        f"trim=end_frame={piece.frames},setpts=N/({rate.numerator}/{rate.denominator})/TB,"
+        f"setsar=1,format=yuv420p[{label(place, form)}]"
+    )
+
+
+def seconds(value: Fraction) -> str:
+    """For ffmpeg, to the microsecond."""
+    return f"{float(value):.6f}"

@@ -1,0 +1,192 @@
+"""The sound of a film: what is heard in its pieces, a voice, and music that gives way to both, at a set loudness.
+
+    pieces ─ fades, gain ─▶ concat ─┬────────────────────────┐
+    voice ──────────────────────────┤                        ├─▶ mix ─ measure ─▶ gain, limiter ─▶ AAC in m4a
+    music ─ trim, fade ─ ducked by ─┘── sidechain compressor ┘
+
+Two passes: the mix is measured (ITU-R BS.1770-5, EBU R 128), then brought to its loudness by one gain and kept below
+its true peak by a limiter. Start reading at `mix_sound`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from malan.core.errors import MediaError
+from malan.media.render.graph import input_options, seconds
+from malan.media.render.process import Tell, from_fd, readable, run_ffmpeg
+from malan.media.render.timeline import Timeline
+
+RATE_HZ = 48_000
+TARGET_LUFS, TRUE_PEAK_DBTP = -16.0, -1.5
+_FADE_S = 0.03  # where pieces meet, so that nothing clicks
+_TAIL_S = 1.5  # music fades out over the end
+_QUIETEST = -70.0
+_CLOSE_LU, _TRIES, _MOST_GAIN_DB = 0.3, 4, 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Music:
+    """A track under the film: from `start` on, at `gain_db` before it is ducked."""
+
+    path: str
+    start: Fraction = Fraction(0)
+    gain_db: float = -6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The sound of a film, and what was measured of it."""
+
+    path: Path
+    loudness_lufs: float
+    true_peak_dbtp: float
+
+
+def mix_sound(
+    timeline: Timeline,
+    out: Path,
+    *,
+    music: Music | None = None,
+    voice: str | None = None,
+    target_lufs: float = TARGET_LUFS,
+    true_peak_dbtp: float = TRUE_PEAK_DBTP,
+    tell: Tell | None = None,
+) -> Mixed:
+    """Mix and master the sound of a timeline; exactly as long as its picture.
+
+    Args:
+        voice: A file that is spoken over the film from its first frame; everything else gives way to it.
+        target_lufs: Integrated loudness to reach; a mix that is silent stays so.
+
+    Raises:
+        MediaError: A file has no sound or cannot be read.
+    """
+    work = out.with_name(f".malan-{os.getpid()}-{out.stem}.wav")
+    try:
+        loud, _ = _measured(_mix(timeline, work, music, voice, tell))
+        gain = 0.0 if loud <= _QUIETEST else target_lufs - loud
+        for _ in range(_TRIES):  # the limiter takes some of it away
+            _master(work, out, gain, true_peak_dbtp, timeline.duration)
+            heard, top = _measured(_ebur128(out))
+            if loud <= _QUIETEST or abs(target_lufs - heard) <= _CLOSE_LU:
+                break
+            gain = min(gain + target_lufs - heard, _MOST_GAIN_DB)
+        return Mixed(out, heard, top)
+    finally:
+        work.unlink(missing_ok=True)
+
+
+def _mix(timeline: Timeline, work: Path, music: Music | None, voice: str | None, tell: Tell | None) -> str:
+    pieces = [piece for piece in timeline.pieces if piece.path and piece.sound_track is not None and _is_heard(piece)]
+    paths = [piece.path for piece in pieces] + [one for one in (voice, music.path if music else None) if one]
+    with readable(paths) as fds:
+        arguments: list[str] = []
+        for piece, fd in zip(pieces, fds, strict=False):
+            arguments += ["-vn", *input_options(piece, timeline.rate), *from_fd(fd)]
+        for fd, start in zip(fds[len(pieces) :], _starts(music, voice), strict=True):
+            arguments += ["-vn", "-ss", seconds(start), *from_fd(fd)]
+        graph = _graph(timeline, music, voice)
+        arguments += ["-filter_complex", graph, "-map", "[mix]", "-c:a", "pcm_f32le", "-f", "wav", f"file:{work.name}"]
+        run_ffmpeg(["-v", "info", *arguments], fds, work.parent, duration_s=float(timeline.duration), tell=tell)
+    return _ebur128(work)
+
+
+def _starts(music: Music | None, voice: str | None) -> Sequence[Fraction]:
+    return [*([Fraction(0)] if voice else []), *([music.start] if music else [])]
+
+
+def _is_heard(piece: object) -> bool:
+    return getattr(piece, "gain_db", None) is not None
+
+
+def _graph(timeline: Timeline, music: Music | None, voice: str | None) -> str:
+    parts, joined, number = [], "", 0
+    for place, piece in enumerate(timeline.pieces):
+        length = piece.frames / timeline.rate
+        if piece.path and piece.sound_track is not None and piece.gain_db is not None:
+            parts.append(
+                f"[{number}:{piece.sound_track}]{_even()},apad,atrim=0:{seconds(length)},asetpts=PTS-STARTPTS,"
+                f"afade=t=in:d={_FADE_S},afade=t=out:st={max(0.0, float(length) - _FADE_S):.6f}:d={_FADE_S},"
+                f"volume={piece.gain_db}dB[a{place}]"
+            )
+            number += 1
+        else:
+            parts.append(f"anullsrc=r={RATE_HZ}:cl=stereo,atrim=0:{seconds(length)}[a{place}]")
+        joined += f"[a{place}]"
+    whole = seconds(timeline.duration)
+    parts.append(f"{joined}concat=n={len(timeline.pieces)}:v=0:a=1,apad,atrim=0:{whole}[own]")
+    heard = "[own]"
+    if voice:
+        parts.append(f"[{number}:a:0]{_even()},apad,atrim=0:{whole},asplit[voice][key0]")
+        parts.append(f"{heard}[key0]{_duck(8)}[under]")
+        parts.append(f"[under][voice]amix=inputs=2:duration=first:normalize=0{'[talk]' if music else '[mix]'}")
+        heard, number = "[talk]", number + 1
+    if music:
+        fade = max(0.0, float(timeline.duration) - _TAIL_S)
+        parts.append(
+            f"[{number}:a:0]{_even()},apad,atrim=0:{whole},volume={music.gain_db}dB,"
+            f"afade=t=in:d=0.2,afade=t=out:st={fade:.6f}:d={_TAIL_S}[bed]"
+        )
+        parts.append(f"{heard}asplit[front][key1]")
+        parts.append(f"[bed][key1]{_duck(6)}[low]")
+        parts.append("[front][low]amix=inputs=2:duration=first:normalize=0[mix]")
+    elif not voice:
+        parts.append("[own]anull[mix]")
+    return ";".join(parts)
+
+
+def _even() -> str:
+    """Two channels at one rate, whatever comes; times without gaps."""
+    return f"aresample={RATE_HZ}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts=stereo"
+
+
+def _duck(ratio: int) -> str:
+    return f"sidechaincompress=threshold=0.03:ratio={ratio}:attack=15:release=350:level_sc=1"
+
+
+def _master(work: Path, out: Path, gain_db: float, peak_dbtp: float, duration: Fraction) -> None:
+    """One gain, a limiter at four times the rate so that it sees true peaks, AAC."""
+    limit = 10 ** ((peak_dbtp - 0.3) / 20)  # the encoder adds a little
+    chain = (
+        f"volume={gain_db:.3f}dB,aresample={4 * RATE_HZ},alimiter=limit={limit:.5f}:attack=5:release=60:level=0,"
+        f"aresample={RATE_HZ},atrim=0:{seconds(duration)}"
+    )
+    made = out.with_name(f".malan-{os.getpid()}-{out.stem}.m4a")
+    with ExitStack() as stack:
+        stack.callback(made.unlink, missing_ok=True)
+        with readable([str(work)]) as fds:
+            arguments = [*from_fd(fds[0]), "-af", chain, "-c:a", "aac", "-b:a", "192k", "-ar", str(RATE_HZ), "-ac", "2"]
+            bare = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "mp4"]
+            run_ffmpeg([*arguments, *bare, f"file:{made.name}"], fds, out.parent)
+        made.replace(out)
+
+
+def _ebur128(path: Path) -> str:
+    with readable([str(path)]) as fds:
+        chain = ["-af", "ebur128=peak=true:framelog=quiet", "-f", "null", "-"]
+        return run_ffmpeg(["-v", "info", *from_fd(fds[0]), *chain], fds, path.parent)
+
+
+_LOUD = re.compile(r"\bI:\s+(-?[\d.]+|-inf|nan) LUFS")
+_PEAK = re.compile(r"\bPeak:\s+(-?[\d.]+|-inf|nan) dBFS")
+
+
+def _measured(said: str) -> tuple[float, float]:
+    """Integrated loudness and true peak from the summary."""
+    loud, peak = _LOUD.findall(said), _PEAK.findall(said)
+    if not loud or not peak:
+        raise MediaError("render.failed", detail=json.dumps(said[-200:]))
+    return _number(loud[-1]), _number(peak[-1])
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    return found if found == found and found > -200 else -200.0

@@ -1,0 +1,216 @@
+"""Models as rows: a record with its lineage and shares, read, written and found by name. Decides nothing.
+
+Start reading at `ModelRow`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, select
+
+from malan.core import Model
+from malan.core.errors import NotFound, Rejected, UsageError
+from malan.rights.shares import fraction_text
+from malan.runtime.database import add_new, reading
+from malan.services.model_tables import DECISIONS, MODELS, PARTS, RUNS, SHARES, registry
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+BASE, SUB, MERGED = "base", "sub", "merged"
+RELEASED, RETIRED = "released", "retired"
+_LEAST_PREFIX, _MOST_NAME, _MOST_VERSION = 6, 80, 40
+
+
+@dataclass(frozen=True)
+class Named:
+    """How a model is called: `name@version`. A version that is not given is the next whole number.
+
+    Raises:
+        UsageError: A name nobody could type, or that would be taken for a digest.
+    """
+
+    name: str
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        for text, most, more in ((self.name, _MOST_NAME, " ._-"), (self.version or "1", _MOST_VERSION, "._-+")):
+            fits = 0 < len(text) <= most and text == text.strip() and all(c.isalnum() or c in more for c in text)
+            if not fits or text[0] in "-.":
+                raise UsageError("models.bad_name", name=text[:80])
+        if _looks_like_digest(self.name):
+            raise UsageError("models.bad_name", name=self.name[:80])
+
+    @classmethod
+    def read(cls, text: str) -> Named:
+        """`夜景@2`, `夜景`."""
+        name, _, version = text.partition("@")
+        return cls(name, version)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model of the registry and its line back.
+
+    `run` holds what those who ran it said: id, grant, package, parameters, facts. `parts` are (model, weight) of what
+    it was merged from. `shares` add to exactly one, or there are none: a base has no owners here.
+    """
+
+    id: str
+    name: str
+    version: str
+    kind: str
+    form: str
+    base_id: str | None
+    licence: str
+    family: str
+    party_id: str | None
+    run: Mapping[str, Any]
+    snapshot_id: str | None
+    evaluation: Mapping[str, Any]
+    card: Mapping[str, Any]
+    place: Mapping[str, Any]
+    size_bytes: int
+    state: str
+    made: str
+    shares: Mapping[str, Fraction] = field(default_factory=dict)
+    parts: Sequence[tuple[str, Fraction]] = ()
+    run_ids: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The models it was made from directly."""
+        return tuple(part for part, _ in self.parts) or ((self.base_id,) if self.base_id else ())
+
+    @property
+    def record(self) -> Model:
+        """The record that crosses package borders."""
+        run_id = self.run.get("id")
+        return Model(self.id, self.title, self.base_id, run_id, self.snapshot_id, self.licence, self.evaluation)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a person decided about a model: approved it for a use, retired it, confirmed a condition of its licence."""
+
+    action: str
+    use: str
+    party_id: str
+    reason: str
+    at: str
+
+
+def find_model(ws: Workspace, text: str) -> ModelRow:
+    """A model by `name@version`, by its name (the newest that is not retired), or by a beginning of its digest.
+
+    Raises:
+        NotFound: There is none, or several begin so.
+    """
+    wanted = text.strip()
+    with reading(registry(ws)) as connection:
+        rows = _named(connection, wanted) or _beginning(connection, wanted)
+        if not rows:
+            raise NotFound("models.unknown", model=wanted[:80])
+        if len({row.id for row in rows}) > 1:
+            raise NotFound("models.ambiguous", model=wanted[:80])
+        return read_row(connection, rows[0])
+
+
+def list_rows(ws: Workspace) -> list[ModelRow]:
+    """All models, the newest first."""
+    with reading(registry(ws)) as connection:
+        rows = connection.execute(select(MODELS).order_by(MODELS.c.made.desc(), MODELS.c.name)).all()
+        return [read_row(connection, row) for row in rows]
+
+
+def rows_by_id(ws: Workspace, ids: Sequence[str]) -> dict[str, ModelRow]:
+    """Those of some models that are here."""
+    with reading(registry(ws)) as connection:
+        rows = connection.execute(select(MODELS).where(MODELS.c.id.in_(ids))).all()
+        return {row.id: read_row(connection, row) for row in rows}
+
+
+def read_row(connection: Connection, row: Row[Any]) -> ModelRow:
+    """A row with its shares, parts and runs."""
+    said: dict[str, Any] = dict(row._mapping)
+    said |= {name: json.loads(said[name]) for name in ("run", "evaluation", "card", "place")}
+    shares = connection.execute(select(SHARES).where(SHARES.c.model_id == row.id).order_by(SHARES.c.party_id))
+    parts = connection.execute(select(PARTS).where(PARTS.c.model_id == row.id).order_by(PARTS.c.part_id))
+    runs = connection.scalars(select(RUNS.c.run_id).where(RUNS.c.model_id == row.id).order_by(RUNS.c.run_id))
+    return ModelRow(
+        **said,
+        shares={one.party_id: Fraction(one.share) for one in shares},
+        parts=tuple((one.part_id, Fraction(one.weight)) for one in parts),
+        run_ids=tuple(runs),
+    )
+
+
+def keep_row(connection: Connection, model: ModelRow) -> ModelRow:
+    """Write a model down, in the caller's transaction; one whose weights are known already stays as it stands.
+
+    Raises:
+        Rejected: The name and version are another model's.
+    """
+    known = connection.execute(select(MODELS).where(MODELS.c.id == model.id)).one_or_none()
+    if known is None:
+        taken = select(MODELS.c.id).where(MODELS.c.name == model.name, MODELS.c.version == model.version)
+        if connection.scalar(taken):
+            raise Rejected("models.name_taken", model=model.title)
+        connection.execute(MODELS.insert().values(**_plain(model)))
+        shares = [{"model_id": model.id, "party_id": p, "share": fraction_text(s)} for p, s in model.shares.items()]
+        parts = [{"model_id": model.id, "part_id": p, "weight": str(w)} for p, w in model.parts]
+        add_new(connection, SHARES, shares)
+        add_new(connection, PARTS, parts)
+    if run_id := model.run.get("id"):
+        add_new(connection, RUNS, {"model_id": model.id, "run_id": run_id, "snapshot_id": model.snapshot_id})
+    return read_row(connection, connection.execute(select(MODELS).where(MODELS.c.id == model.id)).one())
+
+
+def next_version(connection: Connection, name: str) -> str:
+    """The whole number after the largest that a model of this name has."""
+    taken = connection.scalars(select(MODELS.c.version).where(MODELS.c.name == name))
+    return str(max((int(one) for one in taken if one.isdecimal()), default=0) + 1)
+
+
+def decisions_of(ws: Workspace, model_id: str) -> list[Decided]:
+    """What was decided about a model, the oldest first."""
+    with reading(registry(ws)) as connection:
+        rows = connection.execute(select(DECISIONS).where(DECISIONS.c.model_id == model_id).order_by(DECISIONS.c.seq))
+        return [Decided(row.action, row.use, row.party_id, row.reason, row.at) for row in rows]
+
+
+def _named(connection: Connection, text: str) -> list[Row[Any]]:
+    name, _, version = text.partition("@")
+    query = select(MODELS).where(MODELS.c.name == name)
+    if version:
+        return list(connection.execute(query.where(MODELS.c.version == version)).all())
+    rows = list(connection.execute(query.order_by(MODELS.c.made.desc(), MODELS.c.version.desc())).all())
+    return ([row for row in rows if row.state == RELEASED] or rows)[:1]
+
+
+def _beginning(connection: Connection, text: str) -> list[Row[Any]]:
+    if not _looks_like_digest(text):
+        return []
+    query = select(MODELS).where(MODELS.c.id.startswith(text.lower(), autoescape=True)).limit(2)
+    return list(connection.execute(query).all())
+
+
+def _looks_like_digest(text: str) -> bool:
+    return _LEAST_PREFIX <= len(text) <= 64 and all(c in "0123456789abcdef" for c in text.lower())
+
+
+def _plain(model: ModelRow) -> dict[str, Any]:
+    columns = {column.name: getattr(model, column.name) for column in MODELS.columns}
+    return columns | {
+        name: json.dumps(columns[name], ensure_ascii=False, sort_keys=True)
+        for name in ("run", "evaluation", "card", "place")
+    }
