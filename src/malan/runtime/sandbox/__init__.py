@@ -3,7 +3,7 @@
 Start reading at `run.py`; what is guaranteed and what is not is in `docs/design/sandbox.md`.
 """
 
-from malan.runtime.sandbox.channel import Array, Channel, Output
+from malan.runtime.sandbox.channel import Array, Channel, EndRun, Output
 from malan.runtime.sandbox.level import Level, Probe
 from malan.runtime.sandbox.limits import RunLimits
 from malan.runtime.sandbox.measure import measure_level
@@ -13,6 +13,7 @@ __all__ = [
     "Array",
     "Channel",
     "Command",
+    "EndRun",
     "Level",
     "Output",
     "Probe",

@@ -16,12 +16,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from malan.runtime.sandbox.inside import frames
 
 Serve = Callable[[dict[str, Any]], Mapping[str, Any] | None]
-"""Answers one request of a run: arrays by name, or None when there are no more. What it raises ends the run."""
+"""Answers one request of a run: arrays by name, or None when there are no more. What it raises ends the run: an
+`EndRun` as at a limit, anything else as an error of the caller's."""
 
 _MOST_NUMBERS = 1000
 
@@ -42,6 +43,8 @@ class Channel:
     serve: Serve | None = None
     shared_bytes: int = 0  # of shared memory for data, in two halves; larger answers go over the line
     on_progress: Callable[[int], None] | None = None  # percent
+    on_result: Callable[[str, Result], None] | None = None  # each result as soon as it is whole
+    stop: Callable[[], bool] | None = None  # whether the run is to end; asked some fifty times a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,19 @@ class Array:
     content: bytes
 
 
-Result = bytes | dict[str, float] | dict[str, Array]
+Result: TypeAlias = "bytes | dict[str, float] | dict[str, Array]"
 
 
 class Overflow(Exception):
     """A run handed in what it may not; never leaves this package."""
+
+
+class EndRun(Exception):
+    """Raised by a loader: the run has reached a limit of this name and ends like any other that did."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class Results:
@@ -137,12 +148,14 @@ class Results:
         return needs
 
     def _keep(self, header: dict[str, Any], content: bytes) -> None:
+        found: Result = content
         if "numbers" in header:
-            self.found[header["name"]] = _numbers(header["numbers"])
+            found = _numbers(header["numbers"])
         elif "arrays" in header:
-            self.found[header["name"]] = _arrays(header["arrays"], content)
-        else:
-            self.found[header["name"]] = content
+            found = _arrays(header["arrays"], content)
+        self.found[header["name"]] = found
+        if self._channel.on_result:
+            self._channel.on_result(header["name"], found)
 
 
 class DataLine:

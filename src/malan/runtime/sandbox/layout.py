@@ -2,6 +2,7 @@
 
     /runtime   Python, its standard library, the packages on the list     read only
     /code      the files of the algorithm                                 read only
+    /base      files the caller names, such as weights of a base model    read only
     /tmp       scratch of a fixed size; also /dev/shm and the home        the only place to write
     /usr/lib   shared libraries of the system                             read only
     /proc /sys /etc   a few files written here; the real ones are not there
@@ -15,7 +16,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -49,15 +50,21 @@ class Layout:
     folder: Path  # on the host, of this run alone
 
 
-def lay_out(packages: Iterable[str], folder: Path) -> Layout:
+def lay_out(packages: Iterable[str], folder: Path, base: Mapping[str, Path] | None = None) -> Layout:
     """What a run with these packages sees.
 
     Args:
         packages: Names of installed distributions; what they require comes along. `malan` is this program itself.
         folder: Made by `write_folder`.
+        base: Files of the host that appear below `/base`, by their name there.
+
+    Raises:
+        UsageError: A name leads out of `/base`.
+        NotFound: A package is not installed, or one of the files is not there.
     """
     mounts = [*_python(), *_libraries(), *_packages(packages)]
     mounts += [Mount(folder / name, f"/{name}") for name in ("code", "proc", "sys", "etc")]
+    mounts += _base(base or {})
     mounts += [Mount(Path(f"/dev/{name}"), f"/dev/{name}", is_device=True) for name in _DEVICES]
     site = f"/runtime/lib/{_VERSION}/site-packages"
     hidden = (site,) if (_standard_library() / "site-packages").is_dir() else ()
@@ -71,10 +78,7 @@ def write_folder(folder: Path, code: dict[str, bytes], memory_bytes: int) -> Non
         UsageError: A name leads out of the folder.
     """
     for name, content in code.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-            raise UsageError("sandbox.bad_name", name=name)
-        _write(folder / "code" / path, content)
+        _write(folder / "code" / _check_name(name), content)
     (folder / "code").mkdir(parents=True, exist_ok=True)
     _write(folder / "etc/passwd", b"run:x:1000:1000::/tmp:/bin/false\n")
     _write(folder / "etc/group", b"run:x:1000:\n")
@@ -86,6 +90,13 @@ def write_folder(folder: Path, code: dict[str, bytes], memory_bytes: int) -> Non
         _write(folder / f"sys/devices/system/cpu/{name}", processors)
 
 
+def _check_name(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise UsageError("sandbox.bad_name", name=name)
+    return path
+
+
 def _python() -> Iterator[Mount]:
     yield Mount(Path(sys.executable).resolve(), PYTHON)
     yield Mount(_standard_library(), f"/runtime/lib/{_VERSION}")
@@ -93,6 +104,15 @@ def _python() -> Iterator[Mount]:
     if library.is_file() and library.suffix != ".a":
         yield Mount(library.resolve(), f"/runtime/lib/{library.name}")
     yield Mount(_HERE / "inside", "/runtime/site/malan_inside")
+
+
+def _base(files: Mapping[str, Path]) -> Iterator[Mount]:
+    """Each file by itself, so that links of the host lead nowhere inside."""
+    for name, path in files.items():
+        _check_name(name)
+        if not path.is_file():
+            raise NotFound("sandbox.no_base", path=str(path))
+        yield Mount(path.resolve(), f"/base/{name}")
 
 
 def _standard_library() -> Path:
@@ -150,6 +170,7 @@ def _places(name: str) -> list[Path]:
 def _rules(mounts: list[Mount]) -> dict[str, int]:
     rules = dict.fromkeys(("/runtime", "/code", "/proc", "/sys", "/etc", "/usr/lib"), landlock.READ)
     rules |= dict.fromkeys((m.place for m in mounts if m.place == "/usr/lib64"), landlock.READ)
+    rules |= {"/base": landlock.READ} if any(m.place.startswith("/base/") for m in mounts) else {}
     rules |= {m.place: landlock.READ_FILE | landlock.WRITE_FILE for m in mounts if m.is_device}
     rules |= {"/dev": landlock.READ_DIR, "/tmp": landlock.WRITE, PYTHON: landlock.READ_FILE | landlock.EXECUTE}  # noqa: S108
     loader = "/lib64/ld-linux-x86-64.so.2"

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from malan.runtime.sandbox.channel import Channel, DataLine, Overflow, Result, Results
+from malan.runtime.sandbox.channel import Channel, DataLine, EndRun, Overflow, Result, Results
 from malan.runtime.sandbox.launch import Launched, bubblewrap, launch
 from malan.runtime.sandbox.layout import PYTHON, lay_out, write_folder
 from malan.runtime.sandbox.level import Level, check_floor, refuse_below
@@ -44,7 +44,8 @@ _KILLED_FOR_CPU = 128 + signal.SIGXCPU
 class Command:
     """A Python program: its files by name, which of them to start, and the distributions it may import.
 
-    Files are bytes, not a folder: what was approved by digest is what runs, without links or devices.
+    Files are bytes, not a folder: what was approved by digest is what runs, without links or devices. `base` names
+    files of this machine that are too large for that, such as weights of a base model; they are read below `/base`.
     """
 
     code: Mapping[str, bytes]
@@ -52,6 +53,7 @@ class Command:
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     threads: int = 1
+    base: Mapping[str, Path] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,7 +62,7 @@ class Ran:
     """How a run ended. Only `for_buyer` may be shown to whoever wrote the code."""
 
     end: Literal["ok", "failed", "limit"]
-    limit: str | None  # memory, wall, cpu, scratch, output, log, attempts; or None
+    limit: str | None  # memory, wall, cpu, scratch, output, log, attempts, stopped, or one of the loader's; or None
     level: Level
     results: Mapping[str, Result]  # empty unless the end is ok
     attempts: Mapping[str, int]  # refused system calls by name
@@ -96,14 +98,14 @@ def run_shut_in(
     Raises:
         Rejected: The walls cannot be built here, or the level is below the floor.
         NotFound: A package is not installed.
-        Exception: Whatever `channel.serve` or `channel.on_progress` raised; the run has ended.
+        Exception: Whatever `serve`, `on_progress`, `on_result` or `stop` of the channel raised; the run has ended.
     """
     check_floor(floor)
     bubblewrap()
     with ExitStack() as stack:
         folder = _own_folder(stack)
         write_folder(folder, dict(command.code), limits.memory_bytes)
-        layout = lay_out(command.packages, folder)
+        layout = lay_out(command.packages, folder, command.base)
         errors: list[BaseException] = []
         line = DataLine(channel, errors.append) if channel.serve else None
         if line:
@@ -115,7 +117,7 @@ def run_shut_in(
             line.start()
         ran = _Watch(launched, limits, channel, errors, _open_log(stack, log)).until_over()
     for error in errors:
-        if not isinstance(error, Overflow):
+        if not isinstance(error, Overflow | EndRun):
             raise error
     return ran
 
@@ -184,7 +186,7 @@ class _Watch:
         self, launched: Launched, limits: RunLimits, channel: Channel, errors: list[BaseException], log_fd: int | None
     ) -> None:
         self._launched, self._limits, self._errors, self._log_fd = launched, limits, errors, log_fd
-        self._results = Results(channel)
+        self._channel, self._results = channel, Results(channel)
         self._log_bytes = 0
         self._peak = TreeUsage(0, 0.0, 0, 0, 0)
         self._limit: str | None = None
@@ -227,6 +229,8 @@ class _Watch:
         """Whether the line for data broke: by nonsense from the run, or by the loader."""
         if self._errors and isinstance(self._errors[0], Overflow):
             self._limit = "output"
+        elif self._errors and isinstance(self._errors[0], EndRun):
+            self._limit = self._limit or self._errors[0].limit
         return bool(self._errors)
 
     def _take(self, fd: int) -> bool:
@@ -254,7 +258,7 @@ class _Watch:
             self._results.feed(content)
         except Overflow:
             self._limit = self._limit or "output"
-        except Exception as error:  # of the caller's on_progress
+        except Exception as error:  # of the caller's on_progress or on_result
             self._errors.append(error)
 
     def _look(self, wall_s: float) -> None:
@@ -271,6 +275,8 @@ class _Watch:
         ):
             if taken > limit:
                 self._limit = self._limit or name
+        if self._channel.stop and self._channel.stop():
+            self._limit = self._limit or "stopped"
 
     def _drain(self) -> None:
         """What was written before the end; everybody who could write more is gone."""
