@@ -77,12 +77,18 @@ def evaluate(job, weights):
 
 
 def manifest(**changes: str) -> str:
-    """The text of `algorithm.toml`, with parts of it replaced."""
+    """The text of `algorithm.toml`; `version`, `name`, `publisher` and `summary` can be others."""
     text = _MANIFEST
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
+    for key, value in changes.items():
+        old = next(line for line in _MANIFEST.splitlines() if line.startswith(f"{key} = "))
+        new = f'{{en = "{value}", zh = "{value}"}}' if old.endswith("}") else f'"{value}"'
+        text = text.replace(old, f"{key} = {new}", 1)
     return text
 
 
-FILES: Mapping[str, bytes] = {"algorithm.py": _CODE.encode(), "algorithm.toml": _MANIFEST.encode()}
+def files(**changes: str) -> Mapping[str, bytes]:
+    """The package, with some words of it changed."""
+    return FILES | {"algorithm.toml": manifest(**changes).encode()}
+
+
+FILES: dict[str, bytes] = {"algorithm.py": _CODE.encode(), "algorithm.toml": _MANIFEST.encode()}

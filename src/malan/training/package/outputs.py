@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FACTS: Mapping[str, str] = {
     "classes": "the classes of the label set among the clips, or how many there are",
     "descriptor": "numbers in one descriptor",
+    "descriptor_width": "the same",
     "clips": "clips to learn from",
     "held_out": "clips held back",
     "owners": "owners of the clips",
@@ -35,7 +36,7 @@ FACTS: Mapping[str, str] = {
 MODULES = "$base_modules"
 MOST_NAMES, MOST_REPEATS = 5_000, 4_096
 _ANY_SIZE = 2**50
-_SAMPLE = {"classes": 3, "descriptor": 64, "clips": 60, "held_out": 12, "owners": 2}
+_SAMPLE = {"classes": 3, "descriptor": 64, "descriptor_width": 64, "clips": 60, "held_out": 12, "owners": 2}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def declare_outputs(package: Package, parameters: Mapping[str, Any], facts: Mapp
         UsageError: A parameter does not fit, a fact that is needed is missing, or a size is impossible.
     """
     known = {name: value for name, value in facts.items() if name in FACTS}
+    for name, other in (("descriptor", "descriptor_width"), ("descriptor_width", "descriptor")):
+        if other in known:
+            known.setdefault(name, known[other])
     names = settle_parameters(package.parameters, parameters) | known
     return {name: rule.declare(names, f"outputs.{name}") for name, rule in package.outputs.items()}
 

@@ -224,8 +224,14 @@ def _property(one: Parameter, lang: str) -> dict[str, Any]:
     if one.type == TEXT:
         said["maxLength"] = LONGEST_TEXT
     if one.pattern:
-        said["pattern"] = f"^(?:{one.pattern})$"
+        said["pattern"] = f"^(?:{_for_browsers(one.pattern)})$"
     return said
+
+
+def _for_browsers(pattern: str) -> str:
+    """The same in the regular expressions of JSON Schema (ECMA-262), where `\\w` knows ASCII alone."""
+    inside = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(r"\w", r"\p{L}\p{N}_"), pattern)
+    return inside.replace(r"\w", r"[\p{L}\p{N}_]")
 
 
 def _known(known: Mapping[str, Parameter], name: str) -> Parameter:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 USES = ("train", "generative_train")
 MODALITIES = ("video", "image", "audio", "text", "music")
-DELIVERED = ("descriptor", "frames", "audio", "captions", "labels", "text")
+DELIVERED = ("descriptor", "frames", "audio", "captions", "labels", "owner")
 _WINDOW = {"frames": (1, 1024), "size_px": (8, 4096), "every": (1, 1000)}
 _SOUND = {"rate_hz": (8_000, 192_000), "seconds": (1, 3600)}
-_LABELS = r"\$?[a-z][a-z0-9_.-]{0,59}"
+_LABELS = r"\$?\w[\w.-]{0,59}"
 
 
 @dataclass(frozen=True)
