@@ -9,10 +9,10 @@ BIN       := .venv/bin
 BUILT     := src/malan/web/static/built/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup frontend demo test lint bench lock reference format clean
+.PHONY: help setup frontend demo test test-train lint bench lock reference format clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/.base  ## .venv with all that malan needs to run
 
@@ -24,8 +24,13 @@ demo: .venv/.base $(BUILT)  ## footage → shots → search in the browser (FOOT
 test: .venv/.dev $(BUILT)  ## style, types, layers and the whole suite
 	@tools/system.sh test
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
+	@$(BIN)/mypy && $(BIN)/python tools/algorithms.py
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-train: .venv-train/.ready  ## the recipes that need torch (CPU build), in an environment of their own
+	@tools/system.sh train
+	@.venv-train/bin/python tools/algorithms.py
+	@.venv-train/bin/python -m pytest tests/training/algorithms $(PYTEST)
 
 lint: .venv/.dev  ## style and types only
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
@@ -70,6 +75,15 @@ clean:  ## what was built and the demo; not .venv
 .venv-peers/.ready: requirements/peers.lock
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet -r requirements/peers.lock
+	@touch $@
+
+# Torch and what trains with it live apart as well: the base install stays without.
+.venv-train/.ready: requirements/base.lock requirements/dev.lock requirements/train.lock pyproject.toml
+	@$(PYTHON) -m venv .venv-train
+	@echo "Installing what training needs (about 2 GB on disk) …"
+	@.venv-train/bin/python -m pip install --quiet --no-deps -r requirements/base.lock -r requirements/dev.lock
+	@.venv-train/bin/python -m pip install --quiet -r requirements/train.lock
+	@.venv-train/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(BUILT): .venv/.base $(shell find frontend -type f -not -path '*/node_modules/*' 2>/dev/null)

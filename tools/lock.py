@@ -21,15 +21,27 @@ def main() -> None:
     everything = resolve([*needed, *project["dependency-groups"]["dev"], *project["dependency-groups"]["bench"]])
     base = {**resolve(lean), WEIGHTS_ONLY: everything[WEIGHTS_ONLY]}
     dev = resolve([*lean, *project["dependency-groups"]["dev"]])
+    held = [f"{name}=={version}" for name, version in {**base, **dev}.items() if name != WEIGHTS_ONLY]
+    extra = [*project["project"]["optional-dependencies"]["train"], *project["dependency-groups"]["train"]]
+    train = resolve(extra, held)
     write("base", base)
     write("dev", {name: version for name, version in dev.items() if name not in base})
     write("bench", {name: version for name, version in everything.items() if name not in {**base, **dev}})
+    write("train", {name: version.split("+")[0] for name, version in train.items() if name not in {**base, **dev}})
 
 
-def resolve(wanted: list[str]) -> dict[str, str]:
-    """Exact versions of everything a list needs, as pip would choose them for an empty environment."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+def resolve(wanted: list[str], held: list[str] | None = None) -> dict[str, str]:
+    """Exact versions of everything a list needs, as pip would choose them for an empty environment.
+
+    Args:
+        wanted: Requirements.
+        held: Versions to choose where one of these is needed.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".json") as report, tempfile.NamedTemporaryFile("w") as constraints:
+        constraints.write("\n".join(held or []))
+        constraints.flush()
         command = ["pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", report.name, *wanted]
+        command += ["--constraint", constraints.name]
         subprocess.run([sys.executable, "-m", *command], check=True)
         items = json.load(report)["install"]
     found = {item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in items}

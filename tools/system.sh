@@ -1,6 +1,6 @@
 #!/bin/sh
 # System packages, each with what it is and why. As root on Debian or Ubuntu they are installed; otherwise one line
-# says what to run. Usage: tools/system.sh setup|demo|test|bench
+# says what to run. Usage: tools/system.sh setup|demo|test|train|bench
 set -eu
 
 missing=""
@@ -19,6 +19,8 @@ case "$1" in
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws the Chinese captions of the demo films"
     need espeak-ng "command -v espeak-ng" "speaks the captions of the demo films"
     need bubblewrap "command -v bwrap" "shuts in the algorithm that the demo trains" ;;
+  train)
+    need bubblewrap "command -v bwrap" "the walls around algorithms; one recipe is trained inside them" ;;
   test | bench)
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws Chinese captions in test films"
     need espeak-ng "command -v espeak-ng" "speaks in test films"
