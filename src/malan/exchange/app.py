@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from malan import __version__
 from malan.core.errors import MalanError, NotFound
-from malan.exchange.bodies import answer, failed, int_of, read_body
-from malan.services import negotiation, transfers
+from malan.exchange.bodies import HEADERS, answer, failed, int_of, read_body
+from malan.services import negotiation, samples, transfers
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import catalog, dataset
 from malan.services.dsp.errors import NotAuthenticated
@@ -101,7 +101,11 @@ def _router(ex: Exchange) -> APIRouter:
     async def data(request: Request) -> Response:
         return await _data(ex, request)
 
+    async def sample(request: Request) -> Response:
+        return await _sample(ex, request)
+
     router.add_api_route(f"{words.ROOT}/data/{{pid}}", data, methods=["GET"])
+    router.add_api_route(f"{words.ROOT}/data/{{pid}}/samples/{{clip}}", sample, methods=["GET", "HEAD"])
     return router
 
 
@@ -211,19 +215,34 @@ def _show(ex: Exchange, find: Callable[[Exchange, str, str | None], Process]) ->
 
 async def _data(ex: Exchange, request: Request) -> Response:
     """What a data address opens, to whoever holds its secret."""
+    pid = str(request.path_params["pid"])
     try:
-        kind, _, secret = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer":
-            raise NotAuthenticated("exchange.no_session")
-        said = await run_in_threadpool(_session, ex, str(request.path_params["pid"]), secret)
-        return answer(said)
+        return answer(await run_in_threadpool(_session, ex, pid, _secret(request)))
     except MalanError as error:
-        return failed(error, words.TRANSFER_ERROR, pid=str(request.path_params["pid"])[:500])
+        return failed(error, words.TRANSFER_ERROR, pid=pid[:500])
+
+
+async def _sample(ex: Exchange, request: Request) -> Response:
+    """The bytes of one sample, whole or by range (RFC 9110, §14), to whoever holds the secret of the session."""
+    pid, clip_id = str(request.path_params["pid"]), str(request.path_params["clip"])
+    try:
+        file = await run_in_threadpool(samples.open_sample, ex, pid, _secret(request), clip_id)
+        return FileResponse(file.path, media_type=file.mime, headers=HEADERS)
+    except MalanError as error:
+        return failed(error, words.TRANSFER_ERROR, pid=pid[:500])
+
+
+def _secret(request: Request) -> str:
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        raise NotAuthenticated("exchange.no_session")
+    return secret
 
 
 def _session(ex: Exchange, pid: str, secret: str) -> dict[str, Any]:
     process, agreement = transfers.open_data(ex, pid, secret)
-    return transfers.session_view(ex, process, agreement)
+    view = transfers.session_view(ex, process, agreement)
+    return view | {"samples": samples.list_samples(ex, process, agreement)}
 
 
 def _begun(process: Process, _is_new: bool) -> Response:

@@ -21,7 +21,7 @@ from malan.services.dsp.write import error_body, to_bytes
 NO_PID = "urn:uuid:00000000-0000-0000-0000-000000000000"  # the nil UUID: an error must name both processes
 PATIENCE_S = 30
 _JSON = ("application/json", "application/ld+json")
-_HEADERS = {
+HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'",
@@ -55,7 +55,7 @@ async def read_body(request: Request) -> bytes:
 
 def answer(said: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(to_bytes(said), status, {**_HEADERS, **(headers or {})}, "application/json")
+    return Response(to_bytes(said), status, {**HEADERS, **(headers or {})}, "application/json")
 
 
 def failed(error: MalanError, kind: str, body: bytes = b"", pid: str = "") -> Response:

@@ -19,7 +19,7 @@ from malan.services.dsp.contracts import AUTOMATIC, BY_HAND, LocalContracts, Off
 from malan.services.dsp.policy import from_terms, same_rules
 from malan.services.dsp.tables import dump
 from malan.services.grants import grant_allows, has_grant
-from malan.services.products import OFFERED, Product, products_of
+from malan.services.products import OFFERED, Product, has_samples, products_of
 
 __all__ = ["MarketContracts", "offer_of"]
 
@@ -31,19 +31,19 @@ class MarketContracts(LocalContracts):
 
     def offers_for(self, party: str) -> Sequence[Offer]:
         mine = [one for one in products_of(self.ws, party_id(party)) if one.state == OFFERED]
-        return [*super().offers_for(party), *map(offer_of, mine)]
+        return [*super().offers_for(party), *map(self._offered, mine)]
 
     def offers_of(self, dataset_id: str, party: str) -> Sequence[Offer]:
         return [one for one in self.offers_for(party) if one.dataset_id == dataset_id]
 
     def all_offers(self) -> Sequence[Offer]:
         found = [one for one in products_of(self.ws, None) if one.state == OFFERED]
-        return [*super().all_offers(), *map(offer_of, found)]
+        return [*super().all_offers(), *map(self._offered, found)]
 
     def formats_of(self, dataset_id: str) -> Sequence[str]:
         found = list(super().formats_of(dataset_id))
-        is_product = any(_DATASET + one.snapshot_id == dataset_id for one in products_of(self.ws, None))
-        return list(dict.fromkeys([*found, words.COMPUTE_TO_DATA])) if is_product else found
+        products = [one for one in products_of(self.ws, None) if _DATASET + one.snapshot_id == dataset_id]
+        return list(dict.fromkeys([*found, *(one for product in products for one in self._offered(product).formats)]))
 
     def accept_agreement(self, agreement: SignedAgreement) -> str:
         product = self._product_of(agreement)
@@ -61,6 +61,9 @@ class MarketContracts(LocalContracts):
         if not any(grant_allows(self.ws, agreement.grant_id, use).allowed for use in uses):
             raise NotGranted("exchange.not_in_force", agreement=agreement.id[:100])
 
+    def _offered(self, product: Product) -> Offer:
+        return offer_of(product, with_samples=has_samples(self.ws, product))
+
     def _product_of(self, agreement: SignedAgreement) -> Product | None:
         """The product that was agreed on, exactly as it is or was offered."""
         if agreement.role != words.PROVIDER:
@@ -72,10 +75,11 @@ class MarketContracts(LocalContracts):
         return None
 
 
-def offer_of(product: Product) -> Offer:
-    """A product as an offer of the protocol."""
+def offer_of(product: Product, *, with_samples: bool = False) -> Offer:
+    """A product as an offer of the protocol; `with_samples`, some of it may be fetched under an agreement."""
     dataset_id = _DATASET + product.snapshot_id
     offer_id = f"urn:malan:offer:{product.id[:32]}"
     policy = {**from_terms(product.terms, dataset_id), "@id": offer_id}
     manner = AUTOMATIC if product.automatic else BY_HAND
-    return Offer(offer_id, dataset_id, policy, product.title, product.snapshot_id, (words.COMPUTE_TO_DATA,), manner)
+    formats = (words.COMPUTE_TO_DATA, words.HTTP_PULL) if with_samples else (words.COMPUTE_TO_DATA,)
+    return Offer(offer_id, dataset_id, policy, product.title, product.snapshot_id, formats, manner)

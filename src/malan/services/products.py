@@ -32,7 +32,7 @@ from malan.rights.decide import Use, compile_terms
 from malan.rights.terms import PRICED, party_id
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import BUYER, COMMAND_LINE, HOUSE, OWNER, Caller, require
-from malan.services.datasets import show_snapshot
+from malan.services.datasets import list_snapshots, show_snapshot
 from malan.services.journal import Fact, record
 from malan.services.market_tables import PRODUCTS, dump, load, market
 from malan.services.parties import owner_name, owner_names, remember_terms, terms_of
@@ -313,10 +313,23 @@ def samples(ws: Workspace, manifest: Manifest, most: int = MOST_SAMPLES) -> list
 
 
 def _open_to_anybody(ws: Workspace, terms_ids: Iterable[str]) -> Iterable[str]:
-    for terms_id in sorted(terms_ids):
-        terms = terms_of(ws, terms_id)
-        if not in_house(terms) and compile_terms(terms).decide(Use("retrieve", today())).allowed:
-            yield terms_id
+    return (one for one in sorted(terms_ids) if is_open_to_anybody(terms_of(ws, one)))
+
+
+def is_open_to_anybody(terms: Terms) -> bool:
+    """Whether anybody at all may look at footage under these terms today."""
+    return not in_house(terms) and compile_terms(terms).decide(Use("retrieve", today())).allowed
+
+
+def has_samples(ws: Workspace, product: Product) -> bool:
+    """Whether clips of a product may leave as samples: anybody may look at some of it, or export is part of it."""
+    if "export" in product.terms.uses:
+        return True
+    return any(_open_to_anybody(ws, _terms_ids(ws, product.snapshot_id)))
+
+
+def _terms_ids(ws: Workspace, snapshot_id: str) -> tuple[str, ...]:
+    return next((one.snapshot.terms_ids for one in list_snapshots(ws) if one.snapshot.id == snapshot_id), ())
 
 
 def pool_id(owner_ids: Sequence[str]) -> str:

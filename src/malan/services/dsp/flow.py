@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class Exchange:
     chores: list[Callable[[Exchange], None]] = field(default_factory=list)
     pauses_s: Sequence[float] = PAUSES_S
     identify: Callable[[str | None, bool], str] | None = None  # replaces the check of tokens
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)  # what costs much, for all partners together
 
     def __post_init__(self) -> None:
         self.sender = Sender(
