@@ -6,6 +6,7 @@ Speech, loudness and waveform stand on it. It measures nothing. Start at `audio_
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,7 @@ from malan.media.sniff import shown
 
 Packet: TypeAlias = "av.Packet[AudioStream]"
 
+_SETTLE = Fraction(1, 2)  # seconds decoded before what is wanted
 _GAP = Fraction(1, 20)  # seconds a timestamp may differ from the count of samples before the count is corrected
 
 
@@ -57,6 +59,33 @@ def audio_blocks(
         stream = audio_stream(container, track, path)
         read_only(container, stream)
         yield from _joined(_resampled(_decoded(container, stream), rate, mono), block_s)
+
+
+def audio_between(
+    path: str | Path, start: Fraction, end: Fraction, track: int | None = None, *, rate: int = 16_000
+) -> Iterator[AudioBlock]:
+    """The sound around `start` to `end`, in seconds on the file's clock, found by seeking; all channels.
+
+    Blocks may begin a little before the start and run over the end; each says exactly where it lies. Decoding begins
+    half a second before, so that codecs that look back have settled. Where the container cannot seek, it reads from
+    the beginning.
+
+    Raises:
+        MediaError: The file cannot be opened, has no sound, or nobody can decode it.
+    """
+    with open_media(path) as container:
+        stream = audio_stream(container, track, path)
+        read_only(container, stream)
+        with suppress(av.FFmpegError):
+            container.seek(int((start - _SETTLE) / (stream.time_base or 1)), stream=stream)
+        yield from _resampled(_within(_decoded(container, stream), end), rate, mono=False)
+
+
+def _within(frames: Iterator[av.AudioFrame], end: Fraction) -> Iterator[av.AudioFrame]:
+    for frame in frames:
+        if frame.pts is not None and frame.time_base and frame.pts * frame.time_base >= end:
+            return
+        yield frame
 
 
 def audio_stream(container: InputContainer, track: int | None, path: str | Path) -> AudioStream:

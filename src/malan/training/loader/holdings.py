@@ -28,6 +28,7 @@ class Film:
     end: int
     track: int | None = None
     aspect: float = 16 / 9  # width by height as a viewer sees it
+    is_upright: bool = False  # known to need no turning and to have square pixels; else the file is asked
 
 
 class Footage(Protocol):

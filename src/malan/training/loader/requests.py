@@ -32,6 +32,7 @@ class Allowed:
     batch_clips: int = 4096
     answer_bytes: int = 256 << 20
     requests: int = 2_000_000
+    slots: int = 20_000_000  # in one pass: clips or windows, times repeats
     epochs: int = 100_000
     frames: int = 512
     size_px: int = 1088

@@ -6,7 +6,7 @@ evidence for the owner, no proof. Start reading at `make_trial`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from malan.core.errors import Rejected
 from malan.inference.tensors import Tensor
@@ -17,16 +17,21 @@ from malan.training.running.plan import RunPlan
 from malan.training.running.run import EVALUATION, Phase, run_phase
 
 
-def make_trial(plan: RunPlan) -> Trial:
-    """What the gate calls; needs the data of the plan to be open still."""
-    return _AgainInside(plan)
+def make_trial(plan: RunPlan, *, stop: Callable[[], bool] | None = None) -> Trial:
+    """What the gate calls; the held-out loader of the plan must be open still, and counts as ever.
+
+    Args:
+        plan: The run whose result is tried.
+        stop: As for `run_algorithm`; a trial that was stopped is refused as one that did not end well.
+    """
+    return _AgainInside(plan, stop)
 
 
 class _AgainInside:
     """Runs `evaluate` of a plan's package."""
 
-    def __init__(self, plan: RunPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: RunPlan, stop: Callable[[], bool] | None) -> None:
+        self._plan, self._stop = plan, stop
 
     def effect(self, weights: Mapping[str, Tensor]) -> Effect:
         """Outputs and losses of base and model.
@@ -56,7 +61,7 @@ class _AgainInside:
 
     def _evaluate(self, weights: Mapping[str, Tensor] | None) -> Phase:
         values = None if weights is None else {name: tensor.values() for name, tensor in weights.items()}
-        phase = run_phase(self._plan, EVALUATION, values)
+        phase = run_phase(self._plan, EVALUATION, values, stop=self._stop)
         if phase.ran.end != "ok" or phase.evaluation.keys() != {"losses", "outputs", "matched"}:
             raise Rejected("running.trial_failed", end=phase.ran.limit or phase.ran.end)
         return phase
