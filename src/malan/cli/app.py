@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -64,7 +64,7 @@ def list_apps(as_json: JsonOption = False) -> None:
             {"apps": [{"name": c.name, "title": c.title(), "summary": c.summary(), "mode": c.mode} for c in cards]}
         )
         return
-    columns = [speak(f"cli.column.{name}") for name in ("name", "title", "about")]
+    columns = [speak(f"cli.column.{name}") for name in ("name", "title", "summary")]
     print_table(columns, [(card.name, card.title(), card.summary()) for card in cards])
 
 
@@ -129,11 +129,14 @@ def _plain_default(field: Any) -> Any:
 
 
 def _plain(annotation: Any) -> Any:
-    """A type as the command line reads it: tuples become options that may be given several times."""
-    import typing
+    """A type as the command line reads it: tuples become options that may be given several times, choices words.
 
-    if typing.get_origin(annotation) is tuple:
-        return list[typing.get_args(annotation)[0]]  # type: ignore[misc]
+    What was given is checked by the request itself.
+    """
+    if get_origin(annotation) is tuple:
+        return list[_plain(get_args(annotation)[0])]  # type: ignore[misc]
+    if get_origin(annotation) is Literal:
+        return type(get_args(annotation)[0])
     return annotation
 
 

@@ -1,0 +1,164 @@
+"""From a storyboard to what is rendered: pieces with their files and views, what is written, where it all comes from.
+
+Rights are asked for every clip again: a storyboard may be days old. Start reading at `build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from malan.apps.frame import Work
+from malan.apps.promo.board import Shot, Storyboard
+from malan.apps.promo.framing import LINES, frame_shot
+from malan.apps.promo.plan import USES
+from malan.apps.promo.request import format_of
+from malan.apps.promo.writing import Line, time_script, write_script
+from malan.core import Clip, Span
+from malan.core.errors import UsageError
+from malan.media.render import Format, Piece, Timeline, View
+from malan.services.outputs import Source
+from malan.services.picking import Candidate, Footage, Shelf, chosen
+
+if TYPE_CHECKING:
+    from malan.services.clips import ClipRow
+
+_LOOKS_A_SECOND, _MOST_LOOKS = 3.0, 12
+_TITLE_S, _ENDING_S = Fraction(5, 2), Fraction(2)
+_TOO_FAST = 1.35
+
+
+@dataclass(frozen=True)
+class Built:
+    """All that rendering and telling need."""
+
+    timeline: Timeline
+    rows: tuple[ClipRow, ...]  # of each shot
+    footage: tuple[Footage, ...]  # of each shot
+    sources: tuple[Source, ...]
+    captions: tuple[Line, ...]
+
+
+def build(board: Storyboard, script: str, work: Work) -> Built:
+    """A storyboard as a timeline.
+
+    Args:
+        script: Words for captions over the whole film; shots' own texts win over it.
+
+    Raises:
+        NotGranted: A clip may not be used (any more); it is named.
+        NotFound: A clip or its file is gone.
+        UsageError: A shot reaches beyond its clip, or the script is too long for the time.
+    """
+    known = chosen(work.library, [shot.clip for shot in board.shots], USES, caller=work.caller)
+    shelf = Shelf(work.library, USES, work.caller)
+    footage = [shelf.footage(one.row) for one in known]
+    formats = tuple(format_of(shape, board.lines) for shape in dict.fromkeys(board.formats))
+    pieces = []
+    for number, (shot, one, file) in enumerate(zip(board.shots, known, footage, strict=True)):
+        work.progress(number, len(known), one.row.file_name)
+        pieces.append(_piece(board, shot, one, file, formats, shelf))
+    lines = _captions(board, script)
+    written = [*_cards(board), *lines]
+    scripts = {form.name: write_script(written, form, board.language) for form in formats} if written else {}
+    timeline = Timeline(Fraction(board.rate), tuple(pieces), formats, scripts)
+    rows = tuple(one.row for one in known)
+    return Built(timeline, rows, tuple(footage), tuple(_sources(board, rows)), tuple(lines))
+
+
+def _piece(
+    board: Storyboard, shot: Shot, one: Candidate, file: Footage, formats: Sequence[Format], shelf: Shelf
+) -> Piece:
+    length = shot.frames / board.rate
+    span = one.row.span
+    if shot.from_s < span.start_s - 0.05 or shot.from_s + length > span.end_s + 0.05:
+        raise UsageError(
+            "promo.beyond_clip", clip=shot.clip[:12], start=f"{span.start_s:.2f}", end=f"{span.end_s:.2f}",
+            from_s=f"{shot.from_s:.2f}", until_s=f"{shot.from_s + length:.2f}",
+        )  # fmt: skip
+    size = file.video.shown_size_px or (16, 16)
+    size = (2 * (size[0] // 2), 2 * (size[1] // 2))
+    covers = tuple(box for a, b, box in one.captions if a < shot.from_s + length and b > shot.from_s)
+    return Piece(
+        name=one.row.id,
+        path=str(file.path),
+        start=Fraction(shot.from_s).limit_denominator(100_000),
+        frames=shot.frames,
+        size=size,
+        track=file.video.index,
+        views=_views(shot, one.row, size, length, formats, shelf),
+        covers=_together(covers) if shot.cover_captions else (),
+        gain_db=0.0 if shot.sound else None,
+        sound_track=file.sound_track,
+        is_interlaced=bool(file.video.is_interlaced),
+        is_hdr=(file.video.pixel_format or "").endswith("10le") and "hdr" in (file.video.title or "").lower(),
+    )
+
+
+def _views(
+    shot: Shot, row: ClipRow, size: tuple[int, int], length: float, formats: Sequence[Format], shelf: Shelf
+) -> dict[str, View]:
+    """How each format frames the shot; pictures are looked at once, and only when something is cut off."""
+    other = [form for form in formats if abs(float(form.aspect) / (size[0] / size[1]) - 1) > 0.03]
+    if not other:
+        return {}
+    count = max(3, min(_MOST_LOOKS, round(length * _LOOKS_A_SECOND)))
+    times = [length * (place + 0.5) / count for place in range(count)]
+    pictures = shelf.pictures(row, [shot.from_s + at for at in times], LINES)
+    return {form.name: frame_shot(pictures, times, size, form) for form in other}
+
+
+def _together(
+    boxes: Sequence[tuple[float, float, float, float]],
+) -> tuple[tuple[float, float, float, float], ...]:
+    """One box around all, a little larger; none where there is none."""
+    if not boxes:
+        return ()
+    left, top = min(box[0] for box in boxes) - 0.01, min(box[1] for box in boxes) - 0.012
+    right, bottom = max(box[0] + box[2] for box in boxes) + 0.01, max(box[1] + box[3] for box in boxes) + 0.012
+    left, top, right, bottom = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
+    return ((left, top, right - left, bottom - top),)
+
+
+def _captions(board: Storyboard, script: str) -> list[Line]:
+    own, at = [], 0
+    for shot in board.shots:
+        if shot.text:
+            begin, end = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
+            own.append(Line(shot.text, begin, end))
+        at += shot.frames
+    if own or not script.strip():
+        return own
+    begin = _TITLE_S if board.title else Fraction(0)
+    end = board.duration - (_ENDING_S if board.ending else 0)
+    lines, speed = time_script(script, min(begin, end), end, board.language)
+    if speed > _TOO_FAST:
+        raise UsageError("promo.script_too_long", times=f"{speed:.1f}", seconds=f"{float(end - begin):.0f}")
+    return lines
+
+
+def _cards(board: Storyboard) -> list[Line]:
+    """Title over the first seconds, ending over the last."""
+    cards = []
+    if board.title:
+        cards.append(Line(board.title, Fraction(1, 5), min(_TITLE_S, board.duration), "Title"))
+    if board.ending:
+        cards.append(Line(board.ending, max(Fraction(0), board.duration - _ENDING_S), board.duration, "Ending"))
+    return cards
+
+
+def _sources(board: Storyboard, rows: Sequence[ClipRow]) -> list[Source]:
+    """For every second of the promo the stretch of footage that is shown, exact to the tick."""
+    found, at = [], 0
+    for shot, row in zip(board.shots, rows, strict=True):
+        base = row.span.timebase
+        first = round(Fraction(shot.from_s).limit_denominator(100_000) / base)
+        end = first + max(1, round(Fraction(shot.frames, board.rate) / base))
+        used = Clip(row.clip.asset_id, row.clip.track, Span(first, end, base))
+        parts = ("picture", "sound") if shot.sound else ("picture",)
+        times = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
+        found.append(Source(used, row.owner_id, row.terms_id, *times, parts))
+        at += shot.frames
+    return found
