@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from malan.rights.meter import CLIP_SECONDS
 from malan.rights.terms import party_id
 from malan.runtime.database import writing
 from malan.services import grants as grants_service
-from malan.services.charges import settlement_tables
+from malan.services.charges import charge_outputs, settlement_tables
 from malan.services.contracts import (
     Changes,
     accept_contract,
@@ -47,7 +48,8 @@ from malan.services.grants import (
 from malan.services.journal import read_event
 from malan.services.keys import rotate_key
 from malan.services.market_tables import CONTRACTS, GRANTS, market
-from malan.services.metering import meter
+from malan.services.metering import count_output, meter
+from malan.services.outputs import Source
 from malan.services.products import Price, offer_product, withdraw_product
 from malan.services.settlement_tables import CHARGES
 from malan.services.withdrawal import reach_of, withdraw_asset
@@ -148,6 +150,26 @@ def test_the_meter_is_open_for_its_limits_and_the_price_is_owed(workspace):
     with settlement_tables(workspace).connect() as connection:
         (owed,) = connection.execute(CHARGES.select()).all()
     assert (owed.grant_id, owed.gross_minor, owed.currency) == (grant_id, 250_000, "CNY")
+
+
+def test_each_output_that_is_counted_is_owed_once_at_its_price(workspace):
+    grant_id = granted(workspace, changes=Changes(price=Price.read("700:CNY/output")))
+    clips = [entry.clip for entry in granted_clips(workspace, grant_id, "train")]
+    owner_of = {one: row.asset for one, row in workspace.library.assets_by_id(c.asset_id for c in clips).items()}
+    for film in ("a" * 64, "b" * 64):
+        hold = meter(workspace).reserve(grant_id, "outputs", 1, film)
+        assets = (owner_of[clip.asset_id] for clip in clips)
+        sources = [
+            Source(clip, asset.owner_id, asset.terms_id, Fraction(0), Fraction(2))
+            for clip, asset in zip(clips, assets, strict=True)
+        ]
+        count_output(workspace, hold, film, sources)
+    assert [charge_outputs(workspace) for _ in range(2)] == [2, 0]
+    with settlement_tables(workspace).connect() as connection:
+        owed = connection.execute(CHARGES.select().order_by(CHARGES.c.about)).all()
+    assert [(one.kind, one.about, one.gross_minor) for one in owed] == [
+        ("output", f"output:{film}", 700) for film in ("a" * 64, "b" * 64)
+    ]
 
 
 # Signing outside.

@@ -5,22 +5,24 @@ Start reading at `charge`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, select, union
+from sqlalchemy import Connection, Engine, Select, exists, func, literal, select, union
 
 from malan.core.errors import NotFound, Rejected, UsageError
 from malan.core.ids import digest_record
 from malan.ledger.statement import urn
 from malan.rights import ledgerbook
+from malan.rights.meter import OUTPUTS
+from malan.rights.meter_tables import DELIVERIES, RESERVATIONS, USAGE
 from malan.rights.shares import check_currency, check_money
 from malan.rights.statement import BY_WORK, KINDS, Charge, checked_charge
 from malan.rights.usage import WORKS, check_amount, check_id
-from malan.runtime.database import add_new, ensure_tables, writing
+from malan.runtime.database import add_new, ensure_tables, reading, writing
 from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import events_about, read_event
-from malan.services.metering import now_us
-from malan.services.settlement_tables import CHARGES, METADATA, PRICES
+from malan.services.metering import meter, now_us
+from malan.services.settlement_tables import CHARGES, METADATA, OUTPUT_PRICES, PRICES
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -84,6 +86,61 @@ def set_price(ws: Workspace, grant_id: str, minor: int, per_us: int, currency: s
             raise Rejected("settle.other_price", grant=grant_id)
 
 
+def set_output_price(ws: Workspace, grant_id: str, minor: int, currency: str) -> None:
+    """Have each output that is counted under a grant cost so much; `charge_outputs` makes the charges.
+
+    Raises:
+        UsageError: An impossible price, or another currency than the grant's.
+        Rejected: The grant has another price; the price of an agreement does not change.
+    """
+    check_id("grant", grant_id)
+    check_money(minor)
+    check_currency(currency)
+    row = {"grant_id": grant_id, "minor": minor, "currency": currency}
+    with writing(settlement_tables(ws), durable=True) as connection:
+        check_one_currency(connection, grant_id, currency)
+        add_new(connection, OUTPUT_PRICES, row)
+        mine = select(OUTPUT_PRICES).where(OUTPUT_PRICES.c.grant_id == grant_id)
+        if dict(connection.execute(mine).mappings().one()) != row:
+            raise Rejected("settle.other_price", grant=grant_id)
+
+
+def charge_outputs(ws: Workspace) -> int:
+    """Charge every output that was counted under a grant with a price for it, once; how many were new.
+
+    Follows from what the meter counted, so a run that was killed between counting and charging owes all the same.
+    Settlement does it first.
+    """
+    meter(ws)
+    with reading(settlement_tables(ws)) as connection:
+        due = connection.execute(_outputs_due()).all()
+    for one in due:
+        about = f"output:{one.key}"
+        key = {"key": about, "kind": "output", "about": about, "at_us": one.at_us}
+        charge(ws, one.grant_id, one.minor, one.currency, **key)
+    return len(due)
+
+
+def _outputs_due() -> Select[Any]:
+    """Counted outputs of priced grants that no charge is about: grant, price, digest of the film, when it was counted."""
+    about = literal("output:") + DELIVERIES.c.key
+    charged = select(CHARGES.c.id).where(CHARGES.c.grant_id == RESERVATIONS.c.grant_id, CHARGES.c.about == about)
+    counted = select(func.min(USAGE.c.at_us)).where(USAGE.c.work == about).scalar_subquery()
+    return (
+        select(
+            RESERVATIONS.c.grant_id,
+            OUTPUT_PRICES.c.minor,
+            OUTPUT_PRICES.c.currency,
+            DELIVERIES.c.key,
+            counted.label("at_us"),
+        )
+        .join(DELIVERIES, DELIVERIES.c.reservation_id == RESERVATIONS.c.id)
+        .join(OUTPUT_PRICES, OUTPUT_PRICES.c.grant_id == RESERVATIONS.c.grant_id)
+        .where(RESERVATIONS.c.unit == OUTPUTS, ~exists(charged), counted.is_not(None))
+        .order_by(RESERVATIONS.c.grant_id, DELIVERIES.c.key)
+    )
+
+
 def keep_charge(connection: Connection, made: Charge, key: str) -> Charge:
     """Write a charge down; the one that stands, when it was before.
 
@@ -105,7 +162,8 @@ def check_one_currency(connection: Connection, grant_id: str, currency: str) -> 
     """
     charged = select(CHARGES.c.currency).where(CHARGES.c.grant_id == grant_id)
     priced = select(PRICES.c.currency).where(PRICES.c.grant_id == grant_id)
-    for known in connection.scalars(union(charged, priced)):
+    by_output = select(OUTPUT_PRICES.c.currency).where(OUTPUT_PRICES.c.grant_id == grant_id)
+    for known in connection.scalars(union(charged, priced, by_output)):
         if known != currency:
             raise UsageError("settle.currency", grant=grant_id, known=known, currency=currency)
 

@@ -30,7 +30,7 @@ from malan.rights.meter import UNITS, amounts_of
 from malan.rights.usage import MICROSECONDS
 from malan.runtime.database import reading, writing
 from malan.services.access import HOUSE, Caller, require
-from malan.services.charges import charge, set_price
+from malan.services.charges import charge, set_output_price, set_price
 from malan.services.datasets import show_snapshot
 from malan.services.journal import Fact, record
 from malan.services.market_tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, dump, load, market
@@ -258,6 +258,8 @@ def _open_meter(ws: Workspace, agreement: Agreement) -> None:
         set_price(ws, grant_id, terms.price_minor, MICROSECONDS, terms.currency)
     elif terms.price_minor and terms.price_per == "deal":
         charge(ws, grant_id, terms.price_minor, terms.currency, key="deal")
+    elif terms.price_minor and terms.price_per == "output":
+        set_output_price(ws, grant_id, terms.price_minor, terms.currency)  # of a run: where its model is released
 
 
 def _facts(signed: SignedAgreement) -> list[Fact]:

@@ -30,7 +30,7 @@ from malan.rights.statement import BY_WORK, METHOD, Charge, Line, compute_line, 
 from malan.rights.usage import MICROSECONDS
 from malan.runtime.database import reading, shown_place, writing
 from malan.services.access import ALL, HOUSE, Caller, require, scope
-from malan.services.charges import keep_charge, settlement_tables
+from malan.services.charges import charge_outputs, keep_charge, settlement_tables
 from malan.services.journal import Fact, record
 from malan.services.metering import now_us
 from malan.services.settlement_tables import CHARGES, DISPUTES, LINES, PARTS, PRICES, REVERSALS, STATEMENTS
@@ -96,6 +96,7 @@ def settle_period(
         _state(ws, stands.id, stands.body)
         return stands
     before = _before(engine, period)
+    charge_outputs(ws)
     charges, prices, earlier = _to_divide(engine, period, until_us)
     works = {charge.about for charge in charges if charge.kind in BY_WORK}
     used = read_usage(ws, Span(before.since_us, before.after_page, until_us), works)

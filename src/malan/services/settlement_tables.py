@@ -31,6 +31,14 @@ PRICES = Table(
     Column("currency", String, nullable=False),
     CheckConstraint("minor > 0 AND per_us > 0", name="price_amount"),
 )
+OUTPUT_PRICES = Table(  # of grants that are paid film by film
+    "settle_output_prices",
+    METADATA,
+    Column("grant_id", String, primary_key=True),
+    Column("minor", NUMBER, nullable=False),
+    Column("currency", String, nullable=False),
+    CheckConstraint("minor > 0", name="output_price_amount"),
+)
 STATEMENTS = Table(
     "settle_statements",
     METADATA,
