@@ -173,3 +173,11 @@ def test_a_party_sees_its_own_models_and_those_it_has_a_share_in(ws: Workspace) 
 
 def _owner(ws: Workspace, asset_id: str) -> str:
     return ws.library.asset(asset_id).asset.owner_id
+
+
+def test_a_base_is_not_paid_for_by_the_run_of_what_was_made_from_it(ws: Workspace) -> None:
+    base = register_model(ws, adapter_bytes(20), name="base", licence="MIT", shares={ANN: Fraction(1)})
+    release_adapter(ws, 21, base_id=base.id)
+    assert len(release_events(ws, base.id)) == 1
+    with pytest.raises(NotFound):
+        charge(ws, "g", 100, "CNY", key="k", kind="model", about=f"model:{base.id}")

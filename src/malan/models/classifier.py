@@ -80,14 +80,15 @@ class Classifier:
         return found
 
 
-def read_classifier(tensors: Mapping[str, Tensor], classes: Sequence[str], *, output: str = SOFTMAX) -> Classifier:
-    """The classifier that a file of weights holds.
+def read_classifier(tensors: Mapping[str, Tensor], classes: Sequence[str], *, output: str = "") -> Classifier:
+    """The classifier that a file of weights holds; without an `output`, thresholds mean sigmoid.
 
     Raises:
         Rejected: A tensor that belongs to no classifier, a layer that is missing or does not fit, numbers that are not
             finite, a scale or temperature that is not above zero.
         UsageError: Classes that are not as many as the outputs, or one twice; an unknown output.
     """
+    output = output or (SIGMOID if "thresholds" in tensors else SOFTMAX)
     strange = sorted(name for name in tensors if name not in _BESIDE and not _LAYER.fullmatch(name))
     if strange or not tensors:
         raise Rejected("models.not_a_classifier", first=(strange or ["–"])[0][:80], count=len(strange))

@@ -188,8 +188,10 @@ def _work(ws: Workspace, kind: str, about: str) -> str:
 
 
 def _training_run(ws: Workspace, model_id: str) -> str:
-    for index in events_about(ws, "model.release", urn("model", model_id)):
-        for one in read_event(ws, index).statement.inputs:
+    name = urn("model", model_id)
+    for index in events_about(ws, "model.release", name):
+        statement = read_event(ws, index).statement
+        for one in statement.inputs if statement.subjects[0].urn == name else ():  # not what was made from it
             if one.urn.startswith(urn("run", "")):
                 return f"run:{one.urn.removeprefix(urn('run', ''))}"
     raise NotFound("settle.no_training", model=model_id[:16])

@@ -24,7 +24,7 @@ from malan.ledger.statement import Input, Subject, urn
 from malan.runtime.database import writing
 from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.blobs import blob_path, keep_bytes, keep_file, read_blob
-from malan.services.journal import Fact, events_about, record
+from malan.services.journal import Fact, events_about, read_event, record
 from malan.services.model_rows import (
     BASE,
     MERGED,
@@ -201,8 +201,10 @@ def form_of(names: Mapping[str, Any]) -> str:
 
 
 def release_events(ws: Workspace, model_id: str) -> list[int]:
-    """Where the ledger states the release of a model, the first first."""
-    return events_about(ws, "model.release", urn("model", model_id))
+    """Where the ledger states the release of a model, the first first; not those of what was made from it."""
+    name = urn("model", model_id)
+    places = events_about(ws, "model.release", name)
+    return [at for at in places if any(one.urn == name for one in read_event(ws, at).statement.subjects)]
 
 
 def now() -> str:
