@@ -122,7 +122,7 @@ def charge_outputs(ws: Workspace) -> int:
 
 
 def _outputs_due() -> Select[Any]:
-    """Counted outputs of priced grants that no charge is about: grant, price, digest of the film, when it was counted."""
+    """Counted outputs of priced grants that no charge is about: grant, price, digest of the film, when."""
     about = literal("output:") + DELIVERIES.c.key
     charged = select(CHARGES.c.id).where(CHARGES.c.grant_id == RESERVATIONS.c.grant_id, CHARGES.c.about == about)
     counted = select(func.min(USAGE.c.at_us)).where(USAGE.c.work == about).scalar_subquery()
