@@ -189,7 +189,7 @@ def family_tree(ws: Workspace, model: ModelRow) -> list[ModelRow]:
     waiting: list[str] = list(model.parents)
     while waiting:
         rows = rows_by_id(ws, [one for one in waiting if one not in found])
-        found |= rows
+        found |= {one: rows[one] for one in waiting if one in rows}
         waiting = [parent for row in rows.values() for parent in row.parents if parent not in found]
     return list(found.values())
 
