@@ -246,6 +246,15 @@ def test_an_owner_looks_at_its_own_footage_also_when_nobody_else_may_and_not_aft
     ws.database.dispose()
 
 
+def test_nobody_but_an_operator_has_files_written_on_this_machine(house: House) -> None:
+    chosen = {"clip_ids": [house.mine.clips[0].id]}
+    before = set((house.ws.root).rglob("*"))
+    for role in ("owner", "buyer"):
+        refused = house.client(role).post("/clips/export", json=chosen, headers=ORIGIN)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "choice.not_here")
+    assert not {path for path in set(house.ws.root.rglob("*")) - before if "exports" in path.parts}
+
+
 # Keys, cookies, single-user mode
 
 

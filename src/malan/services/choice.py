@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from malan.core.errors import NotFound
+from malan.core.errors import NotFound, NotGranted
 from malan.core.ids import digest_record
 from malan.datasets.exporters.timeline import EdlEvent, edl_event, edl_text
 from malan.runtime.limits import MIB, Limits
@@ -57,17 +57,20 @@ def start_export(ws: Workspace, clip_ids: Sequence[str], lang: str, *, caller: C
 
     Raises:
         NotFound: One of the clips is not there.
-        NotGranted: The terms of one of them do not allow export today; nothing is started.
+        NotGranted: The terms of one of them do not allow export today, or the caller is no operator: the files come to
+            lie on this machine, where nobody else could fetch them. Nothing is started.
     """
     rows = _clips(ws, clip_ids, caller)
     for row in rows:
         require_use(ws, row.terms_id, "export", row.id[:12], lang, caller=caller)
+    if not caller.is_operator:
+        raise NotGranted("choice.not_here")
     listed = [row.id for row in rows]
     folder = ws.folder("exports") / f"clips-{digest_record('export', [caller.party_id or '', *listed])[:12]}"
     spec = {"clip_ids": listed, "file": folder.name, "party": caller.party_id or ""}
     job = ws.jobs.create(KIND, spec, listed)
     go_on_beside(ws, job.id)
-    told = shown(str(folder) if caller.is_operator else folder.name)
+    told = shown(str(folder))
     return ExportStarted(job.id, told, len(listed), word("choice.exporting", lang, n=len(listed), folder=told))
 
 
