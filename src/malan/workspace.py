@@ -31,6 +31,10 @@ _FIRST_SETTINGS = """\
 # workers = 2              # processes that read footage; default: one a core   读取素材的进程数，默认每核一个
 # worker_memory_mb = 1200  # a worker above this is ended and reported          单个进程的内存上限，超出即终止并报告
 # file_timeout_s = 7200    # a file that takes longer is ended and reported     单个文件的时限，超出即终止并报告
+# runs_at_once = 1         # runs of one buyer at the same time               每个买方可同时执行的训练数
+# runs_a_day = 50          # runs one buyer may submit a day                  每个买方每日可提交的训练数
+# run_memory_mb = 8192     # an algorithm that asks for more is refused       算法可申请的内存上限，超出即拒绝
+# run_hours = 48           # an algorithm that asks for longer is refused     算法可申请的时长上限，超出即拒绝
 # organisation = ""        # who publishes; named in media credentials          发布机构名称，写入媒体凭证
 # producer_code = ""       # your provider code, for labels of AI-made files    服务提供者编码，写入 AI 生成标识
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
@@ -46,6 +50,10 @@ class Settings:
     file_timeout_s: int = 7200
     organisation: str = ""  # who publishes; named in media credentials
     producer_code: str = ""  # of this provider (TC260-PG-20252A); named in labels of AI-made files
+    runs_at_once: int = 1  # of one party
+    runs_a_day: int = 50  # that one party may submit
+    run_memory_mb: int = 8192  # an algorithm that asks for more is refused
+    run_hours: int = 48  # likewise
     database: str = field(default="", repr=False)  # empty: malan.db in the workspace; may hold a password: never shown
 
     @property

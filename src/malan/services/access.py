@@ -44,6 +44,8 @@ ACTIONS: Mapping[str, Mapping[str, str]] = {
     "order": {OPERATOR: ALL, BUYER: OWN},
     "sign": {OPERATOR: ALL, OWNER: OWN, BUYER: OWN},
     "run": {OPERATOR: ALL, BUYER: OWN},
+    "runs.see": {OPERATOR: ALL, OWNER: OWN, BUYER: OWN},
+    "runs.decide": {OPERATOR: ALL, OWNER: OWN},
     "algorithms.see": {OPERATOR: ALL, AUDITOR: ALL, OWNER: OWN, BUYER: OWN},
     "algorithms.submit": {OPERATOR: ALL, BUYER: OWN},
     "algorithms.decide": {OPERATOR: ALL, OWNER: OWN},

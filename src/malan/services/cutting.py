@@ -30,7 +30,7 @@ class Cutter:
         self.asset = lru_cache(maxsize=4096)(self._library.asset)
         self.source = lru_cache(maxsize=4096)(self._source)
         self._label = lru_cache(maxsize=4096)(lambda path: label_text([path]))
-        self._index = lru_cache(maxsize=8)(self._read_index)
+        self._index = lru_cache(maxsize=8)(self.read_index)
 
     def cut_item(self, item: Item, out: Path) -> None:
         """Cut the clip of an item of a snapshot."""
@@ -88,7 +88,8 @@ class Cutter:
             "dataset.source_missing", asset=asset_id[:12], path=os.fsencode(where).decode("utf-8", "replace")
         )
 
-    def _read_index(self, asset_id: str) -> PacketIndex:
+    def read_index(self, asset_id: str) -> PacketIndex:
+        """The packet index of an asset, as it was made when the asset was added."""
         from malan.media import PacketIndex
 
         return PacketIndex.from_bytes(self._library.index(asset_id))

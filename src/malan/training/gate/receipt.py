@@ -20,7 +20,7 @@ from malan.training.gate.result import PASSED, GateResult
 
 FORMAT = "malan.gate.receipt.v1"
 TIERS = ("recipe", "recipe-dp", "code")
-ISOLATIONS = ("process", "sandbox", "confidential")
+ISOLATIONS = ("none", "process", "sandbox", "confidential")
 OUTCOMES = ("ok", "failed", "limit")
 _MINUTE_S = 60
 _LIMIT_STATUSES = frozenset({124, 137, 152, 153, -9, -24, -25})  # timeout; SIGKILL, SIGXCPU, SIGXFSZ

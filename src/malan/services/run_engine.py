@@ -1,0 +1,248 @@
+"""Carries a run out for real: its footage through the loader, its program in the sandbox, its result back for the gate.
+
+Start reading at `prepare`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malan.core.errors import NotGranted, Rejected
+from malan.services import run_checks
+from malan.services.grants import grant_allows
+from malan.services.run_bench import END_OK, Ended
+from malan.services.run_checks import Ready, Wish, check_run, missing_approvals
+from malan.services.run_data import holdings_of
+from malan.services.run_meter import GrantCounter
+from malan.services.run_rows import Run
+from malan.training.gate import GateResult, Policy, Trial
+from malan.training.gate.gate import ADAPTER, METRICS
+from malan.training.loader import Allowed, Loader
+from malan.training.running import Finished, RunPlan, make_trial, run_algorithm
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+_DP = "recipe-dp"
+
+
+def prepare(ws: Workspace, run: Run) -> Engine:
+    """Check a run once more and make it ready.
+
+    Raises:
+        NotGranted: Something stands in its way now.
+        UsageError, Rejected, NotFound, ProofError: It cannot be carried out.
+    """
+    ready = check_run(ws, Wish.of(run), counted=run.has_begun)
+    run_checks.refuse(missing_approvals(ws, run))
+    return Engine(ws, run, ready)
+
+
+class Engine:
+    """One run, checked and ready to begin."""
+
+    def __init__(self, ws: Workspace, run: Run, ready: Ready) -> None:
+        self._ws, self._run, self._ready = ws, run, ready
+
+    @property
+    def policy(self) -> Policy:
+        return self._ready.policy
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self._ready.chosen.facts()
+
+    def run(
+        self,
+        *,
+        restored: bytes | None,
+        log: Path,
+        on_progress: Callable[[str, int], None],
+        on_checkpoint: Callable[[bytes], None],
+        stop: Callable[[], bool],
+    ) -> Ended:
+        """Train and evaluate in the sandbox.
+
+        Raises:
+            Rejected: The walls cannot be built, or are below the floor.
+            RetryLater: What is left of the grant is held by others.
+        """
+        with ExitStack() as closing:
+            plan = self._plan(closing, restored)
+            hooks = {"on_progress": on_progress, "on_checkpoint": on_checkpoint, "stop": stop}
+            return self._ended(run_algorithm(plan, log=log, **hooks))  # type: ignore[arg-type]
+
+    def trial(self, stop: Callable[[], bool]) -> Trial:
+        """The algorithm's own evaluation, once more, on what is held out."""
+        return _Trial(self, stop)
+
+    def opened(self, closing: ExitStack) -> RunPlan:
+        """The plan with its data open, until `closing` is left."""
+        return self._plan(closing, None)
+
+    def _plan(self, closing: ExitStack, restored: bytes | None) -> RunPlan:
+        ready = self._ready
+        loaders = [self._loader(closing, holdings) for holdings in holdings_of(self._ws, ready.chosen, ready.request)]
+        window, sound = ready.request.window, ready.request.sound
+        return RunPlan(
+            package=ready.package,
+            parameters=ready.parameters,
+            seed=self._run.seed,
+            data=loaders[0],
+            held_out=loaders[1],
+            policy=ready.policy,
+            limits=ready.package.resources.limits(),
+            floor=ready.floor,
+            tier=self._run.tier,
+            base=ready.base.files if ready.base is not None else None,
+            restored=restored,
+            facts=ready.chosen.facts(),
+            window={}
+            if window is None
+            else {"frames": window.frames, "size_px": window.size_px, "every": window.every},
+            sound={} if sound is None else {"rate_hz": sound.rate_hz, "seconds": sound.seconds},
+        )
+
+    def _loader(self, closing: ExitStack, holdings: Any) -> Loader:
+        counter = GrantCounter(
+            self._ws,
+            run_id=self._run.id,
+            grant_id=self._run.grant_id,
+            snapshot_id=self._run.snapshot_id,
+            owners=self._owners,
+            allowed=self._check_grant,
+        )
+        loader = Loader(holdings, self._allowed, seed=self._run.seed, counter=counter)
+        closing.callback(loader.close)
+        return loader
+
+    @cached_property
+    def _owners(self) -> dict[str, str]:
+        entries = (*self._ready.chosen.data, *self._ready.chosen.held_out)
+        return {entry.clip.asset_id: entry.owner_id for entry in entries}
+
+    @property
+    def _allowed(self) -> Allowed:
+        request = self._ready.request
+        kinds = {"captions" if kind == "text" else kind for kind in request.deliver} | {"owner"}
+        allowed = Allowed(frozenset(kinds))
+        if request.window is not None:
+            allowed = replace(allowed, frames=request.window.frames, size_px=request.window.size_px)
+        if request.sound is not None:
+            allowed = replace(allowed, rate_hz=request.sound.rate_hz, seconds=request.sound.seconds)
+        return allowed
+
+    def _check_grant(self) -> None:
+        """Asked at every request: the grant is in force and still allows this use."""
+        decision = grant_allows(self._ws, self._run.grant_id, self._ready.use, party=self._run.party_id)
+        reasons = [one for one in decision.reasons if one.code != "grant.asset_withdrawn"]
+        if not decision.allowed and reasons:
+            raise NotGranted("runs.refused", reasons=" ".join(one.text() for one in reasons), said=tuple(reasons))
+
+    def _ended(self, finished: Finished) -> Ended:
+        ran = finished.ran
+        is_ok = ran.end == END_OK and bool(finished.files)
+        epsilon, delta = self._privacy(finished) if is_ok else (None, None)
+        return Ended(
+            end=ran.end if is_ok or ran.end != END_OK else "failed",
+            limit=ran.limit,
+            level=ran.level.name,
+            wall_s=ran.wall_s,
+            cpu_s=ran.cpu_s,
+            peak_memory_bytes=ran.peak_memory_bytes,
+            attempts=ran.attempts,
+            files=finished.files,
+            epsilon=epsilon,
+            delta=delta,
+            reason=finished.reason,
+        )
+
+    def _privacy(self, finished: Finished) -> tuple[str | None, str | None]:
+        """What bounds the influence of one clip, as our own recipe worked it out; only where the tier promises it.
+
+        Raises:
+            Rejected: The recipe did not tell.
+        """
+        if self._run.tier != _DP:
+            return None, None
+        figures: dict[str, Any] = {}
+        with suppress(KeyError, ValueError):
+            figures = json.loads(finished.files[METRICS])
+        epsilon, delta = figures.get("epsilon"), figures.get("delta", self._ready.parameters.get("delta"))
+        if epsilon is None or delta is None:
+            raise Rejected("runs.no_epsilon", algorithm=self._ready.package.reference)
+        return f"{float(epsilon):.4g}", f"{float(delta):.4g}"
+
+
+class _Trial:
+    """The gate's trial, with the data open only while it is asked."""
+
+    def __init__(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        self._engine, self._stop = engine, stop
+
+    def effect(self, weights: Any) -> Any:
+        """Outputs and losses of base and model, on what is held out."""
+        with ExitStack() as closing:
+            return make_trial(self._engine.opened(closing), stop=self._stop).effect(weights)
+
+    def memory(self, weights: Any) -> Any:
+        """What can be told of memorisation."""
+        with ExitStack() as closing:
+            return make_trial(self._engine.opened(closing), stop=self._stop).memory(weights)
+
+
+def register(ws: Workspace, run: Run, result: GateResult, facts: Mapping[str, Any]) -> str:
+    """Put the model of a run into the registry, with its line back; its id."""
+    from malan.services.algorithms import load_package
+    from malan.services.models import register_model
+
+    package = load_package(ws, run.package_id)
+    model = register_model(
+        ws,
+        result.release()[ADAPTER],
+        name=str(run.asked.get("name") or f"{package.name}-{run.id[:6]}"),
+        base_id=run.asked.get("base_id"),
+        run={
+            "id": run.id,
+            "grant": run.grant_id,
+            "party": run.party_id,
+            "tier": run.tier,
+            "isolation": run.ran.get("level", "none"),
+            "algorithm": package.name,
+            "version": package.version,
+            "digest": package.digest,
+            "parameters": dict(run.parameters),
+            "facts": dict(facts),
+            "seed": run.seed,
+        },
+        snapshot_id=run.snapshot_id,
+        licence=_licence(ws, run),
+        evaluation={"metrics": dict(result.metrics), **_gain(result)},
+        card={"title": dict(package.title), "summary": dict(package.summary), "publisher": package.publisher},
+        party_id=run.party_id,
+    )
+    return model.id
+
+
+def _licence(ws: Workspace, run: Run) -> str:
+    """Of the weights: that of the base, where there is one; else they are the buyer's under the agreement."""
+    if base_id := run.asked.get("base_id"):
+        from malan.services.model_rows import find_model
+
+        return find_model(ws, base_id).licence
+    return AGREED_LICENCE
+
+
+AGREED_LICENCE = "LicenseRef-Malan-Agreement"
+
+
+def _gain(result: GateResult) -> dict[str, Any]:
+    """What the gate measured against the base, on the frozen held-out clips."""
+    found = next((dict(step.evidence) for step in result.steps if step.name == "effect"), {})
+    return {"effect": found} if found else {}
