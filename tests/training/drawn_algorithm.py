@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -78,6 +78,7 @@ class Purse:
     def __init__(self, left_us: int = 10**12) -> None:
         self.left_us, self.counted, self.withdrawn, self.closed = left_us, [], set[str](), 0
         self.ended = False
+        self.on_count: Callable[[], object] = lambda: None
 
     def gone(self) -> Collection[str]:
         if self.ended:
@@ -89,6 +90,7 @@ class Purse:
             raise NotGranted("loader.empty")
         self.left_us -= sum(amounts.values())
         self.counted.append(dict(amounts))
+        self.on_count()
 
     def close(self) -> None:
         self.closed += 1
@@ -120,10 +122,18 @@ def loaders(purse: Purse | None = None, **allowed: Any) -> tuple[Loader, Loader]
     return data, Loader(points(30, seed=1, asset="h"), may, seed=3, counter=purse)
 
 
-def plan_of(source: bytes = LINE, purse: Purse | None = None, **changes: Any) -> RunPlan:
+def plan_of(
+    source: bytes = LINE,
+    purse: Purse | None = None,
+    *,
+    table: Mapping[str, Any] = TABLE,
+    metrics: bool = True,
+    files: Mapping[str, bytes] | None = None,
+    **changes: Any,
+) -> RunPlan:
     """A run of the line, or of another program in its place."""
     data, held_out = loaders(purse)
-    policy = Policy(Declared.from_output(TABLE), (Metric("accuracy"),))
+    policy = Policy(Declared.from_output(table), (Metric("accuracy"),) if metrics else ())
     entry = {name: f"line:{name}" for name in ("prepare", "train", "evaluate") if f"def {name}(".encode() in source}
     settings = {"parameters": {"epochs": 3}, "seed": 1, "policy": policy, "limits": LIMITS} | changes
-    return RunPlan(Program({"line.py": source}, entry), data=data, held_out=held_out, **settings)
+    return RunPlan(Program({"line.py": source, **(files or {})}, entry), data=data, held_out=held_out, **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class DrawnFootage:
         for name, film in self.films.items():
             edges = (0, *film.cuts, film.frame_count)
             index = self.indexes[name]
-            found += [Clip(name, 0, index.span(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+            found += [Clip(name, 0, index.span(a, b)) for a, b in pairwise(edges)]
         return tuple(found)
 
 

@@ -57,7 +57,7 @@ class RunPlan:
         facts: More of what the run is told.
         window, sound: What `batches` asks for unless the algorithm says otherwise.
         threads: Of numeric libraries.
-        checkpoint_bytes: The most that one checkpoint may hold; a hundred of them are taken.
+        checkpoint_bytes: The most that one checkpoint may hold; ten thousand of them are taken.
 
     Raises:
         UsageError: A file of the package has a name that is ours.

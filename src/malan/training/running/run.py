@@ -40,7 +40,7 @@ OnCheckpoint = Callable[[bytes], None]
 _NUMBERS_BYTES = 64 << 10
 _EVALUATION_BYTES = 64 << 20
 _HEADERS_BYTES = 4 << 20
-_CHECKPOINTS = 100
+_CHECKPOINTS = 10_000
 _MOST_SHARED = 512 << 20
 
 
@@ -186,11 +186,11 @@ class _Desk:
         on_checkpoint: OnCheckpoint | None,
     ) -> None:
         self.loader, self._name, self._on_checkpoint = loader, name, on_checkpoint
-        self._handed = {"weights": portions(weights or {})}
+        self._handed = {} if weights is None else {"weights": portions(weights)}
         if name == "data" and plan.restored is not None:
             self._handed["restored"] = portions(unpack_arrays(plan.restored))
         self.model, self.evaluation, self._checkpoint = Collected(), Collected(), Collected()
-        self._checkpoint_bytes, self._most_bytes = 0, plan.checkpoint_bytes
+        self._checkpoint_bytes, self._most_bytes, self._checkpoints = 0, plan.checkpoint_bytes, 0
         self.metrics: Mapping[str, float] = {}
         self.reason: Reason | None = None
 
@@ -230,6 +230,9 @@ class _Desk:
                 raise EndRun("output")
             self._checkpoint.add(portion)
             return
+        self._checkpoints += 1
+        if self._checkpoints > _CHECKPOINTS:
+            raise EndRun("output")
         whole, self._checkpoint, self._checkpoint_bytes = self._checkpoint.arrays, Collected(), 0
         if self._on_checkpoint:
             self._on_checkpoint(pack_arrays(whole))
