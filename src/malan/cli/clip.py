@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malan.cli import clip_label
+from malan.cli import clip_label, clip_trace
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -31,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 app.command("label", help=speak("cli.clip.label"))(clip_label.label)
 app.command("unlabel", help=speak("cli.clip.unlabel"))(clip_label.unlabel)
 app.command("labels", help=speak("cli.clip.labels"))(clip_label.labels)
+app.command("trace", help=speak("cli.clip.trace"))(clip_trace.trace)
 
 TextArgument = Annotated[list[str] | None, typer.Argument(help=speak("cli.clip.text"))]
 WhereOption = Annotated[list[str] | None, typer.Option("--where", help=speak("cli.where"))]

@@ -38,7 +38,7 @@ _KINDS = (
     EventKind("asset.claim", ("asset",), facts={"terms": DIGEST}),
     EventKind("asset.withdraw", ("asset",), facts={"reach": DIGEST}),
     EventKind("asset.override", ("asset",), facts={"terms": DIGEST, "signals": TEXTS}),
-    EventKind("clip.derive", ("scan",), ("asset",), {"clips": COUNT, "findings": COUNT}),
+    EventKind("clip.derive", ("scan",), ("asset", "model"), {"clips": COUNT, "findings": COUNT}),
     EventKind("clip.desensitise", ("clip",), ("clip",), {"method": TEXT}),
     EventKind("annot.add", ("findings",), ("clip", "snapshot"), {"findings": COUNT}),
     EventKind("annot.review", ("findings",), ("findings",), {"accepted": COUNT, "rejected": COUNT}),

@@ -143,14 +143,18 @@ def confirm_limit(ws: Workspace, text: str, limit: str, *, reason: str = "", cal
 def retire_model(ws: Workspace, text: str, reason: str, *, caller: Caller = HOUSE) -> ModelRow:
     """Take a model out of use: every later use is refused with this reason, its own and that of what was made from it.
 
-    Nothing is deleted: what it answered before stays traceable. Retired again, nothing changes.
+    Its tags, and those of what was made from it, are taken out of search. Nothing else is deleted: what was published
+    before stays traceable. Retired again, nothing changes.
 
     Raises:
         UsageError: Without a reason.
     """
+    from malan.services.tagging import drop_unusable_tags
+
     require(caller, "models.change")
     model = find_model(ws, text)
     if model.state == RETIRED:
+        drop_unusable_tags(ws)
         return model
     if not reason.strip():
         raise UsageError("models.needs_reason")
@@ -159,6 +163,7 @@ def retire_model(ws: Workspace, text: str, reason: str, *, caller: Caller = HOUS
         connection.execute(update(MODELS).where(MODELS.c.id == model.id).values(state=RETIRED))
     subject = Subject(urn("model", model.id), model.id)
     record(ws, [Fact("model.retire", (subject,), "model.retire", facts={"number": 1}, private={"reason": reason})])
+    drop_unusable_tags(ws)
     return replace(model, state=RETIRED)
 
 

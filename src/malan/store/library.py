@@ -302,6 +302,13 @@ class Library:
             found |= set(rows["id"].to_pylist() if rows.num_rows else [])
         return found
 
+    def producers(self, beginning: str) -> list[tuple[str, str]]:
+        """Producers that begin so and their versions, of which there are findings, sorted."""
+        where = f"starts_with(producer, {literal(beginning)})"
+        rows = self._tables.view().rows("findings", where, ["producer", "version"])
+        pairs = zip(rows["producer"].to_pylist(), rows["version"].to_pylist(), strict=True) if rows.num_rows else ()
+        return sorted(set(pairs))
+
     def findings_by(self, producer: str) -> list[Finding]:
         """All that one producer found, in the order of start within each asset."""
         return findings_where(self._tables.view(), equals("producer", producer))

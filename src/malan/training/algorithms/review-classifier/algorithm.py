@@ -74,7 +74,7 @@ def _threshold(said_N: Any, targets_N: Any, aim: str, target: float) -> float:
     recall_N, precision_N = hits_N / given, hits_N / shown_N
     last_of_equals = np.append(said_N[order][1:] < said_N[order][:-1], True)
     if aim == "recall":
-        fitting, best = recall_N >= target, -shown_N
+        fitting, best = recall_N >= target, -shown_N.astype(np.float64)
     elif aim == "precision":
         fitting, best = precision_N >= target, recall_N
     else:
