@@ -207,7 +207,7 @@ def test_an_interrupted_fetch_goes_on_with_what_is_whole(hub: type[Hub], tmp_pat
         resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
     hub.sent[last], hub.asked[:] = FILES[last], []
     resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
-    assert [path for path in hub.asked if "resolve" in path][0] == f"/o/m/resolve/c0ffee/{last}"
+    assert next(path for path in hub.asked if "resolve" in path) == f"/o/m/resolve/c0ffee/{last}"
     assert not any("model_index" in path for path in hub.asked)
 
 

@@ -53,7 +53,9 @@ def save_video_base(family: str, folder: Path, seed: int = 0) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a base by name, as a run takes them."""
+    """The files of a base by name, as a run takes them; readable for its user, as files from a hub are."""
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

@@ -161,7 +161,7 @@ class _Private:
         assert plan.privacy is not None  # noqa: S101  # the caller looked
         self._parameters, self._loss_of, self._plan, self.privacy = parameters, loss_of, plan, plan.privacy
         self._units = [list(unit) for unit in units]
-        if len(self._units) != self.privacy.units:
+        if len(self._units) > self.privacy.units:  # fewer do no harm: each has the chance that was accounted
             raise ValueError(f"{len(self._units)} units instead of {self.privacy.units}")
 
     def fill(self, step: int) -> list[float]:
