@@ -25,6 +25,7 @@ GROUPS = (
     "product",
     "contract",
     "grant",
+    "algorithm",
     "log",
     "key",
     "party",
@@ -32,6 +33,7 @@ GROUPS = (
     "job",
     "exchange",
     "settle",
+    "model",
     "app",
 )
 PLAIN = ("init", "up", "demo")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from malan.core.errors import NotFound, Rejected, RetryLater, UsageError
+from malan.core.errors import NotFound, Rejected, RetryLater, StoreError, UsageError
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.terms import party_id as id_of_name
 from malan.runtime.database import add_new, reading, writing
@@ -40,6 +40,7 @@ from malan.training.package import (
     unpack_files,
 )
 from malan.training.package.diff import settings_of
+from malan.training.package.starter import starter_files
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -235,7 +236,26 @@ def describe_algorithm(ws: Workspace, algorithm: Algorithm, *, whole: bool = Tru
     }
 
 
-def describe_check(folder: Path) -> dict[str, Any]:
+def new_package(folder: Path, publisher: str) -> tuple[str, ...]:
+    """Write a small package that works into a new folder, called like it; the names of its files.
+
+    Raises:
+        UsageError: The folder is there already, or nothing can be called so.
+        StoreError: It cannot be written there.
+    """
+    files = starter_files(folder.name, publisher)
+    if folder.exists():
+        raise UsageError("algorithm.not_empty", path=str(folder))
+    try:
+        folder.mkdir(parents=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise StoreError("cli.not_written", path=str(folder), detail=error.strerror or str(error)) from error
+    return tuple(files)
+
+
+def check_package(folder: Path) -> dict[str, Any]:
     """What there is to say about a folder before it is submitted."""
     report = check_folder(folder)
     package = report.package

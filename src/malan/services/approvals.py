@@ -158,10 +158,10 @@ def trust_publisher(
         UsageError: Nothing says for which owner.
     """
     publisher_id = party_of(ws, publisher)
-    if publisher_id not in owner_names(ws):
-        raise NotFound("access.no_party", name=publisher[:80])
     mine = _owner_of(caller)
     owner_ids = (mine,) if mine else tuple(sorted(party_of(ws, one) for one in owners))
+    if missing := {publisher_id, *owner_ids} - owner_names(ws).keys():
+        raise NotFound("access.no_party", name=publisher[:80] if publisher_id in missing else caller.name)
     if not owner_ids:
         raise UsageError("algorithm.for_whom")
     state = GIVEN if trusted else TAKEN
@@ -176,6 +176,15 @@ def trusted_publishers(ws: Workspace, *, caller: Caller = HOUSE) -> dict[str, tu
     with reading(algorithm_tables(ws)) as connection:
         owner_ids = [mine] if mine else sorted(set(connection.scalars(select(TRUST.c.owner_id))))
     return {one: tuple(sorted(_trusts(ws, one))) for one in owner_ids}
+
+
+def describe_trust(ws: Workspace, *, caller: Caller = HOUSE) -> list[dict[str, Any]]:
+    """The same as JSON, by name."""
+    names = owner_names(ws)
+    return [
+        {"owner": names.get(owner_id, owner_id[:12]), "trusts": [names.get(one, one[:12]) for one in trusted]}
+        for owner_id, trusted in trusted_publishers(ws, caller=caller).items()
+    ]
 
 
 def compare_with_before(

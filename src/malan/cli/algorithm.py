@@ -1,0 +1,389 @@
+"""`malan algorithm`: write a package, check and try it, submit it; look at one, and decide on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from malan.cli.product import AsOption
+from malan.cli.show import (
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_fields,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.algorithm"))
+
+FolderArgument = Annotated[Path, typer.Argument(help=speak("cli.algorithm.folder"))]
+AlgorithmArgument = Annotated[str, typer.Argument(help=speak("cli.algorithm.id"))]
+ReasonOption = Annotated[str, typer.Option(help=speak("cli.algorithm.reason"))]
+
+
+@app.command(help=speak("cli.algorithm.new"))
+def new(
+    folder: Annotated[Path, typer.Argument(help=speak("cli.algorithm.new_folder"))],
+    publisher: Annotated[str, typer.Option(help=speak("cli.algorithm.publisher"))] = "Example Lab",
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.algorithms import new_package
+
+    files = new_package(folder, publisher)
+    if as_json:
+        print_json({"folder": str(folder), "files": list(files)})
+        return
+    for name in files:
+        print_line(f"  {folder / name}")
+    print_line(speak("cli.algorithm.made", folder=folder))
+
+
+@app.command("list", help=speak("cli.algorithm.list"))
+def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.algorithms import describe_algorithm, list_algorithms
+    from malan.services.approvals import describe_approvals
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    found = [
+        describe_algorithm(ws, one, whole=False) | {"approval": describe_approvals(ws, one, caller=caller)}
+        for one in list_algorithms(ws, caller=caller)
+    ]
+    if as_json:
+        print_json({"algorithms": found})
+        return
+    columns = [speak(f"cli.algorithm.column.{name}") for name in ("name", "title", "tier", "by", "approval", "digest")]
+    rows = [
+        (
+            f"{one['name']}@{one['version']}",
+            one["title"][_language()],
+            ", ".join(one["tiers"]),
+            one["submitted_by"]["name"] if one["submitted_by"] else "malan",
+            _approval(one["approval"]),
+            one["algorithm"][:12],
+        )
+        for one in found
+    ]
+    print_table(columns, rows)
+
+
+@app.command(help=speak("cli.algorithm.show"))
+def show(
+    algorithm: AlgorithmArgument,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.algorithms import describe_algorithm, find_algorithm
+    from malan.services.approvals import describe_approvals
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    one = find_algorithm(ws, algorithm, caller=caller)
+    found = describe_algorithm(ws, one, lang=_language()) | {"approval": describe_approvals(ws, one, caller=caller)}
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+@app.command(help=speak("cli.algorithm.check"))
+def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    from malan.services.algorithms import check_package
+
+    found = check_package(folder)
+    if as_json:
+        print_json(found)
+    else:
+        _print_check(found)
+    if not found["sound"]:
+        raise typer.Exit(1)
+
+
+@app.command(help=speak("cli.algorithm.smoke"))
+def smoke(
+    algorithm: Annotated[str, typer.Argument(help=speak("cli.algorithm.target"))],
+    settings: Annotated[list[str] | None, typer.Option("--set", help=speak("cli.algorithm.set"))] = None,
+    seed: Annotated[int, typer.Option(help=speak("cli.algorithm.seed"))] = 1,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.algorithm_trials import describe_smoke, try_algorithm, try_package
+    from malan.services.products import caller_for
+
+    if (folder := Path(algorithm)).is_dir():
+        tried = try_package(folder, settings or (), seed=seed)
+    else:
+        ws = open_workspace(workspace)
+        tried = try_algorithm(ws, algorithm, settings or (), seed=seed, caller=caller_for(ws, acting_as))
+    found = describe_smoke(tried)
+    if as_json:
+        print_json(found)
+    else:
+        _print_smoke(found)
+    if not tried.passed:
+        raise typer.Exit(1)
+
+
+@app.command(help=speak("cli.algorithm.submit"))
+def submit(
+    folder: FolderArgument,
+    grant: Annotated[str | None, typer.Option(help=speak("cli.algorithm.grant"), show_default=False)] = None,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.algorithms import describe_algorithm, submit_algorithm
+    from malan.services.approvals import describe_approvals
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    one = submit_algorithm(ws, folder, grant=grant, caller=caller)
+    found = describe_algorithm(ws, one, whole=False) | {"approval": describe_approvals(ws, one, caller=caller)}
+    if as_json:
+        print_json(found)
+        return
+    print_line(speak("cli.algorithm.submitted", reference=one.reference, digest=one.digest))
+    _print_approval(found["approval"])
+
+
+@app.command(help=speak("cli.algorithm.approve"))
+def approve(
+    algorithm: AlgorithmArgument,
+    reason: ReasonOption = "",
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.approvals import approve_algorithm
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    approve_algorithm(ws, algorithm, reason=reason, caller=caller)
+    _decided(ws, algorithm, caller, as_json=as_json)
+
+
+@app.command(help=speak("cli.algorithm.reject"))
+def reject(
+    algorithm: AlgorithmArgument,
+    reason: ReasonOption,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.approvals import reject_algorithm
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    reject_algorithm(ws, algorithm, reason=reason, caller=caller)
+    _decided(ws, algorithm, caller, as_json=as_json)
+
+
+@app.command(help=speak("cli.algorithm.revoke"))
+def revoke(
+    algorithm: AlgorithmArgument,
+    reason: ReasonOption,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.approvals import revoke_approval
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    revoke_approval(ws, algorithm, reason=reason, caller=caller)
+    _decided(ws, algorithm, caller, as_json=as_json)
+
+
+@app.command(help=speak("cli.algorithm.trust"))
+def trust(
+    publisher: Annotated[str, typer.Argument(help=speak("cli.algorithm.party"))],
+    stop: Annotated[bool, typer.Option("--stop", help=speak("cli.algorithm.stop"))] = False,
+    reason: ReasonOption = "",
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.approvals import describe_trust, trust_publisher
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    trust_publisher(ws, publisher, trusted=not stop, reason=reason, caller=caller)
+    found = describe_trust(ws, caller=caller)
+    if as_json:
+        print_json({"owners": found})
+        return
+    for one in found:
+        print_line(speak("cli.algorithm.trusts", owner=one["owner"], publishers=", ".join(one["trusts"]) or "–"))
+
+
+@app.command(help=speak("cli.algorithm.diff"))
+def diff(
+    algorithm: Annotated[str, typer.Argument(help=speak("cli.algorithm.target"))],
+    before: Annotated[
+        str | None, typer.Option("--from", help=speak("cli.algorithm.before"), show_default=False)
+    ] = None,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.algorithm_trials import describe_difference
+
+    found = describe_difference(_difference(algorithm, before, acting_as, workspace))
+    if as_json:
+        print_json(found)
+    else:
+        _print_difference(found)
+
+
+def _difference(algorithm: str, before: str | None, acting_as: str | None, workspace: Path | None) -> Any:
+    """Of two folders, a folder and what is on record, or two versions on record."""
+    from malan.services.algorithm_trials import compare_folder, compare_folders
+    from malan.services.approvals import compare_with_before
+    from malan.services.products import caller_for
+
+    if Path(algorithm).is_dir() and before is not None and Path(before).is_dir():
+        return compare_folders(Path(before), Path(algorithm))
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    if Path(algorithm).is_dir():
+        return compare_folder(ws, before, Path(algorithm), caller=caller)
+    return compare_with_before(ws, algorithm, before, caller=caller)
+
+
+def _decided(ws: Any, algorithm: str, caller: Any, *, as_json: bool) -> None:
+    from malan.services.algorithms import find_algorithm
+    from malan.services.approvals import describe_approvals
+
+    one = find_algorithm(ws, algorithm, caller=caller)
+    found = describe_approvals(ws, one, caller=caller)
+    if as_json:
+        print_json({"algorithm": one.digest} | found)
+    else:
+        _print_approval(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    lang = _language()
+    by = found["submitted_by"]["name"] if found["submitted_by"] else "malan"
+    print_line(f"{found['title'][lang]}  {found['name']}@{found['version']}  {found['algorithm']}")
+    print_line(f"  {found['summary'][lang]}")
+    print_fields(
+        {
+            speak("cli.algorithm.column.by"): [by],
+            speak("cli.algorithm.licence"): [found["licence"]],
+            speak("cli.algorithm.column.tier"): found["tiers"],
+            speak("cli.algorithm.files"): [f"{name} ({size})" for name, size in found["files"].items()],
+        }
+    )
+    columns = [speak(f"cli.algorithm.column.{name}") for name in ("parameter", "title", "default", "range")]
+    rows = [(name, one["title"], str(one["default"]), _range(one)) for name, one in _parameters(found)]
+    if rows:
+        print_table(columns, rows)
+    _print_approval(found["approval"])
+    _print_hints(found["hints"])
+
+
+def _print_check(found: dict[str, Any]) -> None:
+    for one in found["problems"]:
+        print_line(f"✗ {one['message']}")
+        if one["hint"]:
+            print_line(f"  → {one['hint']}")
+    if found["sound"]:
+        values = {name: found[name] for name in ("reference", "files", "size_bytes", "algorithm")}
+        print_line("✓ " + speak("cli.algorithm.sound", **values))
+    _print_hints(found["hints"])
+
+
+def _print_smoke(found: dict[str, Any]) -> None:
+    mark, code = ("✓", "passed") if found["passed"] else ("✗", "not_passed")
+    values = {name: found[name] for name in ("level", "wall_s", "peak_memory_mb", "output_bytes")}
+    print_line(f"{mark} " + speak(f"cli.algorithm.smoke.{code}", **values))
+    for one in found["reasons"]:
+        print_line(f"  {one['message']}")
+    print_fields({name: [value] for name, value in found["figures"].items()})
+    for name, count in found["attempts"].items():
+        print_line("  " + speak("cli.algorithm.attempt", name=name, count=count))
+    if not found["passed"] and found["log"]:
+        print_line(speak("cli.algorithm.log"))
+        for line in found["log"].splitlines():
+            print_line(f"  │ {line.expandtabs(4)}")
+
+
+def _print_difference(found: dict[str, Any]) -> None:
+    if found["after"] is None:
+        print_line(speak("cli.algorithm.nothing_before"))
+        return
+    print_line(f"{found['before'][:12]} → {found['after'][:12]}")
+    for name, what in found["files"].items():
+        print_line(f"  {speak('cli.algorithm.change.' + what)}  {name}")
+    for key, one in found["settings"].items():
+        print_line(f"  {key}: {_shown(one['was'])} → {_shown(one['is'])}")
+    for line in found["lines"]:
+        print_line(line.expandtabs(4))
+    for name in found["left_out"]:
+        print_line(speak("cli.algorithm.left_out", name=name))
+    _print_hints(found["hints"])
+
+
+def _print_approval(found: dict[str, Any]) -> None:
+    if not found["needs_approval"]:
+        print_line(speak("cli.algorithm.needs_none"))
+        return
+    if not found["owners"]:
+        print_line(speak("cli.algorithm.nobody_asked"))
+    for one in found["owners"]:
+        print_line(f"  {one['name']}  {speak('algorithm.state.' + one['state'])}")
+    for one in found["history"]:
+        print_line(
+            f"    {one['at'][:16]}  {one['owner']}  {speak('algorithm.state.' + one['decision'])}  {one['reason']}"
+        )
+
+
+def _print_hints(hints: list[dict[str, Any]]) -> None:
+    if not hints:
+        return
+    print_line(speak("cli.algorithm.hints", count=len(hints)))
+    for one in hints:
+        print_line(f"  {one['file']}:{one['line']}  {speak('algorithm.hint.' + one['kind'], name=one['name'])}")
+
+
+def _approval(found: dict[str, Any]) -> str:
+    if not found["needs_approval"] or not found["owners"]:
+        return "–"
+    return ", ".join(f"{one['name']} {speak('algorithm.state.' + one['state'])}" for one in found["owners"])
+
+
+def _parameters(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return list(found["parameters"]["properties"].items())
+
+
+def _range(one: dict[str, Any]) -> str:
+    if "enum" in one:
+        return ", ".join(one["enum"])
+    if "minimum" in one or "maximum" in one:
+        return f"{one.get('minimum', '')}…{one.get('maximum', '')}"
+    return str(one["type"])
+
+
+def _shown(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _language() -> str:
+    from malan.core.catalogue import session_language
+
+    return session_language()
