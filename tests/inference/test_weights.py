@@ -241,3 +241,8 @@ def test_the_matrices_of_a_part_are_told_from_headers(tmp_path: Path) -> None:
     assert found == {"transformer.blocks.0.attn1.to_q": [6, 4], "transformer.proj": [3, 2, 1, 1]}
     with pytest.raises(Rejected, match="no weights in a part"):
         base_modules(tmp_path, "unet")
+
+
+def test_the_matrices_of_a_language_model_have_the_names_its_adapters_have(tmp_path: Path) -> None:
+    lay(tmp_path, {"config.json": b"{}", "model.safetensors": WEIGHTS})
+    assert set(base_modules(tmp_path)) == {"base_model.model.blocks.0.attn1.to_q", "base_model.model.proj"}

@@ -27,6 +27,7 @@ _WEIGHTS = ".safetensors"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _LIMITS = Limits(file_bytes=2**40, header_bytes=2**26, tensors=200_000)
 _LEAST_SIDES = 2
+_TRAINED, _AS_PEFT = ("transformer", "unet"), "base_model.model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +106,25 @@ def resolve_base(text: str, *, digest: str = "", fetch_into: Path | None = None)
     return base
 
 
-def base_modules(folder: Path, component: str = "transformer") -> dict[str, list[int]]:
+def base_modules(folder: Path, component: str = "") -> dict[str, list[int]]:
     """The matrices of one part of a base: module → [outputs, inputs, kernel…], by the names adapters use.
 
     Args:
         folder: Of the base.
-        component: A folder in it; empty for a model that lies in the folder itself. Names begin with it.
+        component: A part of a pipeline (`transformer`, `transformer_2`, `unet`), which names then begin with; empty for
+            the one that is usually trained. A language model lies in the folder itself; its names begin as peft's do.
 
     Raises:
         Rejected: The part has no weights, or they are malformed. Only headers are read.
     """
+    component = component or next((name for name in _TRAINED if (folder / name).is_dir()), "")
+    begin = f"{component}." if component else _AS_PEFT
     found: dict[str, list[int]] = {}
     for path in sorted((folder / component).glob(f"*{_WEIGHTS}")):
         for name, tensor in scan_tensors(path, _LIMITS).tensors.items():
             module, _, last = name.rpartition(".")
             if last == "weight" and len(tensor.shape) >= _LEAST_SIDES:
-                found[f"{component}.{module}" if component else module] = list(tensor.shape)
+                found[f"{begin}{module}"] = list(tensor.shape)
     if not found:
         raise Rejected("weights.no_modules", reference=folder.name, component=component or ".")
     return dict(sorted(found.items()))

@@ -66,7 +66,6 @@ def test_a_video_adapter_is_trained_inside_passes_the_gate_and_changes_what_is_g
     before = generated(pipeline)
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
     assert float(np.abs(generated(pipeline) - before).max()) > 1e-3
-    print(finished.ran.wall_s, finished.ran.peak_memory_bytes / 2**20)
 
 
 def generated(pipeline: object) -> np.ndarray:

@@ -62,14 +62,9 @@ def files_of(folder: Path) -> dict[str, Path]:
 def save_image_base(folder: Path, seed: int = 0, prediction: str = "epsilon") -> Path:
     """A tiny Stable Diffusion: U-Net, image encoder, CLIP."""
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
     torch.manual_seed(seed)
-    text = CLIPTextConfig(
-        **{"vocab_size": 1000, "hidden_size": 32, "intermediate_size": 37, "projection_dim": 32},
-        **{"num_attention_heads": 4, "num_hidden_layers": 2, "max_position_embeddings": 77, "eos_token_id": 1},
-    )
     unet = UNet2DConditionModel(
         block_out_channels=(8, 16),
         **{"layers_per_block": 1, "sample_size": 16, "norm_num_groups": 2, "cross_attention_dim": 32},
@@ -77,23 +72,42 @@ def save_image_base(folder: Path, seed: int = 0, prediction: str = "epsilon") ->
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=2,
     )
-    vae = AutoencoderKL(
-        block_out_channels=[8, 16],
-        norm_num_groups=2,
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=4,
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, clip_sample=False, steps_offset=1, prediction_type=prediction
     )
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, prediction_type=prediction)
     pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text).eval(),
+        vae=_image_encoder(),
+        text_encoder=_clip(),
         tokenizer=tokenizer(),
         unet=unet,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_flux_base(folder: Path, seed: int = 0) -> Path:
+    """A tiny Flux: transformer, image encoder, CLIP and T5."""
+    import torch
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    torch.manual_seed(seed)
+    transformer = FluxTransformer2DModel(
+        **{"patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16},
+        **{"num_attention_heads": 2, "joint_attention_dim": 32, "pooled_projection_dim": 32},
+        axes_dims_rope=[4, 4, 8],
+    )
+    pipeline = FluxPipeline(
+        transformer=transformer,
+        vae=_image_encoder(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False, use_post_quant_conv=False),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        text_encoder=_clip(),
+        tokenizer=tokenizer(),
+        text_encoder_2=text_encoder(),
+        tokenizer_2=tokenizer(),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
@@ -125,6 +139,25 @@ def save_language_base(folder: Path, seed: int = 0) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder, safe_serialization=True)
     words.save_pretrained(folder)
     return folder
+
+
+def _clip() -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    sizes = {"vocab_size": 1000, "hidden_size": 32, "intermediate_size": 37, "projection_dim": 32}
+    shape = {"num_attention_heads": 4, "num_hidden_layers": 2, "max_position_embeddings": 77}
+    return CLIPTextModel(CLIPTextConfig(**sizes, **shape, bos_token_id=2, eos_token_id=1)).eval()
+
+
+def _image_encoder(**more: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        **{"block_out_channels": [8, 16], "norm_num_groups": 2, "latent_channels": 4},
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        **more,
+    )
 
 
 def _wan() -> Any:
