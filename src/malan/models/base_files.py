@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -25,6 +26,8 @@ _WORDS = {".json", ".txt", ".model", ".jinja", ".md", ".jsonl"}  # configuration
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", ".gitattributes"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".svg", ".pdf"}  # of the card; not part of the model
 _MOST_FILES, _MOST_WORDS_BYTES, _DEEPEST = 2_000, 256 * 2**20, 4
+HUBS = ("hf", "ms")
+_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[A-Za-z0-9][\w.-]{0,95})?")
 _LIMITS = Limits(file_bytes=2**40, header_bytes=2**26, tensors=200_000)
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"BZh")
 
@@ -101,6 +104,46 @@ def scan_base(path: Path) -> BaseModel:
             _check_words(name, file, held)
     files = tuple(_read(name, file) for name, file in sorted(found))
     return BaseModel(root, files, sum(map(len, held.values())))
+
+
+def find_place(reference: str) -> Path:
+    """Where a reference lies on this machine: a path, or a model in the cache of Hugging Face or ModelScope.
+
+    `hf:org/name@revision` looks under `HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`; `ms:org/name` under
+    `MODELSCOPE_CACHE` or `~/.cache/modelscope`. Nothing is downloaded.
+
+    Raises:
+        NotFound: It is not there; the hint tells how to get it.
+    """
+    kind, colon, name = reference.partition(":")
+    if not colon or kind not in (*HUBS, "path"):
+        return Path(reference).expanduser()
+    if kind == "path":
+        return Path(name).expanduser()
+    if not _REFERENCE.fullmatch(name):
+        raise NotFound("models.not_in_cache", reference=reference[:120], command="–")
+    repo, _, revision = name.partition("@")
+    for place in _hugging_face(repo, revision) if kind == "hf" else _model_scope(repo):
+        if place.is_dir():
+            return place
+    tool = "hf download" if kind == "hf" else "modelscope download"
+    raise NotFound("models.not_in_cache", reference=reference[:120], command=f"{tool} {repo}")
+
+
+def _hugging_face(repo: str, revision: str) -> list[Path]:
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    ref = folder / "refs" / (revision or "main")
+    commit = ref.read_text("utf-8").strip() if ref.is_file() else revision
+    return [folder / "snapshots" / commit] if commit and "/" not in commit and commit != ".." else []
+
+
+def _model_scope(repo: str) -> list[Path]:
+    cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
+    spelled = repo.replace(".", "___")  # its client writes dots so
+    return [base / one for base in (cache / "models", cache / "hub" / "models", cache / "hub", cache)
+            for one in (spelled, repo)]  # fmt: skip
 
 
 def _single(path: Path) -> BaseModel:

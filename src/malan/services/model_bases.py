@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import check_prefix
-from malan.models.base_files import BaseModel, scan_base
+from malan.models.base_files import HUBS, BaseModel, find_place, scan_base
 from malan.models.licences import find_licence
 from malan.services.access import HOUSE, Caller, require
 from malan.services.model_rows import BASE, RELEASED, ModelRow, find_model
@@ -83,6 +83,34 @@ def add_base(
         made=now(),
     )
     return release(ws, model)
+
+
+def add_base_from(
+    ws: Workspace,
+    reference: str,
+    *,
+    licence: str,
+    family: str,
+    name: str = "",
+    digest: str = "",
+    caller: Caller = HOUSE,
+) -> ModelRow:
+    """Register what a person named: a path, `path:…`, or `hf:org/name`, `ms:org/name` from this machine's hub caches.
+
+    Nothing is downloaded. `name` may hold a version: `name@1`.
+
+    Raises:
+        NotFound: It is not in the cache; the hint tells how to get it there.
+        MalanError: See `add_base`.
+    """
+    place = find_place(reference)
+    kind, _, rest = reference.partition(":")
+    source = reference if kind in HUBS else ""
+    named, _, version = (name or (rest.partition("@")[0].rpartition("/")[2] if source else "")).partition("@")
+    return add_base(
+        ws, place, licence=licence, family=family, name=named, version=version, digest=digest, source=source,
+        caller=caller,
+    )  # fmt: skip
 
 
 def base_files(ws: Workspace, base_id: str) -> dict[str, Path]:

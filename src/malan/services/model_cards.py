@@ -12,19 +12,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malan.core.catalogue import entry
+from malan.core.catalogue import LANGUAGES, entry
 from malan.core.errors import Rejected
 from malan.inference.lowrank import distance, frobenius
 from malan.inference.tensors import parse_tensors
-from malan.models.licences import find_licence
+from malan.models.licences import ACTIONS, TEACH, find_licence
 from malan.models.safetensors import Adapter, read_adapter
 from malan.services.access import HOUSE, Caller
+from malan.services.model_rights import decide_model_use
 from malan.services.model_rows import ModelRow, decisions_of, rows_by_id
-from malan.services.models import ADAPTER, family_tree, get_model, release_events, weights_bytes
+from malan.services.models import ADAPTER, family_tree, get_model, list_models, release_events, weights_bytes
 from malan.services.parties import owner_names
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
+
+
+def list_descriptions(ws: Workspace, *, caller: Caller = HOUSE) -> list[dict[str, Any]]:
+    """All models a caller may see, as plain JSON, the newest first."""
+    return [describe_model(ws, model) for model in list_models(ws, caller=caller)]
+
+
+def show_model(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> dict[str, Any]:
+    """One model as plain JSON, with what may be done with it and why (in both languages).
+
+    Raises:
+        NotFound: There is none.
+        NotGranted: It is not the caller's to see.
+    """
+    model = get_model(ws, text, caller=caller)
+    uses = {}
+    for action in (action for action in ACTIONS if action != TEACH):
+        decision = decide_model_use(ws, model, action, caller=caller)
+        said = [{"code": one.code, **{lang: one.text(lang) for lang in LANGUAGES}} for one in decision.reasons]
+        uses[action] = {"allowed": decision.allowed, "reasons": said}
+    return describe_model(ws, model) | {"uses": uses}
+
+
+def model_card(ws: Workspace, text: str, lang: str, *, caller: Caller = HOUSE) -> str:
+    """The card of a model in Markdown, for somebody who may see it."""
+    return card_markdown(ws, get_model(ws, text, caller=caller), lang)
 
 
 def describe_model(ws: Workspace, model: ModelRow) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from malan.ledger.statement import Subject, urn
 from malan.models.classifier import Classifier, read_classifier
 from malan.models.onnx import check_onnx, write_onnx
 from malan.models.safetensors import Adapter, read_adapter
+from malan.rights.shares import fraction_text
 from malan.services.access import HOUSE, Caller
 from malan.services.journal import Fact, read_event, record
 from malan.services.model_cards import card_markdown, describe_model
@@ -133,7 +134,7 @@ def _onnx(ws: Workspace, model: ModelRow) -> tuple[dict[str, bytes], float]:
 
 def _papers(ws: Workspace, model: ModelRow) -> dict[str, bytes]:
     """Cards for people and machines, and the proof that it was released."""
-    described = json.dumps(describe_model(ws, model), ensure_ascii=False, indent=1, default=str)
+    described = json.dumps(describe_model(ws, model), ensure_ascii=False, indent=1, default=fraction_text)
     receipt = bundle(ws, read_event(ws, release_events(ws, model.id)[0]))
     return {
         "README.md": card_markdown(ws, model, "en").encode(),

@@ -98,11 +98,11 @@ def approve_model(ws: Workspace, text: str, use: str, *, reason: str = "", calle
         UsageError: There is no such use.
         Rejected: The model is retired, or the caller has no share in it.
     """
-    if use not in ACTIONS:
-        raise UsageError("licence.bad_action", action=use[:40], known=", ".join(ACTIONS))
     model = get_model(ws, text, caller=caller)
     party = caller.party_id or ""
     require(caller, "models.approve", owner_id=party)
+    if use not in ACTIONS:
+        raise UsageError("licence.bad_action", action=use[:40], known=", ".join(ACTIONS))
     if model.state == RETIRED:
         raise Rejected("models.is_retired", model=model.title)
     if party and party not in model.shares:

@@ -26,6 +26,7 @@ from malan.services.model_rows import ModelRow
 from malan.services.model_shares import shares_digest
 from malan.services.models import family_tree, get_model, release_events
 from malan.services.parties import owner_names
+from malan.services.proofs import bundle, write_receipt
 from malan.services.uses import is_withdrawn
 
 if TYPE_CHECKING:
@@ -75,6 +76,18 @@ def trace_model(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> ModelTra
     model = get_model(ws, text, caller=caller)
     lineage = tuple(_ancestor(ws, one) for one in family_tree(ws, model))
     return ModelTrace(model, lineage, owner_names(ws), ws.log.reader.size)
+
+
+def model_receipt(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> bytes:
+    """What a stranger needs to see that a model was released, from what, and with which shares: one file.
+
+    `python -m malan.ledger.verify FILE --key VKEY` checks it.
+
+    Raises:
+        NotFound, NotGranted, ProofError: See `trace_model`.
+    """
+    model = trace_model(ws, text, caller=caller).model
+    return write_receipt(bundle(ws, read_event(ws, release_events(ws, model.id)[0])))
 
 
 def describe_trace(trace: ModelTrace) -> dict[str, Any]:
