@@ -1,4 +1,5 @@
 """The server process: the console and the connector of one workspace, side by side; `malan up` becomes this process.
+It sees to training runs too, in a process of their own.
 
     python -m malan.server WORKSPACE HOST PORT [NAME…]
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from malan.services.negotiation import Exchange
+    from malan.services.run_clock import RunClock
 
 SEED = "MALAN_DSP_TEST_SEED"
 _OPEN_AFTER_S = 1.5  # the console's first page goes first
@@ -113,9 +115,31 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
         opening.daemon = True
         opening.start()
         _say_where(url)
+        closing.callback(_begin_clock(ws))
         return whole
 
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
+
+
+def _begin_clock(ws: Workspace) -> Callable[[], None]:
+    """See to runs once the first page has been served; what stops it again."""
+    clocks: list[RunClock] = []
+
+    def begin() -> None:
+        from malan.services.run_clock import RunClock
+
+        clocks.append(RunClock(ws))
+        clocks[0].start()
+
+    def stop() -> None:
+        beginning.cancel()
+        for clock in clocks:
+            clock.stop()
+
+    beginning = threading.Timer(_OPEN_AFTER_S, begin)
+    beginning.daemon = True
+    beginning.start()
+    return stop
 
 
 def _serve_test(

@@ -32,6 +32,7 @@ GROUPS = (
     "media",
     "job",
     "exchange",
+    "run",
     "settle",
     "model",
     "app",

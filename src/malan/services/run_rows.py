@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from malan.core.decisions import Reason
 from malan.core.errors import NotFound, RetryLater, UsageError
-from malan.runtime.database import reading, updating, writing
+from malan.runtime.database import put, reading, updating, writing
 from malan.runtime.limits import started_ticks
 from malan.services import run_states as states
 from malan.services.market_tables import dump, load
-from malan.services.run_tables import RUNS, STEPS, run_tables
+from malan.services.run_tables import RUNS, STEPS, WORKERS, run_tables
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -234,6 +234,26 @@ def ask_to_cancel(ws: Workspace, run_id: str) -> None:
 def find_lost(ws: Workspace, now_s: float) -> list[Run]:
     """Runs that somebody should be at and nobody is."""
     return [run for run in list_rows(ws, state=states.AT_WORK) if run.worker is not None and run.is_lost(now_s)]
+
+
+def note_worker(ws: Workspace, worker: str, now_s: float) -> None:
+    """Say that a worker is here, at a run or not; those not heard of any more are forgotten."""
+    with updating(run_tables(ws)) as connection:
+        put(connection, WORKERS, {"worker": worker, "beat_s": now_s})
+        connection.execute(delete(WORKERS).where(WORKERS.c.beat_s < now_s - 10 * SILENCE_S))
+
+
+def leave(ws: Workspace, worker: str) -> None:
+    """Say that a worker goes."""
+    with updating(run_tables(ws)) as connection:
+        connection.execute(delete(WORKERS).where(WORKERS.c.worker == worker))
+
+
+def has_worker(ws: Workspace, now_s: float) -> bool:
+    """Whether somebody is here to take runs."""
+    with reading(run_tables(ws)) as connection:
+        rows = connection.execute(select(WORKERS)).all()
+    return any(_is_alive(row.worker, row.beat_s, now_s) for row in rows)
 
 
 def get_row(ws: Workspace, id_or_prefix: str) -> Run:

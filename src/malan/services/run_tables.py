@@ -110,6 +110,12 @@ RECEIPTS = Table(
     Column("signature", LargeBinary, nullable=False),
     Column("key_id", String(80), nullable=False),
 )
+WORKERS = Table(
+    "run_workers",
+    _metadata,
+    Column("worker", String(120), primary_key=True),
+    Column("beat_s", Float, nullable=False),
+)
 for _table in (STEPS, RESULTS, DECISIONS, RECEIPTS):
     keep_forever(_table)
 

@@ -6,6 +6,7 @@ exact times; while code of the buyer's own runs, no progress either. Start readi
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from malan.services.run_folder import RunFolder
 from malan.services.run_gate import decisions_of, known_result
 from malan.services.run_meter import left_of, seconds_by_owner
 from malan.services.run_rows import Run, StepRow, steps_of
+from malan.services.run_rows import has_worker as is_anybody_here
 from malan.training.gate.receipt import minutes_of
 
 if TYPE_CHECKING:
@@ -64,8 +66,15 @@ def describe_run(ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool
         "left": _left(ws, run),
         "steps": [_step(one, names, sees_all=sees_all) for one in steps_of(ws, run.id)],
     }
+    if run.state == states.RELEASED and (result := known_result(ws, run)) is not None:
+        line["metrics"] = dict(result.metrics)  # they left: the budget was charged for them
     line["reasons"] = next((one["reasons"] for one in reversed(line["steps"]) if one["reasons"]), [])
     return line | _for_owners(ws, run, names) if sees_all else line
+
+
+def has_worker(ws: Workspace) -> bool:
+    """Whether somebody is here to take runs from the queue."""
+    return is_anybody_here(ws, time.time())
 
 
 def _progress(run: Run, *, sees_all: bool) -> dict[str, Any]:

@@ -32,10 +32,12 @@ from malan.services.run_rows import (
     find_lost,
     get_row,
     is_cancel_asked,
+    leave,
     list_rows,
     mark,
     me,
     move,
+    note_worker,
     seize,
     take,
 )
@@ -51,6 +53,7 @@ KEEP_CHECKPOINT_S = 86_400.0  # of a run that stopped or failed, for whoever res
 _RENEW_S = 60.0
 _AGAIN_S = 5.0
 _IDLE_S = 0.5
+_PRESENT_S = 5.0
 _NEVER_BEGAN = (NotGranted, Rejected, UsageError, NotFound, ProofError)
 
 _log = logging.getLogger("malan.runs")
@@ -82,19 +85,43 @@ def work(
     """
     carries, registers = prepare or _engine(), register or _registry()
     done, idle_since = 0, time.monotonic()
-    while not stop():
-        recover(ws)
-        with suppress(RetryLater):
-            run = take(ws, ws.settings.runs_at_once, worker=me(), now_s=time.time())
-            if run is not None:
-                on_run(run)
-                on_run(carry_out(ws, run, carries, registers, stop))
-                done, idle_since = done + 1, time.monotonic()
-                continue
-        if once or (idle_s is not None and time.monotonic() - idle_since > idle_s):
-            break
-        time.sleep(_IDLE_S)
+    with _present(ws):
+        while not stop():
+            recover(ws)
+            with suppress(RetryLater):
+                run = take(ws, ws.settings.runs_at_once, worker=me(), now_s=time.time())
+                if run is not None:
+                    on_run(run)
+                    on_run(carry_out(ws, run, carries, registers, stop))
+                    done, idle_since = done + 1, time.monotonic()
+                    continue
+            if once or (idle_s is not None and time.monotonic() - idle_since > idle_s):
+                break
+            time.sleep(_IDLE_S)
     return done
+
+
+@contextmanager
+def _present(ws: Workspace) -> Iterator[None]:
+    """Have this process known as a worker until the block is left."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while True:
+            with suppress(MalanError):
+                note_worker(ws, me(), time.time())
+            if over.wait(_PRESENT_S):
+                return
+
+    thread = threading.Thread(target=tell, name="malan-run-worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(MalanError):
+            leave(ws, me())
 
 
 def carry_out(
