@@ -249,6 +249,28 @@ def diff(
         _print_difference(found)
 
 
+@app.command(help=speak("cli.algorithm.tiers"))
+def tiers(
+    grant: Annotated[str | None, typer.Option(help=speak("cli.algorithm.tiers_grant"), show_default=False)] = None,
+    output_bytes: Annotated[int | None, typer.Option("--bytes", help=speak("cli.algorithm.bytes"))] = None,
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.products import caller_for
+    from malan.services.tier_words import describe_tiers, tiers_of_grant
+
+    if grant is None:
+        found = describe_tiers(output_bytes=output_bytes)
+    else:
+        ws = open_workspace(workspace)
+        found = tiers_of_grant(ws, grant, caller=caller_for(ws, acting_as))
+    if as_json:
+        print_json(found)
+    else:
+        _print_tiers(found)
+
+
 def _difference(algorithm: str, before: str | None, acting_as: str | None, workspace: Path | None) -> Any:
     """Of two folders, a folder and what is on record, or two versions on record."""
     from malan.services.algorithm_trials import compare_folder, compare_folders
@@ -337,6 +359,18 @@ def _print_difference(found: dict[str, Any]) -> None:
     for name in found["left_out"]:
         print_line(speak("cli.algorithm.left_out", name=name))
     _print_hints(found["hints"])
+
+
+def _print_tiers(found: dict[str, Any]) -> None:
+    lang = _language()
+    for one in found["tiers"]:
+        print_line(f"{one['tier']}  {one['title'][lang]}")
+        for mark, what in (("✓", "holds"), ("✗", "does_not_hold")):
+            for sentence in one[what]:
+                print_line(f"  {mark} {sentence[lang]}")
+        print_line("")
+    if found["worst_case"] is not None:
+        print_line(found["worst_case"]["statement"][lang])
 
 
 def _print_approval(found: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from malan.core import Terms
 from malan.core.canonical import canonical_json, read_canonical
+from malan.core.capacity import worst_case
 from malan.core.catalogue import LANGUAGES, entry
 from malan.core.errors import ProofError
 from malan.core.ids import digest_bytes
@@ -220,8 +221,8 @@ def ceiling(terms: Terms) -> dict[str, int] | None:
     budget = terms.limits.get("output_bytes")
     if budget is None:
         return None
-    bits = 8 * budget
-    return {"output_bytes": budget, "audio_64k_s": bits // 64_000, "video_500k_s": bits // 500_000}
+    worst = worst_case(budget)
+    return {"output_bytes": budget, "audio_64k_s": worst.audio_s, "video_500k_s": worst.small_video_s}
 
 
 def _document(agreement: Agreement) -> dict[str, Any]:

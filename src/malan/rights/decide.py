@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from malan.core import Decision, Reason, Terms
+from malan.core import Decision, Reason, Terms, tiers
 
 USES = ("retrieve", "derive", "export", "publish", "train", "generative_train")
 """What can be done with footage: find and look, make something from it, take a copy out, show it to the public,
@@ -23,7 +23,7 @@ teach a model to recognise, teach a model to generate."""
 LEVELS = ("none", "process", "sandbox", "confidential")
 """How well a run is shut in, the weakest first. What each reaches, `docs/design/sandbox.md` says."""
 
-TIERS = ("recipe", "recipe-dp", "code")
+TIERS = tiers.TIERS
 """Who wrote what trains: our recipe, our recipe with differential privacy, the buyer's reviewed code."""
 
 EGRESS = ("metrics", "adapter", "weights", "samples")

@@ -3,8 +3,8 @@
 Start reading at `inspect_output`; docs/design/gate.md says what is covered and what is not.
 """
 
+from malan.core.capacity import worst_case
 from malan.training.gate.budget import reserve_output, settle_output
-from malan.training.gate.capacity import worst_case
 from malan.training.gate.declared import Declared
 from malan.training.gate.gate import Policy, Trial, inspect_output
 from malan.training.gate.intake import collect_outputs

@@ -16,10 +16,10 @@ from malan.core.catalogue import LANGUAGES
 from malan.core.decisions import Reason
 from malan.core.errors import UsageError
 from malan.core.ids import digest_bytes
+from malan.core.tiers import TIERS
 from malan.training.gate.result import PASSED, GateResult
 
 FORMAT = "malan.gate.receipt.v1"
-TIERS = ("recipe", "recipe-dp", "code")
 ISOLATIONS = ("none", "process", "sandbox", "confidential")
 OUTCOMES = ("ok", "failed", "limit")
 _MINUTE_S = 60

@@ -1,7 +1,7 @@
 """What an output budget could carry away at worst, in words an owner understands: seconds of sound and of pictures.
 
-Plain arithmetic on bytes at usual bitrates. It is a ceiling, not an estimate: no honest model comes near it, and what
-the rewrite destroys is not taken off.
+One arithmetic for agreements, receipts and the gate: plain bytes at usual bitrates. It is a ceiling, not an estimate: no
+honest model comes near it, and what the rewrite destroys is not taken off.
 """
 
 from __future__ import annotations
