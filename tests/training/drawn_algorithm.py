@@ -135,5 +135,6 @@ def plan_of(
     data, held_out = loaders(purse)
     policy = Policy(Declared.from_output(table), (Metric("accuracy"),) if metrics else ())
     entry = {name: f"line:{name}" for name in ("prepare", "train", "evaluate") if f"def {name}(".encode() in source}
-    settings = {"parameters": {"epochs": 3}, "seed": 1, "policy": policy, "limits": LIMITS} | changes
-    return RunPlan(Program({"line.py": source, **(files or {})}, entry), data=data, held_out=held_out, **settings)
+    settings = {"parameters": {"epochs": 3}, "seed": 1, "policy": policy, "limits": LIMITS}
+    sets = {"data": data, "held_out": held_out}
+    return RunPlan(Program({"line.py": source, **(files or {})}, entry), **(settings | sets | changes))

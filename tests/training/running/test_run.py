@@ -345,6 +345,7 @@ def test_held_out_clips_count_in_the_trial_too(honest: Shown) -> None:
 
 def test_the_base_model_is_read_from_its_own_folder(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"base weights")
+    (tmp_path / "weights.bin").chmod(0o600)
     (tmp_path / "link.json").symlink_to(tmp_path / "weights.bin")
     source = evaluated("""
 def train(job):

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +66,7 @@ def lay_out(packages: Iterable[str], folder: Path, base: Mapping[str, Path] | No
     """
     mounts = [*_python(), *_libraries(), *_packages(packages)]
     mounts += [Mount(folder / name, f"/{name}") for name in ("code", "proc", "sys", "etc")]
-    mounts += _base(base or {})
+    mounts += _base(base or {}, folder)
     mounts += [Mount(Path(f"/dev/{name}"), f"/dev/{name}", is_device=True) for name in _DEVICES]
     site = f"/runtime/lib/{_VERSION}/site-packages"
     hidden = (site,) if (_standard_library() / "site-packages").is_dir() else ()
@@ -106,13 +108,23 @@ def _python() -> Iterator[Mount]:
     yield Mount(_HERE / "inside", "/runtime/site/malan_inside")
 
 
-def _base(files: Mapping[str, Path]) -> Iterator[Mount]:
-    """Each file by itself, so that links of the host lead nowhere inside."""
+def _base(files: Mapping[str, Path], folder: Path) -> Iterator[Mount]:
+    """Each file by itself, so that links of the host lead nowhere inside.
+
+    When the supervisor is root, the run belongs to another user: a file that only its owner may read is copied into the
+    folder of the run, and ends with it.
+    """
     for name, path in files.items():
-        _check_name(name)
+        inside = _check_name(name)
         if not path.is_file():
             raise NotFound("sandbox.no_base", path=str(path))
-        yield Mount(path.resolve(), f"/base/{name}")
+        source = path.resolve()
+        if os.geteuid() == 0 and not source.stat().st_mode & stat.S_IROTH:
+            source = folder / "base" / inside
+            source.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, source)
+            source.chmod(0o644)
+        yield Mount(source, f"/base/{name}")
 
 
 def _standard_library() -> Path:
