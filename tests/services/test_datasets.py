@@ -3,6 +3,7 @@
 import csv
 import json
 import tarfile
+import wave
 from pathlib import Path
 
 import av
@@ -219,3 +220,17 @@ def test_footage_that_moved_away_is_named(library: tuple[Workspace, list[Film]],
             export_snapshot(ws, snapshot_id, "videofolder", tmp_path / "out")
     finally:
         hidden.rename(films[0].path)
+
+
+@pytest.mark.parametrize("format_name", ["musubi", "musicgen"])
+def test_a_trainer_gets_what_the_cutter_cuts(frozen: tuple[Workspace, str], tmp_path: Path, format_name: str) -> None:
+    ws, snapshot_id = frozen
+    done = export_snapshot(ws, snapshot_id, format_name, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "clips.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == done.clips == 3
+    if format_name == "musubi":
+        got = sorted(numbers(tmp_path / "out" / row["file"]) for row in rows)
+        assert [n for part in got for n in part] == list(range(90))
+    else:
+        with wave.open(str(tmp_path / "out" / rows[0]["file"])) as sound:
+            assert sound.getnframes() > sound.getframerate() / 2
