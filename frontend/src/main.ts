@@ -6,6 +6,7 @@ import "./styles/search.css";
 import "./styles/asset.css";
 import "./styles/jobs.css";
 import "./styles/account.css";
+import "./styles/market.css";
 import "./elements/filmstrip";
 import "./elements/wave";
 import "./elements/asset";

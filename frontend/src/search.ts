@@ -134,7 +134,8 @@ function showTray(): void {
       h("button", { type: "button", class: "button small", onclick: copyPicked }, say("tray.copy")),
       h("button", { type: "button", class: "button small", onclick: () => void save("edl") }, say("tray.edl")),
       h("button", { type: "button", class: "button small", onclick: () => void save("json") }, say("tray.json")),
-      h("button", { type: "button", class: "button small primary", onclick: () => void exportPicked() }, say("tray.export")),
+      ...(document.body.dataset.cuts === undefined ? [] : [
+        h("button", { type: "button", class: "button small primary", onclick: () => void exportPicked() }, say("tray.export"))]),
       h("button", { type: "button", class: "button small quiet", onclick: clearPicked }, say("tray.clear")));
     document.body.append(tray);
   }

@@ -59,6 +59,8 @@ WITHOUT = {
     "transfers.receive_request": "party by token",
     "transfers.show_transfer": "party by token",
     "transfers.open_data": "asks for the secret of the session, and whether the agreement still holds",
+    "samples.list_samples": "shows what open_data opened",
+    "samples.open_sample": "asks for the secret of the session, the terms and the meter",
     "transfers.session_view": "shows what open_data opened",
     # puts the program together, or test mode of the connector, which holds nothing of anybody
     "negotiation.open_exchange": "the server itself",
@@ -231,7 +233,7 @@ def _by_name(ws: Workspace) -> dict[str, str]:
     (clip, *_) = ws.library.matching(ClipQuery())
     asset_id = clip.clip.asset_id
     clips = dict.fromkeys(("clip", "clip_id", "id_or_prefix"), clip.id)
-    words = {"lang": "en", "format": "json", "format_name": "webdataset"}
+    words = {"lang": "en", "format": "json", "format_name": "webdataset", "decision": "release"}
     return {**clips, **words, "asset": asset_id, "asset_id": asset_id}
 
 

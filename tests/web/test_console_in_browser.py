@@ -286,3 +286,35 @@ def test_a_running_job_is_seen_moving_and_ending(page: Any, url: str, stage: Sta
     assert "1 项失败" in row.inner_text()
     assert row.get_by_role("button", name="重试").is_visible()
     assert page.locator(".live-count").is_hidden()
+
+
+def test_an_order_is_made_and_terms_are_written_without_typing_toml(page: Any, tmp_path: Path) -> None:
+    from malan.services.access import COMMAND_LINE
+    from malan.services.datasets import freeze_snapshot
+    from malan.services.products import Price, offer_product
+    from malan.store import ClipQuery
+
+    ws, mine, _ = make_workspace(tmp_path)
+    freeze_snapshot(ws, "夜景", ClipQuery(asset_ids=(mine.asset_id,)), caller=COMMAND_LINE)
+    offer_product(ws, "夜景", price=Price.read("250000:CNY"))
+    with serving(ws) as url:
+        page.goto(f"{url}/market")
+        page.locator(".shelf a").click()
+        page.locator("#buyer").fill("某模型公司")
+        page.locator("summary").click()
+        page.locator("#ends").fill("2030-12-31")
+        page.locator("button.primary").click()
+        page.wait_for_url("**/contracts/*")
+        page.locator("button.primary").click()
+        page.wait_for_function("() => document.body.textContent.includes('待签署')")
+        assert "2030-12-31" in page.locator(".conditions").inner_text()
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 860})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.goto(f"{url}/terms?ready=train")
+        page.locator("#name").fill("两年")
+        page.locator("button.primary").click()
+        page.wait_for_selector(".toml")
+        assert 'name = "两年"' in page.locator(".toml").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    ws.database.dispose()

@@ -188,5 +188,5 @@ def _own(send: Send) -> Send:
 
 def first_page(caller: Caller) -> str:
     """Where somebody begins who asked for nothing in particular."""
-    pages = (("/", "find"), ("/log", "log.read"), ("/jobs", "jobs.see"))
+    pages = (("/", "find"), ("/market", "snapshots"), ("/log", "log.read"), ("/jobs", "jobs.see"))
     return next((page for page, action in pages if may(caller, action)), "/account")
