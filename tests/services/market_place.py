@@ -8,10 +8,12 @@ from malan.core import Asset, Clip, Finding, Span, Terms, Track
 from malan.core.ids import digest_record
 from malan.rights.terms import party_id, read_terms
 from malan.services.access import BUYER, OPERATOR, OWNER, Caller
+from malan.services.contracts import accept_contract, order_product, sign_contract
 from malan.services.datasets import freeze_snapshot
 from malan.services.facts import unlogged
 from malan.services.journal import record
 from malan.services.parties import remember_owner, remember_terms
+from malan.services.products import Price, offer_product
 from malan.services.where import condition
 from malan.store.rows import AssetRow, ScanRows
 from malan.workspace import Workspace
@@ -69,3 +71,15 @@ def single(ws: Workspace, terms: Terms | None = None) -> str:
 def party(name: str) -> Caller:
     """Somebody who is signed in, with the roles of a party to contracts."""
     return Caller(party_id(name), frozenset({OWNER, BUYER}), "session", name=name)
+
+
+def granted(ws: Workspace) -> str:
+    """A grant of two owners for the buyer; its id."""
+    pool(ws)
+    product = offer_product(ws, "夜景", price=Price.read("250000:CNY"))
+    number = order_product(ws, product.id, BUYER_NAME).number
+    accept_contract(ws, number)
+    sign_contract(ws, number)
+    grant_id = sign_contract(ws, number, caller=party(BUYER_NAME)).grant_id
+    assert grant_id
+    return grant_id

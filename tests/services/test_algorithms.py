@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from algorithm_factory import files
-from market_place import BUYER_NAME, RIVAL, STATION, STUDIO, party, pool
+from market_place import BUYER_NAME, RIVAL, STATION, STUDIO, granted, party
 
 from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, UsageError
 from malan.rights.terms import party_id
@@ -35,9 +35,8 @@ from malan.services.approvals import (
     trust_publisher,
     trusted_publishers,
 )
-from malan.services.contracts import accept_contract, order_product, sign_contract
 from malan.services.journal import read_event
-from malan.services.products import Price, offer_product
+from malan.services.parties import remember_owner
 from malan.workspace import Workspace
 
 OWNERS = (party_id(STATION), party_id(STUDIO))
@@ -47,18 +46,6 @@ OWNERS = (party_id(STATION), party_id(STUDIO))
 def local(tmp_path: Path) -> Workspace:
     """A workspace on SQLite alone: where the database plays no part."""
     return Workspace.create(tmp_path / "local")
-
-
-def granted(ws: Workspace) -> str:
-    """A grant of two owners for the buyer; its id."""
-    pool(ws)
-    product = offer_product(ws, "夜景", price=Price.read("250000:CNY"))
-    number = order_product(ws, product.id, BUYER_NAME).number
-    accept_contract(ws, number)
-    sign_contract(ws, number)
-    grant_id = sign_contract(ws, number, caller=party(BUYER_NAME)).grant_id
-    assert grant_id
-    return grant_id
 
 
 def submitted(ws: Workspace, grant: str | None = None, **changes: str) -> Algorithm:
@@ -165,6 +152,7 @@ def test_an_owner_may_trust_a_publisher_and_still_say_no(workspace: Workspace) -
 
 
 def test_trust_goes_to_who_submits_not_to_a_name_in_a_file(local: Workspace) -> None:
+    remember_owner(local, STATION)
     submitted(local)
     trust_publisher(local, BUYER_NAME, caller=party(STATION))
     theirs = submit_algorithm(local, _by(RIVAL), caller=party(RIVAL))

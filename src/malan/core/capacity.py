@@ -1,6 +1,6 @@
 """What an output budget could carry away at worst, in words an owner understands: seconds of sound and of pictures.
 
-One arithmetic for agreements, receipts and the gate: plain bytes at usual bitrates. It is a ceiling, not an estimate: no
+One arithmetic for agreements, receipts and the gate: plain bytes at usual bitrates. It is a ceiling, no estimate: no
 honest model comes near it, and what the rewrite destroys is not taken off.
 """
 
