@@ -92,7 +92,7 @@ def save_image_base(folder: Path, seed: int = 0, prediction: str = "epsilon") ->
 def save_flux_base(folder: Path, seed: int = 0) -> Path:
     """A tiny Flux: transformer, image encoder, CLIP and T5."""
     import torch
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
     torch.manual_seed(seed)
     transformer = FluxTransformer2DModel(

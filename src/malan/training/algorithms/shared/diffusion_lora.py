@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from fitting import Plan, figures, fit, in_units
 from latents import Cache
 from low_rank import attach, put_in, read_off, targets_of
 from privacy import privacy_of
+from texts import captions_of
 
 Tensors = dict[str, torch.Tensor]
 PLACES = (0.125, 0.375, 0.625, 0.875)
@@ -202,9 +202,3 @@ class Recipe:
         told = {name: one for name, one in held.items() if name[:4] == "text"}
         losses, answer = self._answered(model, objective, held["mean"], noise, torch.tensor(PLACES), told)
         return losses.mean(), answer
-
-
-def captions_of(batch: Mapping[str, Any]) -> list[str]:
-    """The captions of a batch; empty where a clip has none."""
-    whole, ends = bytes(batch["captions_bytes"]), [int(end) for end in batch["captions_offsets"]]
-    return [whole[a:b].decode("utf-8", "replace") for a, b in pairwise(ends)]
