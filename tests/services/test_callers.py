@@ -43,6 +43,7 @@ WITHOUT = {
     "sessions.sign_out": "asks for the session's own secret",
     # shows a record that was asked for by a caller
     "contracts.describe_contract": "shows what get_contract, list_contracts gave",
+    "algorithms.describe_algorithm": "shows what find_algorithm, list_algorithms gave",
     "grants.describe_grant": "shows what get_grant, list_grants gave",
     "products.describe_product": "shows what get_product, list_products gave",
     "proofs.bundle": "proves an event that read_event gave",
@@ -62,6 +63,8 @@ WITHOUT = {
     "samples.list_samples": "shows what open_data opened",
     "samples.open_sample": "asks for the secret of the session, the terms and the meter",
     "transfers.session_view": "shows what open_data opened",
+    # works on behalf of whoever submitted a run, and asks for that party again
+    "run_work.work": "the worker; runs are submitted with a caller",
     # puts the program together, or test mode of the connector, which holds nothing of anybody
     "negotiation.open_exchange": "the server itself",
     "dsp.automatic.behave": "test mode",
@@ -233,7 +236,7 @@ def _by_name(ws: Workspace) -> dict[str, str]:
     (clip, *_) = ws.library.matching(ClipQuery())
     asset_id = clip.clip.asset_id
     clips = dict.fromkeys(("clip", "clip_id", "id_or_prefix"), clip.id)
-    words = {"lang": "en", "format": "json", "format_name": "webdataset", "decision": "release"}
+    words = {"lang": "en", "format": "json", "format_name": "webdataset", "answer": "release"}
     return {**clips, **words, "asset": asset_id, "asset_id": asset_id}
 
 
