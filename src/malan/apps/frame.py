@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from malan.core.catalogue import entry
+from malan.core.errors import NotFound
 from malan.services.access import HOUSE, Caller
 from malan.services.outputs import Source
 from malan.services.publish import AiPart, Draft, Published, publish
@@ -28,8 +29,8 @@ Progress = Callable[[int, int, str], None]
 class Request(BaseModel):
     """What somebody asks of an app. Frozen; what is not a field is refused.
 
-    A field that is given without its name on the command line says so: `Field(json_schema_extra={"place": "argument"})`.
-    What a field is about stands in the messages, as `app.<app>.<field>`.
+    A field that is given without its name on the command line says so: `json_schema_extra={"place": "argument"}`. What
+    a field is about stands in the messages, as `app.<app>.<field>`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,8 +86,13 @@ class Work:
 
     @property
     def library(self) -> Workspace:
-        """The workspace of an app that needs one."""
-        assert self.workspace is not None
+        """The workspace of an app that needs one.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if self.workspace is None:
+            raise NotFound("workspace.none", path=str(self.out))
         return self.workspace
 
     def progress(self, done: int, total: int, current: str = "") -> None:
@@ -115,10 +121,10 @@ class Work:
         return done
 
 
-RequestType = TypeVar("RequestType", bound=Request, contravariant=True)
+RequestIn_contra = TypeVar("RequestIn_contra", bound=Request, contravariant=True)
 
 
-class App(Protocol[RequestType]):
+class App(Protocol[RequestIn_contra]):
     """A micro-app."""
 
     @property
@@ -131,7 +137,7 @@ class App(Protocol[RequestType]):
         """What can be asked of it."""
         ...
 
-    def run(self, request: RequestType, work: Work) -> Made:
+    def run(self, request: RequestIn_contra, work: Work) -> Made:
         """Do it. The same request, library and seed give the same bytes.
 
         Raises:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from malan.apps.builtin import app_named
 from malan.apps.frame import App, Made, Progress, Request, Work
-from malan.core.errors import MalanError, UsageError
+from malan.core.errors import MalanError, NotGranted, UsageError
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller
 from malan.services.accounts import caller_of_job
@@ -38,7 +38,9 @@ def read_request(app: App[Any], values: Mapping[str, Any]) -> Request:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "–"
-        raise UsageError("app.bad_request", app=app.card.name, field=where[:80], detail=str(first["msg"])[:200]) from error
+        raise UsageError(
+            "app.bad_request", app=app.card.name, field=where[:80], detail=str(first["msg"])[:200]
+        ) from error
 
 
 def run_app(
@@ -60,12 +62,27 @@ def run_app(
     """
     app = app_named(name)
     request = read_request(app, values)
+    check_files(app, request, caller)
     out.mkdir(parents=True, exist_ok=True)
     work = Work(out, ws, caller, progress, stop_if_asked)
     made = app.run(request, work)
     told = describe_made(app, made, work)
     (out / REPORT).write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", "utf-8")
     return made, told
+
+
+def check_files(app: App[Any], request: Request, caller: Caller) -> None:
+    """Files of this machine may be named by whoever runs it, and by nobody else.
+
+    Raises:
+        NotGranted: Somebody else named one.
+    """
+    if caller.is_operator:
+        return
+    for name, field in app.request.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("file") and getattr(request, name):
+            raise NotGranted("app.no_files", app=app.card.name, field=name)
 
 
 def describe_made(app: App[Any], made: Made, work: Work) -> dict[str, Any]:
@@ -86,7 +103,9 @@ def start_app(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Ca
         NotFound, UsageError: There is no such app, or the values are no request of it; nothing is started.
     """
     app = app_named(name)
-    said = read_request(app, values).model_dump(mode="json")
+    request = read_request(app, values)
+    check_files(app, request, caller)
+    said = request.model_dump(mode="json")
     party = caller.party_id or ""
     folder = f"{name}-{digest_record('app.run', [name, said, party])[:12]}"
     job = ws.jobs.create(KIND, {"app": name, "request": said, "file": folder, "party": party}, ["run"])

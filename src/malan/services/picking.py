@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.core.errors import NotFound, UsageError
+from malan.core.errors import UsageError
 from malan.services.access import HOUSE, Caller
 from malan.services.cutting import Cutter
 from malan.services.datasets import show_snapshot
@@ -23,10 +24,12 @@ from malan.services.uses import allowed_terms, require_use
 
 if TYPE_CHECKING:
     from malan.core import Track
+    from malan.media import PacketIndex
     from malan.services.clips import ClipQuery, ClipRow
     from malan.workspace import Workspace
 
 MOST = 1000
+_BLACK, _LEAST_BAR = 0.09, 0.03
 Stretch = tuple[float, float]
 _Written = tuple[float, float, tuple[float, float, float, float]]
 
@@ -44,6 +47,20 @@ class Candidate:
     look: NDArray[np.float32] | None
     speech: tuple[Stretch, ...] = ()
     captions: tuple[_Written, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What the filmstrip of a clip tells, at moments evenly spread over it: one number a moment, 0 to 1.
+
+    `active` is the picture without black bars, as shares (x, y, width, height).
+    """
+
+    light: NDArray[np.float32]  # mean brightness
+    spread: NDArray[np.float32]  # standard deviation of brightness: nothing to see where it is near 0
+    black: NDArray[np.float32]  # share of the active picture that is nearly black
+    active: tuple[float, float, float, float]
+    clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,74 @@ def nearest(ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Cal
     return []
 
 
+def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
+    """What the filmstrips of some clips tell, by clip; those without one are left out. Nothing is decoded but them."""
+    found = {}
+    assets = ws.library.assets_by_id({row.clip.asset_id for row in rows})
+    clear = _clear(ws, rows)
+    for row in rows:
+        strip, track = ws.library.filmstrip(row.id), assets[row.clip.asset_id].asset.first("video")
+        size = track.shown_size_px if track else None
+        if strip and size:
+            found[row.id] = replace(read_strip(strip, size[0] / size[1]), clear=clear[row.id])
+    return found
+
+
+def _clear(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Stretch]:
+    """What lies between the transitions at both ends of each clip, by the frames where they begin and end."""
+    begins: dict[tuple[str, float], tuple[float, float]] = {}
+    for one in ws.library.findings_of("shot.transition", {row.clip.asset_id for row in rows}):
+        span, said = one.clip.span, one.value
+        frames = said.get("clip_end_frame", 0) - said.get("clip_first_frame", 0)
+        if said.get("type") in ("dissolve", "fade") and frames > 0:
+            step = (span.end_s - span.start_s) / frames
+            before = (said["clip_first_frame"] - said["first_frame"]) * step
+            after = (said["last_frame"] - said["clip_first_frame"]) * step
+            begins[one.clip.asset_id, round(span.start_s, 3)] = (max(0.0, before), max(0.0, after))
+    found = {}
+    for row in rows:
+        start, end, asset = row.span.start_s, row.span.end_s, row.clip.asset_id
+        after = begins.get((asset, round(start, 3)), (0.0, 0.0))[1]
+        before = begins.get((asset, round(end, 3)), (0.0, 0.0))[0]
+        found[row.id] = (start + after, end - before)
+    return found
+
+
+def read_strip(jpeg: bytes, aspect: float) -> Strip:
+    """A filmstrip in numbers.
+
+    Args:
+        aspect: Width over height of one of its pictures.
+    """
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        luma = np.asarray(picture.convert("L"), np.float32) / 255
+    count = max(1, round(luma.shape[1] / (luma.shape[0] * aspect)))
+    width = luma.shape[1] // count
+    tiles = luma[:, : width * count].reshape(luma.shape[0], count, width).transpose(1, 0, 2)
+    left, top, right, bottom = _bars(tiles.max(axis=0))
+    inner = tiles[:, top:bottom, left:right]
+    height = luma.shape[0]
+    active = (left / width, top / height, (right - left) / width, (bottom - top) / height)
+    return Strip(inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2)), active)
+
+
+def _bars(brightest: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """The part of a picture that is ever lit: left, top, right, bottom. All where less than half is left."""
+    found = []
+    for axis in (1, 0):
+        lit = np.flatnonzero(np.quantile(brightest, 0.9, axis=axis) > _BLACK)
+        size = brightest.shape[1 - axis]
+        first, last = (int(lit[0]), int(lit[-1]) + 1) if len(lit) else (0, size)
+        even = min(first, size - last)  # bars come in pairs; what is dark on one side only is picture
+        found.append((even, size - even) if even >= _LEAST_BAR * size and size - 2 * even >= size / 2 else (0, size))
+    (top, bottom), (left, right) = found
+    return left, top, right, bottom
+
+
 class Shelf:
     """Files of clips, looked up once each.
 
@@ -123,6 +208,7 @@ class Shelf:
     def __init__(self, ws: Workspace, uses: Sequence[str], caller: Caller = HOUSE) -> None:
         self._ws, self._uses, self._caller = ws, tuple(uses), caller
         self._cutter = Cutter(ws)
+        self._index = lru_cache(maxsize=16)(self._read_index)
 
     def footage(self, row: ClipRow) -> Footage:
         """The file a clip is in.
@@ -141,27 +227,29 @@ class Shelf:
         path = self._cutter.source(row.clip.asset_id)
         return Footage(path, video, sound.index if sound else None, row.clip.span.timebase)
 
+    def frame_start(self, row: ClipRow, at_s: float) -> Fraction:
+        """When the frame that is nearest to a moment of the file begins, in seconds, exact."""
+        index, base = self._index(row.clip.asset_id), row.clip.span.timebase
+        frame = index.frame_at(round(Fraction(at_s) / base))
+        around = [int(index.frame_pts[n]) for n in (frame, min(frame + 1, index.frame_count - 1))]
+        return min((tick * base for tick in around), key=lambda start: abs(start - Fraction(at_s)))
+
+    def strip(self, row: ClipRow) -> Strip | None:
+        """What the filmstrip of a clip tells."""
+        return look_into(self._ws, [row]).get(row.id)
+
     def pictures(self, row: ClipRow, times_s: Sequence[float], height_px: int) -> list[NDArray[np.uint8]]:
         """What a clip shows at some moments of its file, small, upright, RGB; rights are asked as for the file."""
-        from malan.media import PacketIndex
         from malan.media.thumbs import pictures
 
-        footage = self.footage(row)
-        index = PacketIndex.from_bytes(self._ws.library.index(row.clip.asset_id))
+        footage, index = self.footage(row), self._index(row.clip.asset_id)
         frames = [index.frame_at(round(Fraction(at) / footage.timebase)) for at in times_s]
         return list(pictures(footage.path, index, frames, height_px=height_px))
 
+    def _read_index(self, asset_id: str) -> PacketIndex:
+        from malan.media import PacketIndex
 
-def row_of(ws: Workspace, clip_id: str) -> ClipRow:
-    """A clip by its whole id.
-
-    Raises:
-        NotFound: There is none.
-    """
-    found = ws.library.clips_by_id([clip_id])
-    if clip_id not in found:
-        raise NotFound("store.clip_unknown", id=clip_id[:12])
-    return found[clip_id]
+        return PacketIndex.from_bytes(self._ws.library.index(asset_id))
 
 
 def _known(ws: Workspace, rows: Sequence[ClipRow], fits: Sequence[float]) -> list[Candidate]:
@@ -171,7 +259,9 @@ def _known(ws: Workspace, rows: Sequence[ClipRow], fits: Sequence[float]) -> lis
     captions = _stretches(ws, rows, "text.caption", "caption_share")
     found = []
     for row, fit in zip(rows, fits, strict=True):
-        said = tuple((a, b) for a, b, _ in speech.get(row.clip.asset_id, ()) if a < row.span.end_s and b > row.span.start_s)
+        said = tuple(
+            (a, b) for a, b, _ in speech.get(row.clip.asset_id, ()) if a < row.span.end_s and b > row.span.start_s
+        )
         written = tuple(
             one for one in captions.get(row.clip.asset_id, ()) if one[0] < row.span.end_s and one[1] > row.span.start_s
         )
@@ -179,9 +269,7 @@ def _known(ws: Workspace, rows: Sequence[ClipRow], fits: Sequence[float]) -> lis
     return found
 
 
-def _stretches(
-    ws: Workspace, rows: Sequence[ClipRow], kind: str, measure: str
-) -> Mapping[str, list[_Written]]:
+def _stretches(ws: Workspace, rows: Sequence[ClipRow], kind: str, measure: str) -> Mapping[str, list[_Written]]:
     asset_ids = {row.clip.asset_id for row in rows if (row.measures.get(measure) or 0) > 0}
     found: dict[str, list[_Written]] = {}
     if not asset_ids:
@@ -196,7 +284,7 @@ def _stretches(
 
 
 def _box(said: object, size: tuple[int, int] | None) -> tuple[float, float, float, float]:
-    """A box of pixels (left, top, right, bottom) as shares (x, y, width, height); the lower fifth where none is known."""
+    """A box of pixels (left, top, right, bottom) as shares (x, y, width, height); else the lower fifth."""
     if size and isinstance(said, list | tuple) and len(said) == 4 and all(isinstance(one, int | float) for one in said):
         left, top, right, bottom = (float(one) for one in said)
         return left / size[0], top / size[1], (right - left) / size[0], (bottom - top) / size[1]

@@ -32,7 +32,7 @@ class Shot(_Part):
     sound: bool = True
     score: float = 0.0
     why: tuple[str, ...] = ()
-    text: str = Field("", max_length=200)
+    text: str = Field(default="", max_length=200)
     cover_captions: bool = True
 
 
@@ -43,12 +43,12 @@ class Storyboard(_Part):
     title: str = ""
     ending: str = ""
     language: Literal["zh", "en"] = "zh"
-    rate: Literal[24, 25, 30, 50, 60] = 25
+    rate: int = Field(default=25, ge=10, le=60)
     formats: tuple[Literal["16:9", "9:16", "1:1", "4:5"], ...] = ("16:9",)
     lines: Literal[360, 720, 1080] = 1080
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=200)
     music: str = ""
-    music_from_s: float = Field(0.0, ge=0, le=36_000, allow_inf_nan=False)
+    music_from_s: float = Field(default=0.0, ge=0, le=36_000, allow_inf_nan=False)
     voice: str = ""
     beats_s: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()

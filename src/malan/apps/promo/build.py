@@ -65,7 +65,7 @@ def build(board: Storyboard, script: str, work: Work) -> Built:
     scripts = {form.name: write_script(written, form, board.language) for form in formats} if written else {}
     timeline = Timeline(Fraction(board.rate), tuple(pieces), formats, scripts)
     rows = tuple(one.row for one in known)
-    return Built(timeline, rows, tuple(footage), tuple(_sources(board, rows)), tuple(lines))
+    return Built(timeline, rows, tuple(footage), tuple(_sources(board, timeline, rows)), tuple(lines))
 
 
 def _piece(
@@ -84,7 +84,7 @@ def _piece(
     return Piece(
         name=one.row.id,
         path=str(file.path),
-        start=Fraction(shot.from_s).limit_denominator(100_000),
+        start=shelf.frame_start(one.row, shot.from_s),
         frames=shot.frames,
         size=size,
         track=file.video.index,
@@ -101,13 +101,17 @@ def _views(
     shot: Shot, row: ClipRow, size: tuple[int, int], length: float, formats: Sequence[Format], shelf: Shelf
 ) -> dict[str, View]:
     """How each format frames the shot; pictures are looked at once, and only when something is cut off."""
-    other = [form for form in formats if abs(float(form.aspect) / (size[0] / size[1]) - 1) > 0.03]
+    strip = shelf.strip(row)
+    active = strip.active if strip else (0.0, 0.0, 1.0, 1.0)
+    shown = size[0] * active[2] / (size[1] * active[3])
+    other = [form for form in formats if abs(float(form.aspect) / shown - 1) > 0.03]
+    barred = {form.name: frame_shot((), (), size, form, active) for form in formats if active[2] * active[3] < 0.99}
     if not other:
-        return {}
+        return barred
     count = max(3, min(_MOST_LOOKS, round(length * _LOOKS_A_SECOND)))
     times = [length * (place + 0.5) / count for place in range(count)]
     pictures = shelf.pictures(row, [shot.from_s + at for at in times], LINES)
-    return {form.name: frame_shot(pictures, times, size, form) for form in other}
+    return barred | {form.name: frame_shot(pictures, times, size, form, active) for form in other}
 
 
 def _together(
@@ -149,12 +153,12 @@ def _cards(board: Storyboard) -> list[Line]:
     return cards
 
 
-def _sources(board: Storyboard, rows: Sequence[ClipRow]) -> list[Source]:
+def _sources(board: Storyboard, timeline: Timeline, rows: Sequence[ClipRow]) -> list[Source]:
     """For every second of the promo the stretch of footage that is shown, exact to the tick."""
     found, at = [], 0
-    for shot, row in zip(board.shots, rows, strict=True):
+    for shot, piece, row in zip(board.shots, timeline.pieces, rows, strict=True):
         base = row.span.timebase
-        first = round(Fraction(shot.from_s).limit_denominator(100_000) / base)
+        first = round(piece.start / base)
         end = first + max(1, round(Fraction(shot.frames, board.rate) / base))
         used = Clip(row.clip.asset_id, row.clip.track, Span(first, end, base))
         parts = ("picture", "sound") if shot.sound else ("picture",)

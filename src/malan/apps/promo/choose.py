@@ -5,7 +5,7 @@ Numbers only, nothing is decoded. Start reading at `choose`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from malan.apps.promo.board import Shot
 from malan.core.errors import NotFound
-from malan.services.picking import Candidate
+from malan.services.picking import Candidate, Strip
 
 Floats = NDArray[np.float64]
 
 _POOL = 240  # the best so many are compared with each other
+LOOKED_INTO = 72  # of the best so many the filmstrip is read
 _EDGE_S = 0.12  # kept away from cuts: codecs and dissolves leave traces there
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _MOTION = {"lively": 0.25, "calm": 0.03, "documentary": 0.08}
@@ -30,19 +31,26 @@ class Judged:
 
     candidate: Candidate
     parts: dict[str, float]
+    strip: Strip | None = None
 
     @property
     def score(self) -> float:
-        return sum(WEIGHTS[name] * value for name, value in self.parts.items()) / sum(WEIGHTS.values())
+        """A mean; but what cannot be seen is worth nothing, however well it fits."""
+        mean = sum(WEIGHTS[name] * value for name, value in self.parts.items()) / sum(WEIGHTS.values())
+        return mean * (0.25 + 0.75 * min(1.0, 2 * self.parts["light"]))
+
+
+Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
 
 
 def choose(
-    found: Sequence[Candidate], slots: Sequence[int], rate: int, style: str, *, keeps_order: bool = False
+    found: Sequence[Candidate], slots: Sequence[int], rate: int, style: str, look: Look, *, keeps_order: bool = False
 ) -> list[Shot]:
     """A shot for every slot.
 
     Args:
         found: Clips that may be used.
+        look: Reads the filmstrips of some of them.
         slots: Frames of each shot.
         keeps_order: Somebody chose the clips: they are shown in that order, as far as there are slots.
 
@@ -54,15 +62,24 @@ def choose(
     needed = sum(slots) / rate
     if seconds < needed:
         raise NotFound("promo.too_little", found=f"{seconds:.1f}", needed=f"{needed:.1f}")
-    judged = [judge(one, style) for one in usable]
-    if not keeps_order:
-        judged = sorted(judged, key=lambda one: (-one.score, one.candidate.row.id))[:_POOL]
+    judged = sorted((judge(one, style) for one in usable), key=lambda one: (-one.score, one.candidate.row.id))
+    if keeps_order:
+        strips = look(usable)
+        judged = [judge(one, style, strips.get(one.row.id)) for one in usable]
+    else:
+        strips = look([one.candidate for one in judged[: max(LOOKED_INTO, 3 * len(slots))]])
+        known = [
+            judge(one.candidate, style, strips[one.candidate.row.id])
+            for one in judged
+            if one.candidate.row.id in strips
+        ]
+        judged = sorted(known, key=lambda one: (-one.score, one.candidate.row.id)) or judged[:_POOL]
     picks = _in_order(judged, slots, rate) if keeps_order else _varied(judged, slots, rate)
     return [_shot(judged[place], frames, rate) for place, frames in picks]
 
 
-def judge(one: Candidate, style: str) -> Judged:
-    """What speaks for a clip."""
+def judge(one: Candidate, style: str, strip: Strip | None = None) -> Judged:
+    """What speaks for a clip, by what was measured of it and, where it was read, by its filmstrip."""
     measures = one.row.measures
     exposure, contrast = measures.get("exposure", 0.45), measures.get("contrast", 0.3)
     wrong = max(measures.get(name, 0.0) for name in ("black_share", "freeze_share", "letterbox_share"))
@@ -70,17 +87,28 @@ def judge(one: Candidate, style: str) -> Judged:
     length = one.row.span.end_s - one.row.span.start_s
     wished = _MOTION[style]
     moving = measures.get("motion", wished)
+    light = float(np.clip(1 - abs(exposure - 0.47) / 0.42, 0, 1) * np.clip(contrast / 0.22, 0, 1))
+    if strip is not None:
+        light = float(np.max(_seen(strip)))
+        wrong = max(measures.get("black_share", 0.0), measures.get("freeze_share", 0.0))
     return Judged(
         one,
         {
             "fit": one.fit,
             "sharp": float(np.clip(measures.get("sharpness", 0.5), 0, 1)),
-            "light": float(np.clip(1 - abs(exposure - 0.47) / 0.42, 0, 1) * np.clip(contrast / 0.22, 0, 1)),
+            "light": light,
             "motion": float(np.exp(-abs(np.log((moving + 0.01) / (wished + 0.01))) / 2)),
             "clean": float(np.clip(1 - wrong, 0, 1) * (1 - 0.6 * min(1.0, written))),
             "long": float(np.clip(length / 3.0, 0, 1)),
         },
+        strip,
     )
+
+
+def _seen(strip: Strip) -> Floats:
+    """How much there is to see at each moment, 0 to 1: neither dark nor burnt out, not flat, no letters on black."""
+    lit = np.clip(strip.light / 0.16, 0, 1) * np.clip((1.04 - strip.light) / 0.2, 0, 1)
+    return np.asarray(lit * np.clip(strip.spread / 0.11, 0, 1) * np.clip((1.0 - strip.black) / 0.35, 0, 1), np.float64)
 
 
 def _varied(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list[tuple[int, int]]:
@@ -105,10 +133,10 @@ def _varied(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list[t
             worth -= 0.6 * (alike[earlier] > _ALIKE)
         fits = left & (lengths >= frames / rate)
         if not fits.any():
-            fits = _share(waiting, frames, left, lengths, rate)
-            frames = frames if fits is None else frames - waiting[0]
-            if fits is None:
+            shared = _share(waiting, frames, left, lengths, rate)
+            if shared is None:
                 raise NotFound("promo.too_little", found=f"{lengths[left].sum():.1f}", needed=f"{frames / rate:.1f}")
+            fits, frames = shared, frames - waiting[0]
         place = int(np.argmax(np.where(fits, worth, -np.inf)))
         picks.append((place, frames))
         for other, group in enumerate(groups):
@@ -119,7 +147,9 @@ def _varied(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list[t
     return picks
 
 
-def _share(waiting: list[int], frames: int, left: NDArray[np.bool_], lengths: Floats, rate: int) -> NDArray[np.bool_] | None:
+def _share(
+    waiting: list[int], frames: int, left: NDArray[np.bool_], lengths: Floats, rate: int
+) -> NDArray[np.bool_] | None:
     """Put the second part of a slot back into the queue, so that the first fits the longest clip; which clips do."""
     if not left.any():
         return None
@@ -141,8 +171,16 @@ def _in_order(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list
 
 
 def _length(one: Judged) -> float:
+    start, end = _usable(one)
+    return end - start
+
+
+def _usable(one: Judged) -> tuple[float, float]:
+    """The stretch of a clip that may be shown: without its cuts, dissolves and fades."""
     span = one.candidate.row.span
-    return span.end_s - span.start_s - 2 * _EDGE_S
+    start, end = one.strip.clear if one.strip else (span.start_s, span.end_s)
+    start, end = max(start, span.start_s) + _EDGE_S, min(end, span.end_s) - _EDGE_S
+    return start, max(start, end)
 
 
 def _likeness(judged: Sequence[Judged]) -> Floats:
@@ -162,10 +200,17 @@ def _same_file(judged: Sequence[Judged], place: int) -> Floats:
 
 def _shot(one: Judged, frames: int, rate: int) -> Shot:
     """The stretch of a clip: away from its cuts, not in the middle of a sentence where that can be had."""
-    span, length = one.candidate.row.span, frames / rate
-    first, last = span.start_s + _EDGE_S, max(span.start_s + _EDGE_S, span.end_s - _EDGE_S - length)
-    middle = first + 0.4 * (last - first)
-    starts = [middle, first, last, *(end + 0.05 for _, end in one.candidate.speech), *(a - 0.15 for a, _ in one.candidate.speech)]
+    length = frames / rate
+    first, end = _usable(one)
+    last = max(first, end - length)
+    middle = _best_start(one, first, last, length)
+    starts = [
+        middle,
+        first,
+        last,
+        *(end + 0.05 for _, end in one.candidate.speech),
+        *(a - 0.15 for a, _ in one.candidate.speech),
+    ]
     possible = [start for start in starts if first <= start <= last]
     start = min(possible, key=lambda at: (_broken(one.candidate, at, at + length), abs(at - middle)))
     best = sorted(one.parts.items(), key=lambda part: -WEIGHTS[part[0]] * part[1])[:3]
@@ -177,6 +222,21 @@ def _shot(one: Judged, frames: int, rate: int) -> Shot:
         score=round(one.score, 3),
         why=tuple(f"{name} {value:.2f}" for name, value in best),
     )
+
+
+def _best_start(one: Judged, first: float, last: float, length: float) -> float:
+    """Where most is to be seen; a little before the middle when it is all the same."""
+    usual = first + 0.4 * (last - first)
+    if one.strip is None or last - first < 0.2:
+        return usual
+    span = one.candidate.row.span
+    seen = _seen(one.strip)
+    moments = span.start_s + (np.arange(len(seen)) + 0.5) / len(seen) * (span.end_s - span.start_s)
+    starts = np.linspace(first, last, 24)
+    inside = np.linspace(0.02, 0.98, 8) * length
+    worth = np.interp(starts[:, None] + inside[None, :], moments, seen).min(axis=1)
+    worth = worth - 0.05 * np.abs(starts - usual) / max(last - first, 1e-6)
+    return float(starts[int(np.argmax(worth))])
 
 
 def _broken(candidate: Candidate, start: float, end: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import quoteattr
 
@@ -16,6 +16,10 @@ from malan.apps.promo.board import Storyboard
 from malan.apps.promo.build import Built
 from malan.apps.promo.request import format_of
 from malan.datasets.exporters.timeline import EdlEvent, edl_text
+
+if TYPE_CHECKING:
+    from malan.services.clips import ClipRow
+    from malan.services.picking import Footage
 
 
 def write_timelines(board: Storyboard, built: Built, out: Path) -> dict[str, Path]:
@@ -49,9 +53,10 @@ def _otio(board: Storyboard, built: Built) -> str:
 
 def _edl(board: Storyboard, built: Built) -> str:
     rate = Fraction(board.rate)
+    firsts = [round(shot.from_s * rate) for shot in board.shots]
     events = [
-        EdlEvent(row.clip.asset_id, row.file_name, row.id, round(shot.from_s * rate), round(shot.from_s * rate) + shot.frames, rate)
-        for shot, row in zip(board.shots, built.rows, strict=True)
+        EdlEvent(row.clip.asset_id, row.file_name, row.id, first, first + shot.frames, rate)
+        for first, shot, row in zip(firsts, board.shots, built.rows, strict=True)
     ]  # fmt: skip
     return edl_text(board.title or "promo", events)
 
@@ -63,7 +68,8 @@ def _fcpxml(board: Storyboard, built: Built) -> str:
     def time(frames: int) -> str:
         return f"{frames}/{board.rate}s"
 
-    assets, spine, at = {}, [], 0
+    assets: dict[str, tuple[str, Footage, ClipRow]] = {}
+    spine, at = [], 0
     for shot, row, file in zip(board.shots, built.rows, built.footage, strict=True):
         name = assets.setdefault(row.clip.asset_id, (f"a{len(assets) + 1}", file, row))[0]
         start = round(shot.from_s * board.rate)
@@ -73,8 +79,9 @@ def _fcpxml(board: Storyboard, built: Built) -> str:
         )
         at += shot.frames
     listed = [
-        f'    <asset id="{name}" name={quoteattr(row.file_name)} hasVideo="1" hasAudio="{int(file.sound_track is not None)}" '
-        f'start="0s" format="r1"><media-rep kind="original-media" src={quoteattr(file.path.resolve().as_uri())}/></asset>'
+        f'    <asset id="{name}" name={quoteattr(row.file_name)} hasVideo="1" '
+        f'hasAudio="{int(file.sound_track is not None)}" start="0s" format="r1">'
+        f'<media-rep kind="original-media" src={quoteattr(file.path.resolve().as_uri())}/></asset>'
         for name, file, row in assets.values()
     ]
     return "\n".join(
@@ -97,7 +104,9 @@ def _jianying(board: Storyboard, built: Built) -> str:
     for number, (shot, row, file) in enumerate(zip(board.shots, built.rows, built.footage, strict=True)):
         path = str(file.path.resolve())
         material = videos.setdefault(path, _material(path, row.file_name, file.video.shown_size_px or (0, 0)))
-        material["duration"] = max(material["duration"], _us(Fraction(shot.from_s)) + _us(Fraction(shot.frames, board.rate)))
+        material["duration"] = max(
+            material["duration"], _us(Fraction(shot.from_s)) + _us(Fraction(shot.frames, board.rate))
+        )
         segments.append(
             _segment(f"{number}", material["id"], shot.from_s, at, shot.frames, board.rate, 1.0 if shot.sound else 0.0)
         )
@@ -125,9 +134,7 @@ def _material(path: str, name: str, size: tuple[int, int]) -> dict[str, Any]:
     return {**held, "duration": 0, "width": size[0], "height": size[1], "has_audio": True}
 
 
-def _segment(
-    name: str, material: str, from_s: float, at: int, frames: int, rate: int, volume: float
-) -> dict[str, Any]:
+def _segment(name: str, material: str, from_s: float, at: int, frames: int, rate: int, volume: float) -> dict[str, Any]:
     length = _us(Fraction(frames, rate))
     return {
         "id": _id("segment", name),
@@ -144,10 +151,14 @@ def _texts(built: Built) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     texts, segments = [], []
     for number, line in enumerate(built.captions):
         name = _id("text", f"{number}")
-        content = json.dumps({"text": line.text, "styles": [{"range": [0, len(line.text)], "size": 8.0}]}, ensure_ascii=False)
+        content = json.dumps(
+            {"text": line.text, "styles": [{"range": [0, len(line.text)], "size": 8.0}]}, ensure_ascii=False
+        )
         texts.append({"id": name, "type": "subtitle", "content": content})
         timing = {"start": _us(line.begin), "duration": _us(line.end - line.begin)}
-        segments.append({"id": _id("line", f"{number}"), "material_id": name, "target_timerange": timing, "visible": True})
+        segments.append(
+            {"id": _id("line", f"{number}"), "material_id": name, "target_timerange": timing, "visible": True}
+        )
     return texts, segments
 
 
@@ -157,4 +168,3 @@ def _us(seconds: Fraction) -> int:
 
 def _id(kind: str, name: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"malan:{kind}:{name}")).upper()
-

@@ -19,11 +19,12 @@ from malan.media.render.graph import window
 
 Floats = NDArray[np.float64]
 Pictures = Sequence[NDArray[np.uint8]]
+Box = tuple[float, float, float, float]
 
 LINES = 96  # height of the frames that are looked at
 _STILL = 0.06  # of the picture's width: a subject that moves less is framed without moving
 _SMOOTH = 30.0
-_KEPT = 0.72  # of the weight inside the window; below this the whole picture is shown on a blurred ground
+_NARROW, _KEPT = 0.4, 0.46  # a narrow window that keeps less of the weight shows the whole on a blurred ground instead
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,13 @@ class Subject:
     along_y: Floats
 
 
-def frame_shot(pictures: Pictures, times_s: Sequence[float], size: tuple[int, int], form: Format) -> View:
+def frame_shot(
+    pictures: Pictures,
+    times_s: Sequence[float],
+    size: tuple[int, int],
+    form: Format,
+    active: Box = (0.0, 0.0, 1.0, 1.0),
+) -> View:
     """How to cut a shot to a format.
 
     Args:
@@ -44,24 +51,35 @@ def frame_shot(pictures: Pictures, times_s: Sequence[float], size: tuple[int, in
         times_s: When each is shown, from the beginning of the shot.
         size: Width and height of the picture in pixels, as shown.
         form: What it is cut to.
+        active: The picture without black bars, as shares (x, y, width, height).
     """
-    width, height = window(size, form, 1.0)
-    share_x, share_y = width / size[0], height / size[1]
-    if share_x > 0.98 and share_y > 0.98 or not pictures:
-        return View()
-    subjects = subjects_of(pictures)
-    if share_x <= share_y:
-        centres = path([one.along_x for one in subjects], times_s, share_x)
-        kept = _kept([one.along_x for one in subjects], centres, share_x)
-        keys = [Key(at, x, 0.5) for at, x in zip(times_s, centres, strict=True)]
-    else:
-        centres = path([one.along_y for one in subjects], times_s, share_y)
-        kept = _kept([one.along_y for one in subjects], centres, share_y)
-        keys = [Key(at, 0.5, y) for at, y in zip(times_s, centres, strict=True)]
-    if kept < _KEPT * min(1.0, max(share_x, share_y) + 0.25) and min(share_x, share_y) < 0.4:
-        return View(is_whole=True)
+    left, top, wide, high = active
+    inner = (round(size[0] * wide), round(size[1] * high))
+    width, height = window(inner, form, 1.0)
+    share_x, share_y = width / inner[0], height / inner[1]
+    zoom = window(size, form, 1.0)[0] / width
+    if not pictures or min(share_x, share_y) > 0.98:
+        return View((Key(0.0, left + wide / 2, top + high / 2),), zoom)
+    subjects = subjects_of([_inside(picture, active) for picture in pictures])
+    along_x = share_x <= share_y
+    profiles = [one.along_x if along_x else one.along_y for one in subjects]
+    share = min(share_x, share_y)
+    centres = path(profiles, times_s, share)
+    if share < _NARROW and _kept(profiles, centres, share) < _KEPT:
+        return View((Key(0.0, left + wide / 2, top + high / 2),), is_whole=True)
+    keys = [
+        Key(at, left + wide * (centre if along_x else 0.5), top + high * (0.5 if along_x else centre))
+        for at, centre in zip(times_s, centres, strict=True)
+    ]
     is_still = max(centres) - min(centres) < 1e-6
-    return View((keys[0],) if is_still else tuple(keys))
+    return View((keys[0],) if is_still else tuple(keys), zoom)
+
+
+def _inside(picture: NDArray[np.uint8], active: Box) -> NDArray[np.uint8]:
+    """A picture without its bars."""
+    height, width = picture.shape[:2]
+    x, y, wide, high = active
+    return picture[round(y * height) : round((y + high) * height), round(x * width) : round((x + wide) * width)]
 
 
 def subjects_of(pictures: Pictures) -> list[Subject]:
@@ -71,7 +89,8 @@ def subjects_of(pictures: Pictures) -> list[Subject]:
     moving = _movement(luma)
     found = []
     for place, picture in enumerate(stack):
-        weight = _salience(luma[place]) + 1.5 * moving[place] + 0.8 * _skin(picture)
+        trust = _trust(moving[place])
+        weight = (1 - 0.9 * trust) * _salience(luma[place]) + (1.5 + 4 * trust) * moving[place] + 0.8 * _skin(picture)
         weight = _blur(weight, max(2, len(weight) // 24))
         weight = np.maximum(weight - 0.6 * weight.mean(), 0) + 1e-6
         weight *= _middle(weight.shape)
@@ -81,6 +100,12 @@ def subjects_of(pictures: Pictures) -> list[Subject]:
         centre_y = float((along_y * np.linspace(0, 1, len(along_y))).sum())
         found.append(Subject(centre_x, centre_y, along_x.astype(np.float64), along_y.astype(np.float64)))
     return found
+
+
+def _trust(moving: NDArray[np.float32]) -> float:
+    """How far movement alone tells the subject: much where little of the picture moves, and clearly."""
+    share = float((moving > 0.25).mean())
+    return float(np.clip((0.22 - share) / 0.12, 0, 1) * np.clip(share / 0.002, 0, 1))
 
 
 def path(profiles: Sequence[Floats], times_s: Sequence[float], share: float) -> list[float]:

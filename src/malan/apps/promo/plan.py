@@ -12,7 +12,7 @@ from malan.apps.promo.choose import choose
 from malan.apps.promo.request import PromoRequest
 from malan.apps.promo.rhythm import Beats, beats_of, lay_slots
 from malan.core.errors import NotFound, UsageError
-from malan.services.picking import Candidate, candidates, chosen, nearest, of_snapshot
+from malan.services.picking import Candidate, candidates, chosen, look_into, nearest, of_snapshot
 
 if TYPE_CHECKING:
     from malan.services.clips import ClipQuery
@@ -34,7 +34,10 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
     rate = _rate(found, work)
     beats = music.times_s if music is not None else ()
     slots = lay_slots(request.length, rate, request.style, tuple(beats), request.seed)
-    shots = choose(found, slots, rate, request.style, keeps_order=keeps_order)
+    shots = choose(
+        found, slots, rate, request.style, lambda some: look_into(work.library, [one.row for one in some]),
+        keeps_order=keeps_order,
+    )  # fmt: skip
     return Storyboard(
         title=request.title,
         ending=request.ending,

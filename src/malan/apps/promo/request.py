@@ -22,23 +22,23 @@ _SIZES = {
 class PromoRequest(Request):
     """A promo to be made, or a storyboard to be rendered."""
 
-    query: str = Field("", max_length=300)
-    snapshot: str = Field("", max_length=100)
-    clips: tuple[str, ...] = Field((), max_length=200, json_schema_extra={"option": "--clip"})
-    length: float = Field(30.0, ge=3, le=180)
-    format: tuple[Shape, ...] = Field(("16:9",), min_length=1, max_length=4)
+    query: str = Field(default="", max_length=300)
+    snapshot: str = Field(default="", max_length=100)
+    clips: tuple[str, ...] = Field(default=(), max_length=200, json_schema_extra={"option": "--clip"})
+    length: float = Field(default=30.0, ge=3, le=180)
+    format: tuple[Shape, ...] = Field(default=("16:9",), min_length=1, max_length=4)
     lines: Literal[360, 720, 1080] = 1080
     style: Style = "lively"
-    title: str = Field("", max_length=60)
-    ending: str = Field("", max_length=60)
-    script: str = Field("", max_length=2000)
-    music: str = Field("", max_length=1000)
-    voice: str = Field("", max_length=1000)
+    title: str = Field(default="", max_length=60)
+    ending: str = Field(default="", max_length=60)
+    script: str = Field(default="", max_length=2000)
+    music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     own_sound: bool = True
     language: Literal["zh", "en"] = "zh"
-    board: str = Field("", max_length=1000)
+    board: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     plan_only: bool = False
-    seed: int = Field(0, ge=0, le=2**31)
+    seed: int = Field(default=0, ge=0, le=2**31)
 
     def formats(self) -> tuple[Format, ...]:
         """The formats asked for, each once."""

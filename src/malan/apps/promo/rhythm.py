@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 _RATE_HZ, _HOP, _WINDOW = 16_000, 160, 1024
 _LONGEST_S = 300.0
+_LATE_S = 0.05  # an attack raises the strength as soon as it enters a window, near its end
 _EVEN = 100.0  # how much an even pulse counts against strong onsets
 
 
@@ -39,7 +40,7 @@ def beats_of(path: str | Path, *, seconds: float = _LONGEST_S) -> Beats:
     """
     parts, length = [], 0
     for block in audio_blocks(path, rate=_RATE_HZ, mono=True):
-        parts.append(np.asarray(block.samples_TC[:, 0], np.float32))
+        parts.append(np.asarray(block.samples, np.float32).reshape(-1))
         length += len(parts[-1])
         if length > seconds * _RATE_HZ:
             break
@@ -65,7 +66,7 @@ def onsets(samples_N: NDArray[np.float32]) -> Floats:
     local = np.convolve(smooth, np.ones(101) / 101, "same")
     rising = np.maximum(smooth - local, 0)
     deviation = rising.std()
-    return rising / deviation if deviation > 0 else rising
+    return np.asarray(rising / deviation if deviation > 0 else rising)
 
 
 def find_beats(strength_T: Floats) -> Beats:
@@ -84,7 +85,7 @@ def find_beats(strength_T: Floats) -> Beats:
     found = _chain(strength_T, period)
     gaps = np.diff(found)
     tempo = 6000.0 / float(np.median(gaps)) if len(gaps) else 0.0
-    return Beats(found / 100.0, tempo)
+    return Beats(found / 100.0 + _LATE_S, tempo)
 
 
 def _chain(strength_T: Floats, period: int) -> Floats:
@@ -143,7 +144,11 @@ def lay_slots(length_s: float, rate: int, style: str, beats_s: Sequence[float], 
             slots.append(left)
             break
         end = at + round(held)
-        near = beats[(beats >= at + shortest * rate * 0.8) & (beats <= at + longest * rate * 1.25)] if len(beats) else beats
+        near = (
+            beats[(beats >= at + shortest * rate * 0.8) & (beats <= at + longest * rate * 1.25)]
+            if len(beats)
+            else beats
+        )
         if len(near):
             end = int(near[np.argmin(np.abs(near - end))])
         slots.append(end - at)

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -180,53 +181,74 @@ def _join(parts: Sequence[_Part], timeline: Timeline, sound: Path | None, out: P
         work.unlink(missing_ok=True)
 
 
-def _write_packets(
-    made: Any, parts: Sequence[_Part], timeline: Timeline, sound: Path | None, stack: ExitStack
-) -> None:
+def _write_packets(made: Any, parts: Sequence[_Part], timeline: Timeline, sound: Path | None, stack: ExitStack) -> None:
+    """Packets of the pieces, each under its new time, and those of the sound where they belong between them."""
     sources = {file: stack.enter_context(av.open(str(file))) for file in dict.fromkeys(part.file for part in parts)}
-    first = sources[parts[0].file].streams.video[0]
-    picture = made.add_stream_from_template(first)
+    heads = {bytes(source.streams.video[0].codec_context.extradata or b"") for source in sources.values()}
+    if len(heads) != 1:
+        raise MediaError("render.failed", detail="parameter sets differ")
+    picture = made.add_stream_from_template(sources[parts[0].file].streams.video[0])
     picture.time_base = 1 / timeline.rate
-    head = bytes(first.codec_context.extradata or b"")
+    heard = _Heard(made, stack.enter_context(av.open(str(sound)))) if sound else None
     packets = {file: _packets_of(source, timeline) for file, source in sources.items()}
-    for source in sources.values():
-        if bytes(source.streams.video[0].codec_context.extradata or b"") != head:
-            raise MediaError("render.failed", detail="parameter sets differ")
-    heard = None
-    if sound is not None:
-        reader = stack.enter_context(av.open(str(sound)))
-        heard = made.add_stream_from_template(reader.streams.audio[0])
-    waiting = iter(reader.demux(reader.streams.audio[0])) if heard is not None else iter(())
-    ahead = next(waiting, None)
     at = 0
     for part in parts:
-        delay, listed = packets[part.file]
-        for place, packet in enumerate(listed[part.first : part.first + part.frames]):
-            shown, data, is_key = packet
-            new = av.Packet(data)
-            new.stream, new.time_base, new.is_keyframe = picture, 1 / timeline.rate, is_key
-            new.pts, new.dts = at + shown - part.first, at + place - delay
-            new.duration = 1
-            while ahead is not None and ahead.dts is not None and ahead.dts * ahead.time_base <= new.dts / timeline.rate:
-                ahead.stream = heard
-                made.mux(ahead)
-                ahead = next(waiting, None)
+        listed = packets[part.file]
+        for place, packet in enumerate(listed.packets[part.first : part.first + part.frames]):
+            new = av.Packet(packet.data)
+            new.stream, new.time_base, new.is_keyframe = picture, 1 / timeline.rate, packet.is_key
+            new.pts, new.dts, new.duration = at + packet.shown - part.first, at + place - listed.delay, 1
+            if heard:
+                heard.write_until(Fraction(new.dts) / timeline.rate)
             made.mux(new)
         at += part.frames
-    while ahead is not None and ahead.dts is not None:
-        ahead.stream = heard
-        made.mux(ahead)
-        ahead = next(waiting, None)
+    if heard:
+        heard.write_until(None)
 
 
-def _packets_of(source: Any, timeline: Timeline) -> tuple[int, list[tuple[int, bytes, bool]]]:
-    """How many frames decoding runs ahead of showing, and all packets in decoding order with the frame each shows."""
-    listed, delay = [], 0
-    stream = source.streams.video[0]
-    for packet in source.demux(stream):
+class _Heard:
+    """The packets of the sound, written as they are due."""
+
+    def __init__(self, made: Any, source: Any) -> None:
+        self._made = made
+        self._stream = made.add_stream_from_template(source.streams.audio[0])
+        self._packets = source.demux(source.streams.audio[0])
+        self._next = next(self._packets, None)
+
+    def write_until(self, moment_s: Fraction | None) -> None:
+        """Those due at a moment; all of them at the end."""
+        while (packet := self._next) is not None and packet.dts is not None:
+            if moment_s is not None and packet.dts * packet.time_base > moment_s:
+                return
+            packet.stream = self._stream
+            self._made.mux(packet)
+            self._next = next(self._packets, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """A packet, the frame it shows, counted from the beginning of its file, and whether decoding can begin there."""
+
+    shown: int
+    data: bytes
+    is_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Packets:
+    """All packets of a file in decoding order, and by how many frames decoding runs ahead of showing."""
+
+    packets: tuple[_Packet, ...]
+    delay: int
+
+
+def _packets_of(source: Any, timeline: Timeline) -> _Packets:
+    found: list[_Packet] = []
+    delay = 0
+    for packet in source.demux(source.streams.video[0]):
         if packet.size and packet.pts is not None and packet.dts is not None:
             shown = round(packet.pts * packet.time_base * timeline.rate)
-            if not listed:
+            if not found:
                 delay = round((packet.pts - packet.dts) * packet.time_base * timeline.rate)
-            listed.append((shown, bytes(packet), bool(packet.is_keyframe)))
-    return delay, listed
+            found.append(_Packet(shown, bytes(packet), bool(packet.is_keyframe)))
+    return _Packets(tuple(found), delay)

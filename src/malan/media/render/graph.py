@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from malan.media.render.timeline import Format, Key, Piece, Timeline, View
 
 _MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
+_LATER_US = 500  # libass counts whole milliseconds, cut off: a moment must not fall short of itself
 _EARLIER_S = Fraction(1, 1000)  # the first frame must not be lost to rounding
 
 
@@ -43,7 +45,8 @@ def picture_graph(timeline: Timeline, numbers: Sequence[int], scripts: dict[str,
         written = ""
         if form.name in scripts:
             fonts = f":fontsdir={timeline.fonts}" if timeline.fonts else ""
-            written = f",setpts='{clock}/{rate}/TB',ass={scripts[form.name]}{fonts},setpts=N/{rate}/TB"
+            shifted = f"settb=AVTB,setpts='round(({clock})/{rate}/TB)+{_LATER_US}'"
+            written = f",{shifted},ass={scripts[form.name]}{fonts},setpts='round(N/{rate}/TB)'"
         parts.append(f"{joined}concat=n={len(numbers)}:v=1:a=0{written},format=yuv420p[v{form.name}]")
     return ";".join(parts)
 
@@ -97,7 +100,7 @@ def _steady(timeline: Timeline, piece: Piece) -> str:
     rate, count = timeline.rate, piece.frames
     return (
         f"{whole}fps={rate.numerator}/{rate.denominator}:start_time=0,tpad=stop=-1:stop_mode=clone,"
-        f"trim=end_frame={count},setpts=N/({rate.numerator}/{rate.denominator})/TB,{tone}"
+        f"trim=end_frame={count},setpts='round(N/({rate.numerator}/{rate.denominator})/TB)',{tone}"
         f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic,setsar=1,format=yuv420p"
     )
 
@@ -132,7 +135,10 @@ def _framed(piece: Piece, place: int, form: Format) -> str:
             f"[{name}g][{name}s]overlay=(W-w)/2:(H-h)/2,setsar=1{end}"
         )
     width, height = window(piece.size, form, view.zoom)
-    x, y = (_along(view.keys, axis, side, whole) for axis, side, whole in zip("xy", (width, height), piece.size))
+    x, y = (
+        _along(view.keys, axis, side, whole)
+        for axis, side, whole in zip("xy", (width, height), piece.size, strict=True)
+    )
     same = (width, height) == tuple(piece.size)
     crop = "" if same else f"crop={width}:{height}:x='{x}':y='{y}',"
     scale = "" if (width, height) == (form.width, form.height) else f"scale={size}:flags=bicubic,"
@@ -142,18 +148,22 @@ def _framed(piece: Piece, place: int, form: Format) -> str:
 def window(size: tuple[int, int], form: Format, zoom: float) -> tuple[int, int]:
     """The largest window of a format's shape in a picture, in even pixels."""
     width, height = (2 * (side // 2) for side in size)
-    wide = min(width, height * form.aspect) / max(zoom, 1.0)
-    return max(16, 2 * int(wide / 2)), max(16, 2 * int(wide / form.aspect / 2))
+    aspect = float(form.aspect)
+    wide = min(float(width), height * aspect) / max(zoom, 1.0)
+    return max(16, 2 * int(wide / 2)), max(16, 2 * int(wide / aspect / 2))
 
 
 def _along(keys: Sequence[Key], axis: str, side: int, whole: int) -> str:
     """Left or upper edge of the window as an expression of time: straight between keys."""
     most = max(0, whole - side)
-    points = [(key.at_s, min(max(getattr(key, axis) * whole - side / 2, 0), most)) for key in keys]
+    points = []
+    for key in keys:
+        edge = (key.x if axis == "x" else key.y) * whole - side / 2
+        points.append((key.at_s, min(max(edge, 0.0), float(most))))
     if len(points) == 1 or max(at for _, at in points) - min(at for _, at in points) < 1:
         return str(round(points[0][1]))
     text = f"{points[-1][1]:.2f}"
-    for (t0, a), (t1, b) in reversed(list(zip(points, points[1:], strict=False))):
+    for (t0, a), (t1, b) in reversed(list(pairwise(points))):
         straight = f"{a:.2f}+({b - a:.2f})*(t-{t0:.3f})/{max(t1 - t0, 1e-3):.3f}"
         text = f"if(lt(t,{t1:.3f}),{straight},{text})"
     return f"clip({text},0,{most})"
@@ -164,7 +174,7 @@ def _ground(timeline: Timeline, piece: Piece, place: int, form: Format) -> str:
     length = seconds(piece.frames / rate)
     return (
         f"color=c={piece.colour}:s={size}:r={rate.numerator}/{rate.denominator}:d={length},"
-        f"trim=end_frame={piece.frames},setpts=N/({rate.numerator}/{rate.denominator})/TB,"
+        f"trim=end_frame={piece.frames},setpts='round(N/({rate.numerator}/{rate.denominator})/TB)',"
         f"setsar=1,format=yuv420p[{label(place, form)}]"
     )
 

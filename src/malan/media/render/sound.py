@@ -189,4 +189,4 @@ def _measured(said: str) -> tuple[float, float]:
 
 def _number(text: str) -> float:
     found = float(text)
-    return found if found == found and found > -200 else -200.0
+    return found if found > -200 else -200.0  # also what is no number

@@ -1,0 +1,164 @@
+"""Shots are picked for what they show, once each, and never in the middle of a sentence where that can be had."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from malan.apps.promo.choose import choose, judge
+from malan.apps.promo.rhythm import PACES, find_beats, lay_slots, onsets
+from malan.core import Clip, Span
+from malan.core.errors import NotFound
+from malan.core.ids import digest_record
+from malan.services.picking import Candidate, Strip
+from malan.store.rows import ClipRow
+
+GOOD = {"sharpness": 0.9, "exposure": 0.47, "contrast": 0.3, "motion": 0.2}
+
+
+def candidate(number: int, seconds: float = 4.0, *, asset: str = "", speech=(), look=None, **measures) -> Candidate:
+    start = 100 * number
+    clip = Clip(
+        digest_record("a", asset or str(number)), 0, Span(start * 25, round((start + seconds) * 25), Fraction(1, 25))
+    )
+    row = ClipRow(clip, "owner", "terms", file_name=f"{number}.mp4", measures={**GOOD, **measures})
+    vector = np.random.default_rng(number).normal(size=16) if look is None else np.asarray(look, np.float32)
+    return Candidate(row, 1.0, vector, speech)
+
+
+def strips(light: dict[str, float] | None = None):
+    def look(some):
+        return {one.row.id: strip((light or {}).get(one.row.id, 0.5)) for one in some}
+
+    return look
+
+
+def strip(light: float) -> Strip:
+    level = np.full(4, light, np.float32)
+    return Strip(level, np.full(4, 0.2, np.float32), np.zeros(4, np.float32), (0.0, 0.0, 1.0, 1.0))
+
+
+def test_every_slot_gets_a_shot_and_no_clip_is_shown_twice():
+    slots = [50, 40, 60, 45]
+    shots = choose([candidate(n) for n in range(10)], slots, 25, "lively", strips())
+    assert [shot.frames for shot in shots] == slots
+    assert len({shot.clip for shot in shots}) == 4
+
+
+def test_a_shot_lies_within_its_clip():
+    found = [candidate(n, 2.5) for n in range(8)]
+    spans = {one.row.id: one.row.span for one in found}
+    for shot in choose(found, [50, 50, 40], 25, "lively", strips()):
+        assert spans[shot.clip].start_s < shot.from_s
+        assert shot.from_s + shot.frames / 25 < spans[shot.clip].end_s
+
+
+def test_near_duplicates_are_shown_once():
+    same = np.ones(16)
+    found = [candidate(n, look=same) for n in range(6)] + [candidate(n) for n in range(6, 10)]
+    alike = {one.row.id for one in found[:6]}
+    shots = choose(found, [30] * 5, 25, "lively", strips())
+    assert sum(shot.clip in alike for shot in shots) == 1
+
+
+def test_the_better_picture_wins():
+    dull = [candidate(n, sharpness=0.1, contrast=0.05) for n in range(5)]
+    fine = [candidate(n) for n in range(5, 10)]
+    shots = choose([*dull, *fine], [30, 30, 30], 25, "lively", strips())
+    assert {shot.clip for shot in shots} <= {one.row.id for one in fine}
+
+
+def test_what_cannot_be_seen_is_not_picked():
+    found = [candidate(n) for n in range(8)]
+    dark = {one.row.id: 0.01 for one in found[:5]}
+    shots = choose(found, [30, 30, 30], 25, "lively", strips(dark))
+    assert not {shot.clip for shot in shots} & set(dark)
+
+
+def test_no_sentence_is_cut_in_two_where_there_is_room():
+    found = [candidate(0, 6.0, speech=((0.5, 2.0), (2.6, 4.4)))]
+    [shot] = choose(found, [25], 25, "lively", strips())
+    start, end = shot.from_s, shot.from_s + 1
+    assert not any(a < edge < b for a, b in found[0].speech for edge in (start, end))
+    assert shot.sound
+
+
+def test_a_shot_that_must_break_a_sentence_is_silent():
+    found = [candidate(0, 3.0, speech=((0.0, 3.0),))]
+    [shot] = choose(found, [40], 25, "lively", strips())
+    assert not shot.sound
+
+
+def test_fades_at_the_edges_are_left_out():
+    found = [candidate(0, 4.0)]
+
+    def look(some):
+        base = strip(0.5)
+        return {one.row.id: Strip(base.light, base.spread, base.black, base.active, clear=(1.0, 2.6)) for one in some}
+
+    [shot] = choose(found, [30], 25, "calm", look)
+    assert shot.from_s >= 1.0
+    assert shot.from_s + 1.2 <= 2.6
+
+
+def test_too_little_footage_is_said_with_numbers():
+    with pytest.raises(NotFound) as caught:
+        choose([candidate(0, 2.0)], [250], 25, "lively", strips())
+    assert caught.value.code == "promo.too_little"
+    assert caught.value.values["needed"] == "10.0"
+
+
+def test_clips_somebody_named_are_shown_in_that_order():
+    found = [candidate(n) for n in (3, 1, 2)]
+    shots = choose(found, [40, 40, 40], 25, "calm", strips(), keeps_order=True)
+    assert [shot.clip for shot in shots] == [one.row.id for one in found]
+    assert sum(shot.frames for shot in shots) == 120
+
+
+def test_captions_burned_in_count_against_a_clip():
+    assert judge(candidate(0), "lively").score > judge(candidate(0, caption_share=1.0), "lively").score
+
+
+@given(
+    length=st.floats(3, 60),
+    rate=st.sampled_from([24, 25, 30]),
+    style=st.sampled_from(sorted(PACES)),
+    seed=st.integers(0, 1000),
+    tempo=st.one_of(st.none(), st.floats(60, 180)),
+)
+@settings(max_examples=150, deadline=None)
+def test_slots_always_add_up_to_the_length(length, rate, style, seed, tempo):
+    beats = np.arange(0, length, 60 / tempo) if tempo else []
+    slots = lay_slots(length, rate, style, beats, seed)
+    assert sum(slots) == round(length * rate)
+    assert min(slots) >= 4
+    assert slots == lay_slots(length, rate, style, beats, seed)
+
+
+def test_cuts_fall_on_beats():
+    beats = np.arange(0, 30, 0.5)
+    ends = np.cumsum(lay_slots(30, 25, "lively", beats, 3))[:-1] / 25
+    away = np.abs(ends[:, None] - beats[None, :]).min(axis=1)
+    assert away.max() <= 0.5 / 25 + 1e-9
+
+
+@pytest.mark.parametrize("tempo", [72, 100, 120, 144])
+def test_the_beats_of_a_steady_pulse_are_found(tempo):
+    t = np.arange(20 * 16_000) / 16_000
+    phase = t % (60 / tempo)
+    samples = (np.exp(-phase * 30) * np.sin(2 * np.pi * 180 * t)).astype(np.float32)
+    beats = find_beats(onsets(samples))
+    assert (
+        abs(beats.tempo_bpm - tempo) < 2 or abs(beats.tempo_bpm - 2 * tempo) < 3 or abs(beats.tempo_bpm - tempo / 2) < 2
+    )
+    away = np.abs(beats.times_s[2:-2, None] - np.arange(0, 20, 60 / tempo)[None, :]).min(axis=1)
+    assert np.median(away) < 0.02
+
+
+def test_noise_and_silence_have_no_beats_or_harmless_ones():
+    assert len(find_beats(onsets(np.zeros(16_000 * 10, np.float32))).times_s) == 0
+    assert len(find_beats(onsets(np.zeros(10, np.float32))).times_s) == 0

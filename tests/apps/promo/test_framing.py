@@ -1,0 +1,91 @@
+"""The window follows the subject, keeps it inside, and moves like a camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from malan.apps.promo.framing import frame_shot, path
+from malan.media.render import Format
+
+TALL, WIDE, SQUARE = Format("9x16", 1080, 1920), Format("16x9", 1920, 1080), Format("1x1", 1080, 1080)
+LINES, ACROSS = 96, 170
+
+
+def scene(boxes, seed: int = 0, noise: float = 12.0):
+    """Pictures of a textured ground with something on it, one box (x, y, width, height as shares) a picture."""
+    rng = np.random.default_rng(seed)
+    ground = np.kron(rng.integers(60, 150, (12, 22, 3)), np.ones((8, 8, 1)))[:LINES, :ACROSS]
+    for x, y, width, height in boxes:
+        picture = ground + rng.normal(0, noise, ground.shape)
+        top, left = round(y * LINES), round(x * ACROSS)
+        body = picture[top : top + round(height * LINES), left : left + round(width * ACROSS)]
+        body[:] = [205, 150, 120]
+        body[: len(body) // 3] = [40, 30, 160]
+        yield np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def walk(start: float, end: float, count: int = 10):
+    return [(x, 0.3, 0.12, 0.5) for x in np.linspace(start, end, count)]
+
+
+def inside(view, boxes, times, size=(1920, 1080), form=TALL) -> float:
+    share = size[1] * form.width / form.height / size[0]
+    at = np.interp(times, [key.at_s for key in view.keys], [key.x for key in view.keys])
+    middles = np.asarray([x + width / 2 for x, _, width, _ in boxes])
+    return float((np.abs(at - middles) + 0.06 <= share / 2 + 0.01).mean())
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.1, 0.12), (0.75, 0.75), (0.15, 0.7), (0.8, 0.3)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_subject_stays_inside_the_window(start, end, seed):
+    boxes, times = walk(start, end), list(np.linspace(0.15, 3.0, 10))
+    view = frame_shot(list(scene(boxes, seed)), times, (1920, 1080), TALL)
+    assert view.is_whole or inside(view, boxes, times) >= 0.9
+
+
+def test_a_subject_that_stands_still_is_framed_without_moving():
+    view = frame_shot(list(scene(walk(0.7, 0.7))), list(np.linspace(0, 3, 10)), (1920, 1080), TALL)
+    assert len(view.keys) == 1
+    assert view.keys[0].x > 0.6
+
+
+def test_the_camera_does_not_jerk():
+    rng = np.random.default_rng(1)
+    boxes = [(x + rng.uniform(-0.03, 0.03), 0.3, 0.12, 0.5) for x in np.linspace(0.15, 0.7, 12)]
+    view = frame_shot(list(scene(boxes)), list(np.linspace(0, 3, 12)), (1920, 1080), TALL)
+    if not view.is_whole:
+        followed = np.asarray([key.x for key in view.keys])
+        naive = np.asarray([x + 0.06 for x, *_ in boxes])
+        assert np.abs(np.diff(followed, 3)).sum() < 0.5 * np.abs(np.diff(naive, 3)).sum()
+
+
+def test_nothing_is_cut_where_the_shape_is_the_same():
+    view = frame_shot(list(scene(walk(0.1, 0.1))), list(range(10)), (1920, 1080), WIDE)
+    assert (view.zoom, len(view.keys), view.is_whole) == (1.0, 1, False)
+
+
+def test_black_bars_are_cut_away():
+    view = frame_shot((), (), (1920, 1080), WIDE, active=(0.0, 0.125, 1.0, 0.75))
+    assert view.zoom == pytest.approx(1 / 0.75, rel=0.01)
+
+
+def test_a_vertical_picture_is_cut_along_its_height():
+    boxes = [(0.3, 0.1, 0.4, 0.15)] * 6
+    pictures = [np.rot90(one).copy() for one in scene([(0.1, 0.3, 0.15, 0.4)] * 6)]
+    view = frame_shot(pictures, list(range(6)), (1080, 1920), SQUARE)
+    assert len(boxes) == 6
+    assert view.is_whole or view.keys[0].x == pytest.approx(0.5)
+
+
+def test_a_path_keeps_to_the_picture():
+    profiles = [np.eye(40)[n] + 1e-3 for n in (0, 5, 39, 20)]
+    found = path([one / one.sum() for one in profiles], [0, 1, 2, 3], 0.3)
+    assert min(found) >= 0.15 - 1e-9
+    assert max(found) <= 0.85 + 1e-9
+
+
+def test_an_even_grey_picture_is_framed_in_its_middle():
+    grey = [np.full((LINES, ACROSS, 3), 128, np.uint8)] * 5
+    view = frame_shot(grey, list(range(5)), (1920, 1080), SQUARE)
+    assert view.keys[0].x == pytest.approx(0.5, abs=0.1)
