@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from malan.services.run_clock import RunClock
 
 SEED = "MALAN_DSP_TEST_SEED"
+SEAL_EVERY_S = 3600.0  # what is not sealed yet could be rewritten by whoever owns the database
 _OPEN_AFTER_S = 1.5  # the console's first page goes first
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PATHS = ("/dsp/2025-1", "/.well-known/dspace-version")
@@ -114,6 +115,7 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
         opening = threading.Timer(_OPEN_AFTER_S, _open_if_used, args=(ws, whole))
         opening.daemon = True
         opening.start()
+        closing.callback(_seal_by_the_clock(ws))
         _say_where(url)
         closing.callback(_begin_clock(ws))
         return whole
@@ -184,6 +186,24 @@ def _open_if_used(ws: Workspace, whole: SideBySide) -> None:
             whole.connector()
     except MalanError as error:
         _log.warning("exchange: %s", error)
+
+
+def _seal_by_the_clock(ws: Workspace, every_s: float = SEAL_EVERY_S) -> Callable[[], None]:
+    """Seal what was used, again and again, until the function that is given back is called."""
+    stopped = threading.Event()
+
+    def seal() -> None:
+        from malan.services.metering import has_unsealed, seal_usage
+
+        while not stopped.wait(every_s):
+            try:
+                if has_unsealed(ws):
+                    seal_usage(ws)
+            except MalanError as error:  # busy: the next time
+                _log.warning("usage: %s", error)
+
+    threading.Thread(target=seal, name="malan-seal", daemon=True).start()
+    return stopped.set
 
 
 def _say_where(url: str) -> None:

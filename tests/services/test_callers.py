@@ -64,6 +64,7 @@ WITHOUT = {
     "samples.open_sample": "asks for the secret of the session, the terms and the meter",
     "transfers.session_view": "shows what open_data opened",
     # works on behalf of whoever submitted a run, and asks for that party again
+    "run_view.has_worker": "says only whether a worker is there",
     "run_work.work": "the worker; runs are submitted with a caller",
     # puts the program together, or test mode of the connector, which holds nothing of anybody
     "negotiation.open_exchange": "the server itself",
@@ -216,6 +217,9 @@ def _value(one: inspect.Parameter, ws: Workspace, folder: Path) -> Any:
         "str": lambda: "云海",
         "int": lambda: 0,
         "bool": lambda: False,
+        "str | None": lambda: "云海",
+        "Mapping[str, str]": dict,
+        "Sequence[Fraction]": list,
         "bytes": lambda: export_contract(ws, list_contracts(ws)[0].number),
         "Path": lambda: folder / "out",
         "Sequence[str]": lambda: [by_name["clip_id"]],
@@ -236,7 +240,7 @@ def _by_name(ws: Workspace) -> dict[str, str]:
     (clip, *_) = ws.library.matching(ClipQuery())
     asset_id = clip.clip.asset_id
     clips = dict.fromkeys(("clip", "clip_id", "id_or_prefix"), clip.id)
-    words = {"lang": "en", "format": "json", "format_name": "webdataset", "answer": "release"}
+    words = {"lang": "en", "format": "json", "format_name": "webdataset", "answer": "release", "action": "accept"}
     return {**clips, **words, "asset": asset_id, "asset_id": asset_id}
 
 

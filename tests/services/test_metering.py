@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from fractions import Fraction
 
 import pytest
@@ -26,6 +27,7 @@ from malan.services.journal import Fact, record
 from malan.services.metering import (
     count_output,
     divide_asset,
+    has_unsealed,
     meter,
     microseconds,
     page_event,
@@ -116,6 +118,20 @@ def test_pages_are_stated_once_and_follow_one_another(workspace: Workspace) -> N
     places = [page_event(workspace, page) for page in list_pages(workspace.database)]
     assert None not in places
     assert places == sorted(set(places))
+
+
+def test_a_server_seals_what_was_used_by_the_clock(workspace: Workspace) -> None:
+    from malan.server import _seal_by_the_clock
+
+    assert not has_unsealed(workspace)
+    use(workspace, "one")
+    assert has_unsealed(workspace)
+    stop = _seal_by_the_clock(workspace, 0.01)
+    until = time.monotonic() + 10
+    while has_unsealed(workspace):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    stop()
 
 
 def test_a_kill_between_sealing_and_stating_is_made_good(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

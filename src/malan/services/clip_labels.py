@@ -156,7 +156,10 @@ def chosen_clips(ws: Workspace, texts: Sequence[str], *, caller: Caller = HOUSE)
     from malan.services.where import condition
 
     if texts and all(re.fullmatch(r"[0-9a-f]{6,64}", text) for text in texts):
-        return [ws.library.clip(text).clip for text in texts]
+        rows = [ws.library.clip(text) for text in texts]
+        for row in rows:
+            require_visible_clip(ws, row.id, row.terms_id, caller)
+        return [row.clip for row in rows]
     return clips_where(ws, condition(" ".join(texts)), caller=caller)
 
 

@@ -10,14 +10,18 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from sqlalchemy import func, inspect, select
+
 from malan.core import Clip
 from malan.core.errors import NotFound
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.holders import Holders
 from malan.rights.meter import OUTPUTS, Meter, Reservation
+from malan.rights.meter_tables import USAGE
 from malan.rights.pages import Page, Seen, list_pages, seal
 from malan.rights.shares import Holder
 from malan.rights.usage import MICROSECONDS, PAGE_ROWS, Usage
+from malan.runtime.database import reading
 from malan.services.journal import Fact, events_about, record
 from malan.services.outputs import Source
 
@@ -147,6 +151,18 @@ def seal_usage(ws: Workspace, *, rows_a_page: int = PAGE_ROWS, seen: Seen | None
         ws, [_page_fact(pages[number], pages[number - 1] if number else None) for number in range(unsaid, len(pages))]
     )
     return pages
+
+
+def has_unsealed(ws: Workspace) -> bool:
+    """Whether anything was used that is in no page yet; makes no table."""
+    if not ws.settings.database and not (ws.root / "malan.db").is_file():
+        return False
+    if not inspect(ws.database).has_table(USAGE.name):
+        return False
+    pages = list_pages(ws.database)
+    with reading(ws.database) as connection:
+        last = connection.scalar(select(func.max(USAGE.c.seq))) or 0
+    return last > (pages[-1].last_seq if pages else 0)
 
 
 def page_event(ws: Workspace, page: Page) -> int | None:
