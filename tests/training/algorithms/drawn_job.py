@@ -86,21 +86,30 @@ class DrawnJob:
 
 
 @contextmanager
-def loaded(name: str, folder: Path) -> Iterator[ModuleType]:
-    """The module `algorithm` of a package, its files in a folder of their own; forgotten again afterwards."""
+def modules_of(name: str, folder: Path, *wanted: str) -> Iterator[dict[str, ModuleType]]:
+    """Modules of a package, its files in a folder of their own; forgotten again afterwards."""
     files = builtin_files(name)
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     own = {Path(path).stem for path in files if path.endswith(".py")}
+    for module in own & sys.modules.keys():
+        del sys.modules[module]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        yield importlib.import_module("algorithm")
+        yield {module: importlib.import_module(module) for module in wanted}
     finally:
         sys.path.remove(str(folder))
         for module in own & sys.modules.keys():
             del sys.modules[module]
+
+
+@contextmanager
+def loaded(name: str, folder: Path) -> Iterator[ModuleType]:
+    """The module `algorithm` of a package."""
+    with modules_of(name, folder, "algorithm") as found:
+        yield found["algorithm"]
 
 
 def drawn_video(count: int, frames: int, size_px: int, seed: int) -> DrawnClips:

@@ -12,6 +12,7 @@ from notes import DRUMS, QUARTER, Note
 MOST_NOTES = 100_000
 _MOST_TRACKS = 256
 _DRUM_CHANNEL = 9
+_CHANNELS = tuple(channel for channel in range(16) if channel != _DRUM_CHANNEL)
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 _SYSTEM, _SYSTEM_END, _META = 0xF0, 0xF7, 0xFF
 _LONGEST_NUMBER = 4
@@ -102,7 +103,7 @@ def _number(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _written(group: int, notes: list[Note], place: int) -> bytes:
-    channel = _DRUM_CHANNEL if group == DRUMS else place % 16 + (place % 16 >= _DRUM_CHANNEL)
+    channel = _DRUM_CHANNEL if group == DRUMS else _CHANNELS[place % len(_CHANNELS)]
     events = [(note.start, 1, note.pitch) for note in notes]
     events += [(note.start + note.length, 0, note.pitch) for note in notes]
     out, time = bytearray(b"" if group == DRUMS else bytes([0, 0xC0 | channel, group * 8])), 0
