@@ -139,8 +139,13 @@ class Engine:
         return allowed
 
     def _check_grant(self) -> None:
-        """Asked at every request: the grant is in force and still allows this use."""
-        decision = grant_allows(self._ws, self._run.grant_id, self._ready.use, party=self._run.party_id)
+        """Asked at every request: the grant is in force and still allows this use.
+
+        About one asset only: which of them were taken back, the counter knows.
+        """
+        asset_id = next(iter(self._owners), None)
+        asked = {"asset_id": asset_id, "party": self._run.party_id}
+        decision = grant_allows(self._ws, self._run.grant_id, self._ready.use, **asked)
         reasons = [one for one in decision.reasons if one.code != "grant.asset_withdrawn"]
         if not decision.allowed and reasons:
             raise NotGranted("runs.refused", reasons=" ".join(one.text() for one in reasons), said=tuple(reasons))

@@ -160,6 +160,7 @@ class GrantCounter:
         self._hold: Reservation | None = None
         self._left_us = 0
         self._holds = self._deliveries = 0
+        self._seen: tuple[tuple[int, int, int], set[str]] | None = None
 
     def gone(self) -> set[str]:
         """Assets that were taken back, as of now.
@@ -168,8 +169,11 @@ class GrantCounter:
             NotGranted: The grant does not hold any more.
         """
         self._allowed()
-        rows = self._ws.library.assets_by_id(self._owners)
-        return {one for one in self._owners if one not in rows or is_withdrawn(rows[one])}
+        stamp = self._ws.library.stamp
+        if self._seen is None or self._seen[0] != stamp:  # else nothing was written since
+            rows = self._ws.library.assets_by_id(self._owners)
+            self._seen = (stamp, {one for one in self._owners if one not in rows or is_withdrawn(rows[one])})
+        return self._seen[1]
 
     def count(self, amounts: Mapping[str, int]) -> None:
         """Count clip-microseconds by asset, from a hold that is taken a little ahead.

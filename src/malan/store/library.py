@@ -69,6 +69,11 @@ class Library:
         """The folder the library lies in."""
         return self._tables.root
 
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """Changes whenever anything is written, by any program; costs one `stat` to ask."""
+        return self._tables.stamp
+
     def held(self) -> Library:
         """The library as it is now, for reading several things that must fit together; it cannot be written to.
 

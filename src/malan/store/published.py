@@ -64,6 +64,11 @@ class Tables:
                 self._seen = (stamp, View({name: self._open(name, version) for name, version in versions.items()}))
         return self._seen[1]
 
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """What tells one publication from the next."""
+        return self._stamp()
+
     def held(self) -> Tables:
         """The same tables, read as they are now whatever is written later; cannot be changed."""
         return _Held(self)

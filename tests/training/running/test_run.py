@@ -157,6 +157,15 @@ def test_footage_withdrawn_in_the_middle_ends_the_run() -> None:
     assert TRAIN_US < purse.total_us < 2 * TRAIN_US
 
 
+def test_footage_withdrawn_after_the_last_request_keeps_the_model_in() -> None:
+    purse = Purse()
+    purse.on_count = lambda: purse.withdrawn.add("a000") if purse.total_us == 3 * TRAIN_US else None
+    found = run_algorithm(plan_of(purse=purse))
+    assert (found.ran.end, found.ran.limit, dict(found.files)) == ("limit", "grant", {})
+    assert found.reason is not None
+    assert found.reason.code == "loader.withdrawn"
+
+
 def test_footage_withdrawn_before_is_not_delivered() -> None:
     purse = Purse()
     purse.withdrawn = {"a000", "h003"}
@@ -281,12 +290,11 @@ def test_many_weights_cross_in_portions() -> None:
 # --- the trial -------------------------------------------------------------------------------------------------------
 
 
-def trial_of(evaluate: str) -> tuple[str, str]:
+def trial_of(adapter: bytes, evaluate: str) -> tuple[str, str]:
     """Where the gate ends with another `evaluate`, and why."""
     source = LINE[: LINE.index(b"def evaluate")] + evaluate.encode()
     plan = plan_of(source, metrics=False)
-    found = run_algorithm(plan)
-    result = inspect_output(found.files, plan.policy, SECRET, make_trial(plan))
+    result = inspect_output({ADAPTER: adapter}, plan.policy, SECRET, make_trial(plan))
     return result.state, result.steps[-1].reason.code
 
 
@@ -312,8 +320,8 @@ def trial_of(evaluate: str) -> tuple[str, str]:
         ("def evaluate(job, weights): return {'losses': [np.nan], 'outputs': [1]}", "gate.cannot_compare"),
     ],
 )
-def test_an_evaluation_that_shows_no_effect_is_refused(evaluate: str, code: str) -> None:
-    assert trial_of(evaluate) == ("refused", code)
+def test_an_evaluation_that_shows_no_effect_is_refused(honest: Shown, evaluate: str, code: str) -> None:
+    assert trial_of(honest.finished.files[ADAPTER], evaluate) == ("refused", code)
 
 
 def test_the_trial_measures_the_weights_that_leave(honest: Shown) -> None:

@@ -113,6 +113,16 @@ class Loader:
             self._count(request, slots, moving)
             return self._columns_of(request, slots) | found
 
+    def check(self) -> None:
+        """Ask once more, when a run is over, whether what it was given may still be used.
+
+        Raises:
+            NotGranted: The grant ended, or footage that was delivered has been withdrawn.
+        """
+        with self._lock:
+            if set(self._counter.gone()) & self._delivered:
+                raise NotGranted("loader.withdrawn")
+
     def close(self) -> None:
         """Give back what is held of the grant, and everything open; closing twice does no harm."""
         with self._lock:

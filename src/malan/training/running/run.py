@@ -92,7 +92,7 @@ def run_algorithm(
         Exception: What the callbacks raised.
     """
     counted = plan.data.counted_us + plan.held_out.counted_us
-    finished = _train_and_evaluate(plan, log, on_progress, on_checkpoint, stop)
+    finished = _still_granted(plan, _train_and_evaluate(plan, log, on_progress, on_checkpoint, stop))
     return replace(finished, counted_us=plan.data.counted_us + plan.held_out.counted_us - counted)
 
 
@@ -152,6 +152,17 @@ def _train_and_evaluate(
         return Finished(ran, {}, evaluated.reason)
     figures = json.dumps({**trained.metrics, **evaluated.metrics})
     return Finished(ran, {ADAPTER: adapter, METRICS: figures.encode()})
+
+
+def _still_granted(plan: RunPlan, finished: Finished) -> Finished:
+    """A run that learned from what was withdrawn after its last request hands in nothing."""
+    if finished.ran.end != "ok":
+        return finished
+    try:
+        plan.data.check()
+    except NotGranted as error:
+        return Finished(replace(finished.ran, end="limit", limit="grant", results={}), {}, reason_of(error))
+    return finished
 
 
 def joined(first: Ran, second: Ran) -> Ran:
