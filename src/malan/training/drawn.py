@@ -120,10 +120,15 @@ def _asset_id(seed: int, number: int) -> str:
 
 
 def _descriptors(drawn: Drawn) -> NDArray[np.float32]:
-    """A cloud of points for each kind; the middles are the same for every seed."""
+    """A cloud of points for each kind; the middles are the same for every seed.
+
+    As in real footage, some numbers are far larger than others, and some are the same for all clips.
+    """
     middles_CD = np.random.default_rng(7).normal(size=(drawn.classes, WIDTH)) * _APART / 2
     spread_ND = np.random.default_rng([drawn.seed, 2]).normal(size=(drawn.clips, WIDTH))
-    return (middles_CD[drawn.kinds_N] + spread_ND).astype(np.float32)
+    scale_D = np.ones(WIDTH)
+    scale_D[:4], scale_D[4:8], scale_D[8:12] = 0, 50, 0.01
+    return ((middles_CD[drawn.kinds_N] + spread_ND) * scale_D + (scale_D == 0)).astype(np.float32)
 
 
 def _captions(drawn: Drawn, modality: str) -> Sequence[str]:

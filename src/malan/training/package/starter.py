@@ -65,13 +65,15 @@ wall_s = 600
 processes = 4
 scratch_mb = 64
 
-# The weights, by name, type and shape. $classes and $descriptor are known once the data are.
+# The weights, by name, type and shape. $classes and $descriptor are known once the data are. What leaves is rounded to
+# about eight bits of the largest number in each tensor: keep the numbers of one tensor alike in size.
 [outputs.model]
 type = "weights"
+max_norm = 100.0  # the largest root mean square of any tensor
 
 [outputs.model.tensors]
-mean = ["F32", ["$descriptor"]]
-scale = ["F32", ["$descriptor"]]
+exponent = ["F32", ["$descriptor"]]
+shift = ["F32", ["$descriptor"]]
 weight = ["F32", ["$classes", "$descriptor"]]
 bias = ["F32", ["$classes"]]
 
@@ -106,7 +108,7 @@ BATCH = 64
 def train(job):
     """The weights, by the names in algorithm.toml."""
     start = job.restored or start_of(job)
-    weights = {name: start[name].astype("f4") for name in ("mean", "scale", "weight", "bias")}
+    weights = {name: start[name].astype("f4") for name in ("exponent", "shift", "weight", "bias")}
     epochs, rate = job.parameters["epochs"], job.parameters["rate"]
     for epoch in range(int(start["epoch"]), epochs):
         for batch in job.data.batches(BATCH, shuffle=True, epoch=epoch):
@@ -138,12 +140,14 @@ def evaluate(job, weights):
 
 
 def start_of(job):
-    """Weights that know nothing yet, and what is needed to bring descriptors to one scale."""
+    """Weights that know nothing yet, and what brings the numbers of a descriptor to one size: powers of two."""
     seen_ND = np.concatenate([batch["descriptor_ND"] for batch in job.data.batches(BATCH, deliver=["descriptor"])])
     classes, width = len(job.facts["classes"]), seen_ND.shape[1]
+    mean_D, spread_D = seen_ND.mean(axis=0), seen_ND.std(axis=0)
+    exponent_D = np.round(np.log2(np.maximum(np.maximum(spread_D, abs(mean_D) / 8), 1e-6)))
     return {
-        "mean": seen_ND.mean(axis=0),
-        "scale": 1 / np.maximum(seen_ND.std(axis=0), 1e-3),
+        "exponent": exponent_D,
+        "shift": mean_D * 2.0**-exponent_D,
         "weight": np.zeros((classes, width)),
         "bias": np.zeros(classes),
         "epoch": np.array(0),
@@ -151,7 +155,7 @@ def start_of(job):
 
 
 def inputs(weights, batch):
-    return (batch["descriptor_ND"] - weights["mean"]) * weights["scale"]
+    return np.clip(batch["descriptor_ND"] * 2.0 ** -weights["exponent"] - weights["shift"], -5, 5)
 
 
 def one_hot(job, labels_N):
