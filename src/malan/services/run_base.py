@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 _PART = "part"  # the parameter by which an algorithm lets a buyer choose what of the base is trained
-_USUAL = "transformer"
 
 
 @dataclass(frozen=True)
@@ -72,5 +71,4 @@ def find_base(ws: Workspace, package: Package, parameters: Mapping[str, Any], as
     files = base_files(ws, model.id)
     name, path = next(iter(files.items()))
     folder = Path(str(path).removesuffix(name))
-    part = parameters.get(_PART, _USUAL if (folder / _USUAL).is_dir() else "")
-    return Base(model, files, base_modules(folder, str(part)))
+    return Base(model, files, base_modules(folder, str(parameters.get(_PART, ""))))

@@ -43,6 +43,7 @@ from malan.services.run_rows import (
 )
 from malan.training.gate import reserve_output
 from malan.training.gate.budget import most_of
+from malan.training.gate.result import reason_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -208,7 +209,7 @@ def _through(ws: Workspace, run: Run, watch: _Watch, prepare: Prepare, register:
         watch.check()
         if error.code == "runs.busy":
             raise
-        return _put_back(ws, watch.run, Reason(error.code, tuple((k, str(v)) for k, v in error.values.items())))
+        return _put_back(ws, watch.run, reason_of(error), again_s=_AGAIN_S)
     except Exception as error:  # the edge of a worker: it goes on with the next run
         watch.check()
         if watch.is_stopping:
@@ -273,12 +274,12 @@ def _take_in(ws: Workspace, run: Run, ended: Ended, watch: _Watch) -> Run:
     return end_run(ws, run, states.FAIL, why=(Reason("runs.failed"), *why), told=(Reason("runs.told.failed"),))
 
 
-def _put_back(ws: Workspace, run: Run, why: Reason) -> Run:
+def _put_back(ws: Workspace, run: Run, why: Reason, *, again_s: float = 0.0) -> Run:
     """Back into the queue, or to the gate, without counting an attempt: nothing is wrong with the run."""
     release_holds(ws, run.id)
     action = states.WAIT if run.state == states.RUNNING else states.LOSE
     attempt = run.attempt - 1 if run.state == states.RUNNING else run.attempt
-    return move(ws, run, action, why=(why,), attempt=attempt, not_before_s=time.time() + _AGAIN_S, worker=None)
+    return move(ws, run, action, why=(why,), attempt=attempt, not_before_s=time.time() + again_s, worker=None)
 
 
 class _Watch:
