@@ -111,6 +111,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
 def smoke(
     algorithm: Annotated[str, typer.Argument(help=speak("cli.algorithm.target"))],
     settings: Annotated[list[str] | None, typer.Option("--set", help=speak("cli.algorithm.set"))] = None,
+    base: Annotated[str, typer.Option(help=speak("cli.algorithm.base"), show_default=False)] = "",
     seed: Annotated[int, typer.Option(help=speak("cli.algorithm.seed"))] = 1,
     acting_as: AsOption = None,
     workspace: WorkspaceOption = None,
@@ -120,10 +121,11 @@ def smoke(
     from malan.services.products import caller_for
 
     if (folder := Path(algorithm)).is_dir():
-        tried = try_package(folder, settings or (), seed=seed)
+        tried = try_package(folder, settings or (), base=base, seed=seed)
     else:
         ws = open_workspace(workspace)
-        tried = try_algorithm(ws, algorithm, settings or (), seed=seed, caller=caller_for(ws, acting_as))
+        caller = caller_for(ws, acting_as)
+        tried = try_algorithm(ws, algorithm, settings or (), base=base, seed=seed, caller=caller)
     found = describe_smoke(tried)
     if as_json:
         print_json(found)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from malan.inference.weights import base_modules, resolve_base
 from malan.services.access import HOUSE, Caller
 from malan.services.algorithms import find_algorithm, load_package
 from malan.training.package import Package, compare_packages, read_package, read_settings
@@ -22,21 +23,28 @@ OnProgress = Callable[[str, int], None]
 
 
 def try_package(
-    folder: Path, settings: Sequence[str] = (), *, seed: int = 1, on_progress: OnProgress | None = None
+    folder: Path,
+    settings: Sequence[str] = (),
+    *,
+    base: str = "",
+    seed: int = 1,
+    on_progress: OnProgress | None = None,
 ) -> Smoked:
     """Run the smoke test of the package in a folder.
 
     Args:
         folder: Which.
         settings: Parameters as `name=value`, in the place of those of its smoke test.
+        base: Where the base model is (`path:…`, `hf:…`, `ms:…`, on this machine), for a package that starts from one.
         seed: Of the drawn data and of the run.
         on_progress: Told the phase and whole percents.
 
     Raises:
         UsageError: It is no sound package, or a setting does not fit.
+        NotFound: The base model is not here.
         MissingExtra, Rejected: It cannot be run here.
     """
-    return _try(read_package(folder), settings, seed, on_progress)
+    return _try(read_package(folder), settings, base, seed, on_progress)
 
 
 def try_algorithm(
@@ -44,12 +52,13 @@ def try_algorithm(
     text: str,
     settings: Sequence[str] = (),
     *,
+    base: str = "",
     seed: int = 1,
     on_progress: OnProgress | None = None,
     caller: Caller = HOUSE,
 ) -> Smoked:
     """The same for an algorithm on record that the caller may see."""
-    return _try(load_package(ws, find_algorithm(ws, text, caller=caller).digest), settings, seed, on_progress)
+    return _try(load_package(ws, find_algorithm(ws, text, caller=caller).digest), settings, base, seed, on_progress)
 
 
 def compare_folders(before: Path, after: Path) -> Difference:
@@ -94,6 +103,12 @@ def describe_smoke(found: Smoked) -> dict[str, Any]:
     }
 
 
-def _try(package: Package, settings: Sequence[str], seed: int, on_progress: OnProgress | None) -> Smoked:
+def _try(package: Package, settings: Sequence[str], base: str, seed: int, on_progress: OnProgress | None) -> Smoked:
     given: Mapping[str, Any] = read_settings(package.parameters, settings)
-    return smoke_package(package, parameters=given, seed=seed, on_progress=on_progress)
+    if not base:
+        return smoke_package(package, parameters=given, seed=seed, on_progress=on_progress)
+    found = resolve_base(base)
+    modules = base_modules(found.folder, str(given.get("part", "")))
+    return smoke_package(
+        package, parameters=given, seed=seed, base=found.paths, base_modules=modules, on_progress=on_progress
+    )

@@ -128,7 +128,7 @@ def _descriptors(drawn: Drawn) -> NDArray[np.float32]:
     spread_ND = np.random.default_rng([drawn.seed, 2]).normal(size=(drawn.clips, WIDTH))
     scale_D = np.ones(WIDTH)
     scale_D[:4], scale_D[4:8], scale_D[8:12] = 0, 50, 0.01
-    return ((middles_CD[drawn.kinds_N] + spread_ND) * scale_D + (scale_D == 0)).astype(np.float32)
+    return np.asarray((middles_CD[drawn.kinds_N] + spread_ND) * scale_D + (scale_D == 0), np.float32)
 
 
 def _captions(drawn: Drawn, modality: str) -> Sequence[str]:
