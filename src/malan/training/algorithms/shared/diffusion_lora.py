@@ -187,7 +187,7 @@ class Recipe:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each example, and the answers."""
         levels = objective.levels(places).to(clean.device)
-        device, numbers = clean.device, next(model.parameters()).dtype
+        device, numbers = clean.device, numbers_of(self.job.parameters["precision"])
         with torch.autocast(device.type, torch.bfloat16, enabled=numbers is torch.bfloat16):
             mixed = objective.mix(clean, noise, levels).to(numbers)
             words = {name: held.to(numbers) if held.is_floating_point() else held for name, held in told.items()}

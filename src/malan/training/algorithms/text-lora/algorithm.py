@@ -41,7 +41,7 @@ def train(job: Any) -> dict[str, Any]:
     def loss_of(numbers: list[int], step: int) -> torch.Tensor:
         torch.manual_seed(generator(job.seed, step).initial_seed())
         held = {name: one.to(device_of()) for name, one in cache.get(numbers).items()}
-        return loss_of_windows(_asked(model), held["ids"], held["wanted"]).mean()
+        return loss_of_windows(_asked(model, job), held["ids"], held["wanted"]).mean()
 
     losses = fit(parameters, loss_of, units, Plan.of(job, privacy), job)
     job.metrics(figures(losses, privacy))
@@ -67,7 +67,7 @@ def evaluate(job: Any, weights: Mapping[str, Any] | None) -> dict[str, Any]:
     parameters = attach(model, targets_of(_MANIFEST), job.parameters["rank"], 0)
     if weights is not None:
         put_in(parameters, weights, _PREFIX)
-    return judge(_asked(model.eval()), cache, device_of())
+    return judge(_asked(model.eval(), job), cache, device_of())
 
 
 def _windows(job: Any, of: str) -> Cache:
@@ -89,8 +89,8 @@ def _model(job: Any) -> Any:
     return model.to(device_of())
 
 
-def _asked(model: Any) -> Any:
-    numbers = next(model.parameters()).dtype
+def _asked(model: Any, job: Any) -> Any:
+    numbers = numbers_of(job.parameters["precision"])
 
     def answer(ids: torch.Tensor) -> torch.Tensor:
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=numbers is torch.bfloat16):
