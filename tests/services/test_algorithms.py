@@ -9,8 +9,9 @@ import pytest
 from algorithm_factory import files
 from market_place import BUYER_NAME, RIVAL, STATION, STUDIO, granted, party
 
-from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, UsageError
+from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, StoreError, UsageError
 from malan.rights.terms import party_id
+from malan.services import approvals
 from malan.services.access import COMMAND_LINE, OPERATOR, Caller
 from malan.services.algorithms import (
     Algorithm,
@@ -243,3 +244,28 @@ def test_what_is_shown_says_where_it_stands(local: Workspace) -> None:
     said = describe_approvals(local, found, caller=COMMAND_LINE)
     assert {one["name"]: one["state"] for one in said["owners"]} == {STATION: "approved", STUDIO: "waiting"}
     assert describe_approvals(local, found, caller=party(STUDIO))["history"] == []
+
+
+def test_a_buyer_who_owns_no_footage_sees_where_its_code_stands(local: Workspace) -> None:
+    found = submitted(local, granted(local))
+    reject_algorithm(local, found.digest, reason="opens sockets", caller=party(STATION))
+    buyer = Caller(party_id(BUYER_NAME), frozenset({"buyer"}), "session")
+    said = describe_approvals(local, found, caller=buyer)
+    assert {one["name"]: one["state"] for one in said["owners"]} == {STATION: "rejected", STUDIO: "waiting"}
+    assert said["history"][0]["reason"] == "opens sockets"
+    assert compare_with_before(local, found.digest, caller=buyer) is None
+
+
+def test_an_approval_that_the_log_did_not_take_does_not_hold(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = submitted(local, granted(local))
+
+    def full(*_: object) -> None:
+        raise StoreError("log.full")
+
+    approve_algorithm(local, found.digest, caller=party(STUDIO))
+    monkeypatch.setattr(approvals, "record", full)
+    with pytest.raises(StoreError):
+        approve_algorithm(local, found.digest, caller=party(STATION))
+    with pytest.raises(StoreError):
+        revoke_approval(local, found.digest, reason="…", caller=party(STUDIO))
+    assert approval_of(local, found.digest, OWNERS).missing == tuple(sorted(OWNERS))

@@ -41,6 +41,7 @@ DECISIONS = Table(
     "algorithm_decisions",
     _metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("tag", String(64), nullable=False),  # what the log calls it
     Column("digest", String(64), nullable=False),
     Column("owner_id", String(64), nullable=False),
     Column("decision", String(10), nullable=False),

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Insert, insert, select
 
 from malan.core import Decision, Reason
 from malan.core.errors import NotFound, Rejected, UsageError
-from malan.ledger.statement import Subject, urn
+from malan.ledger.statement import Input, Subject, urn
 from malan.runtime.database import reading, writing
-from malan.services.access import HOUSE, OWNER, Caller, denied
+from malan.services.access import ALL, HOUSE, OWNER, Caller, denied, scope
 from malan.services.algorithm_tables import DECISIONS, REQUESTS, TRUST, VERSIONS, algorithm_tables
 from malan.services.algorithms import (
     Algorithm,
-    algorithm_subject,
     built_in_digests,
     find_algorithm,
     list_algorithms,
@@ -112,7 +111,7 @@ def approve_algorithm(ws: Workspace, text: str, *, reason: str = "", caller: Cal
     Args:
         ws: Where.
         text: Which, as `find_algorithm` takes it.
-        reason: Kept, and shown to the owner and to whoever runs this workspace.
+        reason: Kept, and shown to the party that submitted it.
         caller: The owner; whoever runs this workspace from its folder decides for all owners that were asked.
 
     Raises:
@@ -165,16 +164,17 @@ def trust_publisher(
     if not owner_ids:
         raise UsageError("algorithm.for_whom")
     state = GIVEN if trusted else TAKEN
-    changed = [one for one in owner_ids if (publisher_id in _trusts(ws, one)) != trusted]
-    _record_trust(ws, publisher_id, changed, state, _plain(reason), _person(caller))
+    for owner_id in owner_ids:
+        if (publisher_id in _trusts(ws, owner_id)) != trusted:
+            _record_trust(ws, publisher_id, owner_id, state, _plain(reason), _person(caller))
     return owner_ids
 
 
 def trusted_publishers(ws: Workspace, *, caller: Caller = HOUSE) -> dict[str, tuple[str, ...]]:
     """Which publishers each owner trusts: the caller's own word, or everybody's for who runs this workspace."""
-    mine = _owner_of(caller)
+    mine = _viewer(caller)
     with reading(algorithm_tables(ws)) as connection:
-        owner_ids = [mine] if mine else sorted(set(connection.scalars(select(TRUST.c.owner_id))))
+        owner_ids = [mine] if mine is not None else sorted(set(connection.scalars(select(TRUST.c.owner_id))))
     return {one: tuple(sorted(_trusts(ws, one))) for one in owner_ids}
 
 
@@ -204,7 +204,7 @@ def compare_with_before(
         other: Algorithm | None = find_algorithm(ws, before, caller=caller)
     else:
         older = versions_of(list_algorithms(ws, caller=caller), found)
-        mine = _owner_of(caller)
+        mine = _viewer(caller)
         approved = [one for one in older if mine and _last_words(ws, one.digest).get(mine) == APPROVED]
         other = next(iter(approved or older), None)
     if other is None:
@@ -215,13 +215,12 @@ def compare_with_before(
 def describe_approvals(ws: Workspace, algorithm: Algorithm, *, caller: Caller = HOUSE) -> dict[str, Any]:
     """Where a version stands with each owner that was asked, and all that was said, as far as the caller may know.
 
-    The buyer sees who has yet to decide and what was decided, with the reasons given; an owner its own word.
+    Whoever submitted it sees who has yet to decide and what was decided, with the reasons given; an owner its own word.
     """
-    mine = _owner_of(caller)
-    with reading(algorithm_tables(ws)) as connection:
-        asked = set(connection.scalars(select(REQUESTS.c.owner_id).where(REQUESTS.c.digest == algorithm.digest)))
-    if mine in asked and mine != algorithm.party_id:
-        asked = {mine} if mine else asked
+    mine = _viewer(caller)
+    asked = _asked(ws, algorithm)
+    if mine is not None and mine != algorithm.party_id:
+        asked &= {mine}
     approval = approval_of(ws, algorithm.digest, asked)
     names = owner_names(ws)
     said = [one for one in said_about(ws, algorithm.digest) if one.owner_id in asked]
@@ -247,7 +246,8 @@ def describe_approvals(ws: Workspace, algorithm: Algorithm, *, caller: Caller = 
 def said_about(ws: Workspace, digest: str) -> list[Said]:
     """Everything that owners said about a version, the oldest first."""
     with reading(algorithm_tables(ws)) as connection:
-        rows = connection.execute(select(DECISIONS).where(DECISIONS.c.digest == digest).order_by(DECISIONS.c.number))
+        columns = (DECISIONS.c[name] for name in Said.__dataclass_fields__)
+        rows = connection.execute(select(*columns).where(DECISIONS.c.digest == digest).order_by(DECISIONS.c.number))
         return [Said(*row) for row in rows]
 
 
@@ -268,11 +268,28 @@ def _deciders(ws: Workspace, algorithm: Algorithm, caller: Caller) -> tuple[str,
     mine = _owner_of(caller)
     if mine is not None:
         return (mine,)
-    with reading(algorithm_tables(ws)) as connection:
-        asked = set(connection.scalars(select(REQUESTS.c.owner_id).where(REQUESTS.c.digest == algorithm.digest)))
+    asked = _asked(ws, algorithm)
     if not asked:
         raise UsageError("algorithm.for_whom")
     return tuple(sorted(asked))
+
+
+def _asked(ws: Workspace, algorithm: Algorithm) -> set[str]:
+    """The owners who were asked about a version of this party."""
+    mine = (REQUESTS.c.digest == algorithm.digest, REQUESTS.c.party_id == algorithm.party_id)
+    with reading(algorithm_tables(ws)) as connection:
+        return set(connection.scalars(select(REQUESTS.c.owner_id).where(*mine)))
+
+
+def _viewer(caller: Caller) -> str | None:
+    """The party that looks; None for whoever may see everything.
+
+    Raises:
+        NotGranted: The caller may see no algorithms.
+    """
+    if scope(caller, "algorithms.see") == ALL:
+        return None
+    return acting(caller, "algorithms.see")
 
 
 def _owner_of(caller: Caller) -> str | None:
@@ -289,44 +306,43 @@ def _owner_of(caller: Caller) -> str | None:
 
 
 def _record_word(ws: Workspace, digest: str, owner_id: str, decision: str, reason: str, person: str) -> None:
-    row = {
-        "digest": digest,
-        "owner_id": owner_id,
-        "decision": decision,
-        "reason": reason,
-        "person": person,
-        "at": _now(),
-    }
-    with writing(algorithm_tables(ws), durable=True) as connection:
-        number = connection.execute(insert(DECISIONS).values(**row)).inserted_primary_key
+    """What widens is in the log before it holds; what narrows holds before it is in the log."""
+    tag = secrets.token_hex(32)
+    row = {"tag": tag, "digest": digest, "owner_id": owner_id, "decision": decision}
+    row |= {"reason": reason, "person": person, "at": _now()}
     fact = Fact(
         "algorithm.decide",
-        (algorithm_subject(digest),),
+        (Subject(urn("decision", tag), tag),),
         "algorithm.decide",
-        facts={"decision": decision, "number": int(number[0]) if number else 0},
+        inputs=(Input(urn("algorithm", digest), digest, "about"),),
+        facts={"decision": decision},
         private={"owner": owner_id, "reason": reason},
         owners=(owner_id,),
     )
-    record(ws, [fact])
+    _log_and_keep(ws, fact, insert(DECISIONS).values(**row), widens=decision == APPROVED)
 
 
-def _record_trust(
-    ws: Workspace, publisher_id: str, owner_ids: Iterable[str], state: str, reason: str, person: str
-) -> None:
-    for owner_id in owner_ids:
-        tag = secrets.token_hex(32)
-        row = {"tag": tag, "owner_id": owner_id, "publisher_id": publisher_id, "state": state}
-        row |= {"reason": reason, "person": person, "at": _now()}
-        with writing(algorithm_tables(ws), durable=True) as connection:
-            number = connection.execute(insert(TRUST).values(**row)).inserted_primary_key
-        fact = Fact(
-            "algorithm.trust",
-            (Subject(urn("trust", tag), tag),),
-            "algorithm.trust",
-            facts={"state": state, "number": int(number[0]) if number else 0},
-            private={"owner": owner_id, "publisher": publisher_id, "reason": reason},
-            owners=(owner_id,),
-        )
+def _record_trust(ws: Workspace, publisher_id: str, owner_id: str, state: str, reason: str, person: str) -> None:
+    tag = secrets.token_hex(32)
+    row = {"tag": tag, "owner_id": owner_id, "publisher_id": publisher_id, "state": state}
+    row |= {"reason": reason, "person": person, "at": _now()}
+    fact = Fact(
+        "algorithm.trust",
+        (Subject(urn("decision", tag), tag),),
+        "algorithm.trust",
+        facts={"state": state},
+        private={"owner": owner_id, "publisher": publisher_id, "reason": reason},
+        owners=(owner_id,),
+    )
+    _log_and_keep(ws, fact, insert(TRUST).values(**row), widens=state == GIVEN)
+
+
+def _log_and_keep(ws: Workspace, fact: Fact, row: Insert, *, widens: bool) -> None:
+    if widens:
+        record(ws, [fact])
+    with writing(algorithm_tables(ws), durable=True) as connection:
+        connection.execute(row)
+    if not widens:
         record(ws, [fact])
 
 
