@@ -75,7 +75,7 @@ class StableDiffusion(ImageFamily):
     """Stable Diffusion 1 and 2: a U-Net that is told of the words by attention; noise or velocity."""
 
     def describe(self, captions: list[str]) -> Tensors:
-        most = min(self.tokens, self._held["tokenizer"].model_max_length)
+        most = self._held["tokenizer"].model_max_length  # as its pipeline, which takes no other length
         return {"text": self._held["text_encoder"](self._ids(captions, "", most))[0].float()}
 
     def predict(self, model: Any, mixed: torch.Tensor, timesteps: torch.Tensor, told: Tensors) -> torch.Tensor:
