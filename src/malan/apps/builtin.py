@@ -11,6 +11,7 @@ from malan.core.errors import NotFound
 
 APPS: Mapping[str, str] = {
     "promo": "malan.apps.promo",
+    "review": "malan.apps.review",
 }
 """Name → the module whose `APP` it is; a module is imported when it is asked for."""
 

@@ -120,6 +120,8 @@ def _of_field(app_name: str, name: str, field: Any) -> inspect.Parameter:
     if extra.get("place") == "argument":
         return _parameter(name, _plain(field.annotation), typer.Argument(help=hint), default)
     option = extra.get("option", "--" + name.replace("_", "-"))
+    if field.annotation in (bool, bool | None):
+        option = f"{option}/--no-{option[2:]}"  # three answers: yes, no, not said
     return _parameter(name, _plain(field.annotation), typer.Option(option, help=hint), default)
 
 

@@ -7,7 +7,7 @@ are curves of a few values a second, so ten hours fit in some megabytes; operato
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -80,11 +80,17 @@ class Sound:
         )
 
 
-def hear(path: str | Path, track: int | None = None, *, speech: bool = True) -> Sound | None:
+def hear(
+    path: str | Path,
+    track: int | None = None,
+    *,
+    speech: bool = True,
+    listen: Callable[[AudioFrame], None] | None = None,
+) -> Sound | None:
     """Decode the first audio track (or the one named) once and measure it; None for a file without sound.
 
     Holes in the sound stay holes: times come from the file's timestamps. Packets that do not decode are passed over
-    and reported in `damaged_s`.
+    and reported in `damaged_s`. `listen` is called with every decoded frame, so that others share the decode.
 
     Raises:
         MediaError: The file cannot be opened.
@@ -96,6 +102,8 @@ def hear(path: str | Path, track: int | None = None, *, speech: bool = True) -> 
         read_only(container, stream)
         ear = _Ear(speech)
         for frame in _frames(stream, read_packets(container, stream), ear.damaged):
+            if listen is not None:
+                listen(frame)
             ear.push(frame)
         return ear.report()
 

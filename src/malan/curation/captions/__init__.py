@@ -41,6 +41,7 @@ def read_captions(
     track: int | None = None,
     threads: Threads = "auto",
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[int, av.VideoFrame], None] | None = None,
 ) -> CaptionReport:
     """Read the captions burned into a film.
 
@@ -54,12 +55,13 @@ def read_captions(
         track: Stream index; the first picture track when None.
         threads: How to decode, see `FrameDecoder`.
         progress: Called now and then with frames done and frames in all.
+        look: Called with every frame and its number, so that others share the decode. Loop filtering is off.
 
     Raises:
         MediaError: The file cannot be decoded at all.
     """
     started = time.process_time()
-    film = _Film(path, index, reader, track, threads)
+    film = _Film(path, index, reader, track, threads, look)
     captions, persistent = film.read(progress)
     cpu_s = time.process_time() - started
     return CaptionReport(captions, persistent, index.frame_count, film.frames_decoded, film.ocr_calls, cpu_s)
@@ -69,9 +71,10 @@ class _Film:
     """One pass over one film."""
 
     def __init__(
-        self, path: str | Path, index: PacketIndex, reader: TextReader, track: int | None, threads: Threads
-    ) -> None:
-        self._index, self._reader = index, reader
+        self, path: str | Path, index: PacketIndex, reader: TextReader, track: int | None, threads: Threads,
+        look: Callable[[int, av.VideoFrame], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._index, self._reader, self._look = index, reader, look
         self._aspect = _sample_aspect(path, track)
         self._decoder = FrameDecoder(path, index, track=track, threads=threads, loop_filter=False)
         duration = float(index.span(0, index.frame_count).duration) if index.frame_count else 0.0
@@ -104,6 +107,8 @@ class _Film:
             if watcher is None or size != (frame.width, frame.height):
                 self._finish(watcher, number, lines)
                 watcher, size = self._watcher(frame), (frame.width, frame.height)
+            if self._look is not None:
+                self._look(number, frame)
             for sighting in watcher.look(number, frame):
                 lines.read(sighting)
             if progress is not None and number % PROGRESS_FRAMES == 0:

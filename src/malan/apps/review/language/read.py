@@ -138,7 +138,11 @@ class _Reader:
 
     def _chain(self, deep: int, signs: tuple[str, ...], op: str) -> Node:
         left = self._below(deep, op)
+        links = 0
         while token := self._take(*signs):
+            links += 1
+            if links > DEEPEST:
+                raise SyntaxFault("deep", token.at, str(DEEPEST))
             left = Node(op, token.at, token.value, (left, self._below(deep, op)))
         return left
 

@@ -45,7 +45,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of an expression. `data` None is unknown; of moments it is a tuple, incomplete if something is missing."""
+    """A value of an expression. `data` None is unknown; moments are a tuple, incomplete if something is missing."""
 
     kind: Kind
     data: Any

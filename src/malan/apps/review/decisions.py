@@ -1,0 +1,131 @@
+"""What people decide about findings: confirm, reject with a reason, waive until a day; carried to the next cut.
+
+Decisions are lines of JSON that are only added to. The last one about a finding counts. A decision names the mark of
+the finding, which stays when the cut changes; a confirmed point that is gone from the next cut is simply gone. What was
+confirmed or rejected teaches the classifier: `labels_of`. Start at `decide` and `apply_decisions`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from malan.apps.review.findings import Finding
+from malan.apps.review.language.check import is_day
+from malan.core.errors import NotFound, UsageError
+
+KINDS = ("confirm", "reject", "waive")
+LABEL = "label.review"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of one person."""
+
+    mark: str
+    decision: str
+    by: str
+    on: str
+    reason: str = ""
+    until: str | None = None  # last day a waiver holds
+    finding: str = ""  # the id it had when it was decided
+    rule: str = ""
+
+    def holds(self, day: str) -> bool:
+        """Whether it counts on a day: a waiver ends."""
+        return self.until is None or day <= self.until
+
+
+def decide(
+    report: Mapping[str, Any], file: Path, finding: str, decision: str, *, by: str, on: str, reason: str = "",
+    until: str | None = None,
+) -> Decision:  # fmt: skip
+    """Add a decision about a finding of a report to a file of decisions.
+
+    Raises:
+        NotFound: The report has no such finding.
+        UsageError: A rejection without reason, a waiver without a day, or no such decision.
+    """
+    found = next((one for one in report["findings"] if finding in (one["id"], one["mark"])), None)
+    if found is None:
+        raise NotFound("review.unknown_finding", id=finding[:40])
+    made = Decision(found["mark"], decision, by.strip(), on, reason.strip(), until, found["id"], found["rule"])
+    _check(made, file.name, 0)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(made), ensure_ascii=False, sort_keys=True) + "\n")
+    return made
+
+
+def read_decisions(file: Path) -> list[Decision]:
+    """All decisions of a file, oldest first.
+
+    Raises:
+        NotFound: There is no such file.
+        UsageError: A line is no decision; it is named.
+    """
+    if not file.is_file():
+        raise NotFound("review.no_file", path=str(file))
+    found = []
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            said = json.loads(line)
+            made = Decision(**{str(k): v for k, v in said.items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UsageError("review.decisions.bad", file=file.name, line=number, why=str(error)[:120]) from None
+        found.append(_check(made, file.name, number))
+    return found
+
+
+def _check(made: Decision, file: str, line: int) -> Decision:
+    texts = (made.mark, made.decision, made.by, made.on, made.reason, made.finding, made.rule)
+    why = ""
+    if not all(isinstance(one, str) for one in texts) or made.decision not in KINDS:
+        why = f"decision: {', '.join(KINDS)}"
+    elif not made.by or not is_day(made.on):
+        why = "by, on"
+    elif made.decision != "confirm" and not made.reason:
+        why = "reason"
+    elif (made.decision == "waive") != (made.until is not None) or (made.until and not is_day(str(made.until))):
+        why = "until"
+    if why:
+        raise UsageError("review.decisions.bad", file=file, line=line, why=why)
+    return made
+
+
+def apply_decisions(findings: Sequence[Finding], decisions: Iterable[Decision], day: str) -> list[Finding]:
+    """Findings with what was decided about them and holds on that day."""
+    latest = {one.mark: one for one in decisions}
+    told = {mark: _told(one) for mark, one in latest.items() if one.holds(day)}
+    return [replace(one, decided=told.get(one.mark)) for one in findings]
+
+
+def _told(one: Decision) -> dict[str, Any]:
+    return {"decision": one.decision, "by": one.by, "on": one.on, "reason": one.reason, "until": one.until}
+
+
+def labels_of(report: Mapping[str, Any], decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """What people decided, as labels for training: one line a finding, with the stretch and words it is about.
+
+    A confirmed finding is an example of its rule, a rejected one a counter-example; a waiver says nothing of either.
+    `asset` is the digest of the media, so that lines become findings of kind `label.review` where it is registered.
+    """
+    latest = {one.mark: one for one in decisions}
+    made = []
+    for one in report["findings"]:
+        decision = latest.get(one["mark"])
+        if decision is None or decision.decision == "waive" or one["state"] != "found":
+            continue
+        made.append(
+            {
+                "kind": LABEL, "asset": one["digest"], "start_s": one["start_s"], "end_s": one["end_s"],
+                "value": {"rule": one["rule"], "class": "yes" if decision.decision == "confirm" else "no",
+                          "words": one["words"], "source": one["source"], "hits": one["hits"]},
+                "author": f"person:{decision.by}", "on": decision.on, "reason": decision.reason,
+            }
+        )  # fmt: skip
+    return made

@@ -1,0 +1,93 @@
+"""Rules over facts: what each rule of a pack says about an episode, as of a day. Start at `judge`.
+
+A rule whose condition is unknown is not passed over: it stays open, with what is missing, and a person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from malan.apps.review.language import Facts, Moment, Scene, Verdict, evaluate
+from malan.apps.review.language.values import NONE
+from malan.apps.review.packs import Pack, Rule
+
+MOST_MOMENTS = 200  # of one rule in one episode
+_NEAR_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule and how it ended."""
+
+    rule: Rule
+    verdict: Verdict
+
+
+def judge(pack: Pack, facts: Facts, day: str) -> list[Judged]:
+    """Every rule of a pack that is in force on a day, in the order of the pack."""
+    return [Judged(rule, verdict_of(rule, pack, facts)) for rule in pack.rules if rule.in_force(day)]
+
+
+def verdict_of(rule: Rule, pack: Pack, facts: Facts) -> Verdict:
+    """How one rule ends over the facts of an episode."""
+    scene = Scene(facts, rule.params, pack.words)
+    if rule.applies is not None:
+        applies = evaluate(rule.applies, scene)
+        if applies.data is not True:
+            return Verdict("not_applicable") if applies.data is False else Verdict("unknown", missing=applies.missing)
+    when = evaluate(rule.when, scene) if rule.when is not None else None
+    if when is not None and when.data is not True:
+        return Verdict("clear") if when.data is False else Verdict("unknown", missing=when.missing)
+    if rule.find is None:
+        shown = evaluate(rule.show, scene).data if rule.show is not None else ()
+        return Verdict("found", (_whole(facts, tuple(shown)),), facts=_told(rule, scene))
+    found = evaluate(rule.find, scene)
+    if found.data:
+        return Verdict("found", tuple(_distinct(found.data))[:MOST_MOMENTS], found.missing)
+    return Verdict("unknown", missing=found.missing) if found.missing else Verdict("clear")
+
+
+def _whole(facts: Facts, shown: Sequence[Moment]) -> Moment:
+    """The moment of a rule about the episode: where what it is about is seen, else the episode itself."""
+    if shown:
+        words = "\n".join(dict.fromkeys(m.text for m in shown[:6] if m.text))
+        first = shown[0]
+        return replace(first, text=words, hits=first.hits if words == first.text else ())
+    return Moment(0.0, facts.duration_s, source="episode")
+
+
+def _told(rule: Rule, scene: Scene) -> tuple[tuple[str, object], ...]:
+    """The plain facts the condition of a rule names, for the report."""
+    names = sorted(_names(rule.when)) if rule.when is not None else []
+    values = ((name, scene.facts.fact(name)) for name in names)
+    return tuple((name, value.data) for name, value in values if value.kind != "moments" and value.data is not None)
+
+
+def _names(node: object) -> Iterator[str]:
+    from malan.apps.review.language import Node
+    from malan.apps.review.language.vocabulary import FACTS
+
+    if isinstance(node, Node):
+        if node.op == "name" and str(node.data) in FACTS:
+            yield str(node.data)
+        for part in node.parts:
+            yield from _names(part)
+
+
+def _distinct(found: Sequence[Moment]) -> Iterator[Moment]:
+    """Moments without those that say no more than another one at the same time."""
+    kept: list[Moment] = []
+    for one in found:
+        words = tuple(word for _, _, word in one.hits)
+        is_known = any(
+            one.source == other.source and abs(one.start_s - other.start_s) <= _NEAR_S
+            and (words and set(words) <= {word for _, _, word in other.hits})
+            for other in kept
+        )  # fmt: skip
+        if not is_known:
+            kept.append(one)
+            yield one
+
+
+__all__ = ["NONE", "Judged", "judge", "verdict_of"]

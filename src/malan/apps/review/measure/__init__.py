@@ -1,0 +1,1 @@
+"""What is measured of a file: pictures, text, sound, flashing. Start at `episode.measure`."""

@@ -1,0 +1,177 @@
+"""What the episodes of a series say about each other: numbers, missing files, doubles, credits, footage of others.
+
+Start at `compare_episodes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from malan.apps.review.facts import SeriesFacts
+from malan.apps.review.language import Words
+from malan.apps.review.language.evaluate import plain
+from malan.apps.review.language.values import Moment
+from malan.apps.review.measure.episode import Measured
+
+if TYPE_CHECKING:
+    from malan.curation.fingerprint import ClipPrint
+    from malan.workspace import Workspace
+
+_NUMBER = re.compile(r"(?:第|ep|e|_|-|^|\D)0*(\d{1,4})(?:集|\D*$)", re.I)
+OPENING_S, CLOSING_S = 40.0, 60.0
+PRINT_S = 10.0  # a clip of the fingerprint
+DOUBLE_SHARE = 0.8  # of an episode that is also in another
+MATCH_S = 1.5  # shortest stretch of footage of others that counts
+_LIKENESS = 0.9
+
+
+def episode_number(path: Path) -> int | None:
+    """Which episode a file is, by its name; None where the name does not tell."""
+    found = _NUMBER.search(path.stem)
+    return int(found.group(1)) if found else None
+
+
+def compare_episodes(
+    episodes: Sequence[Measured], words: Mapping[tuple[str, str], Words], expected: int | None = None
+) -> list[SeriesFacts]:
+    """The series facts of each episode, in their order.
+
+    Args:
+        words: Of the pack: its `pattern number.any` and `lexicon credits` are asked for, if it has them.
+        expected: How many episodes there should be; without it, gaps in the numbers tell.
+    """
+    numbers = [episode_number(one.path) for one in episodes]
+    missing = missing_numbers(numbers, expected) if len(episodes) > 1 or expected else ()
+    first, last = _ends(numbers)
+    shown = _numbers(episodes, words.get(("pattern", "number.any")))
+    credit = _credits(episodes, first, last, words.get(("lexicon", "credits")))
+    doubles = find_doubles(episodes)
+    return [
+        SeriesFacts(
+            len(episodes), numbers[n], n == first, n == last, missing if n == first else (), doubles.get(n, ()),
+            shown.get(n, ()), credit,
+        )
+        for n in range(len(episodes))
+    ]  # fmt: skip
+
+
+def missing_numbers(numbers: Sequence[int | None], expected: int | None) -> tuple[int, ...]:
+    """Episodes there is no file of."""
+    known = {number for number in numbers if number is not None}
+    if not known:
+        return ()
+    return tuple(sorted(set(range(1, (expected or max(known)) + 1)) - known))[:200]
+
+
+def _ends(numbers: Sequence[int | None]) -> tuple[int, int]:
+    order = sorted(range(len(numbers)), key=lambda n: (numbers[n] is None, numbers[n] or 0, n))
+    known = [n for n in order if numbers[n] is not None] or order
+    return known[0], known[-1]
+
+
+def _numbers(episodes: Sequence[Measured], pattern: Words | None) -> dict[int, tuple[Moment, ...]]:
+    """Numbers that are not the one most episodes show."""
+    if pattern is None or len(episodes) < 2:
+        return {}
+    found: dict[int, list[tuple[str, Moment]]] = {}
+    for place, one in enumerate(episodes):
+        read = [m for m in (*one.cards, *one.persistent, *one.captions) if m.start_s < OPENING_S]
+        hits = [(pattern.find(m.text), m) for m in read]
+        found[place] = [(plain(h[0][2]), replace(m, hits=tuple(h))) for h, m in hits if h]
+    counts = Counter(said for listed in found.values() for said in {number for number, _ in listed})
+    if len(counts) < 2:
+        return {}
+    usual = max(sorted(counts), key=lambda said: counts[said])
+    return {
+        place: tuple(dict(listed).values())
+        for place, listed in found.items()
+        if listed and usual not in {number for number, _ in listed}
+    }
+
+
+def _credits(episodes: Sequence[Measured], first: int, last: int, lexicon: Words | None) -> bool | None:
+    if lexicon is None:
+        return None
+    opening, closing = episodes[first], episodes[last]
+    read = [m.text for m in _texts(opening) if m.start_s < OPENING_S]
+    read += [m.text for m in _texts(closing) if m.end_s > closing.duration_s - CLOSING_S]
+    words = {plain(word) for said in read for _, _, word in lexicon.find(said)}
+    return any("编剧" in word for word in words) and any("导演" in word for word in words)
+
+
+def _texts(one: Measured) -> Iterable[Moment]:
+    return (*one.cards, *one.captions, *one.persistent)
+
+
+def prints_of(one: Measured, name: str) -> list[ClipPrint]:
+    """The fingerprint of an episode: a clip every ten seconds, a frame every second."""
+    from malan.curation.fingerprint import ClipPrint, thumb_of
+
+    made = []
+    thumbs = [(t, picture) for t, picture in one.thumbs if int(picture.max()) - int(picture.min()) > 24]
+    for start in np.arange(0.0, one.duration_s, PRINT_S):
+        inside = [(t, picture) for t, picture in thumbs if start <= t < start + PRINT_S]
+        if inside:
+            made.append(
+                ClipPrint(
+                    f"{name}#{start:.0f}", name, float(start), float(min(start + PRINT_S, one.duration_s)),
+                    np.array([t for t, _ in inside]), np.stack([thumb_of(picture) for _, picture in inside]),
+                )
+            )  # fmt: skip
+    return made
+
+
+def find_doubles(episodes: Sequence[Measured]) -> dict[int, tuple[str, ...]]:
+    """Episodes that are, for the most part, also another one; the later of two is reported."""
+    from malan.curation.fingerprint import find_duplicates
+
+    found: dict[int, tuple[str, ...]] = {}
+    digests: dict[str, int] = {}
+    for place, one in enumerate(episodes):
+        if one.digest in digests:
+            found[place] = (episodes[digests[one.digest]].path.name,)
+        digests.setdefault(one.digest, place)
+    prints = [p for n, one in enumerate(episodes) if n not in found for p in prints_of(one, f"{n:05}")]
+    for pair in find_duplicates(prints).alignments if len(episodes) - len(found) > 1 else ():
+        a, b = sorted((int(pair.one), int(pair.other)))
+        shorter = min(episodes[a].duration_s, episodes[b].duration_s)
+        if not pair.is_mirrored and pair.last_s - pair.first_s + 1.0 >= DOUBLE_SHARE * shorter:
+            found[b] = (*found.get(b, ()), episodes[a].path.name)
+    return found
+
+
+def library_matches(ws: Workspace, one: Measured, allowed: frozenset[str]) -> tuple[Moment, ...]:
+    """Stretches of an episode that show footage of the library which may not be used here.
+
+    Args:
+        allowed: Ids of terms that allow it.
+    """
+    from malan.curation.fingerprint import find_duplicates
+    from malan.services.prints import library_prints
+
+    own = prints_of(one, "episode")
+    if not own:
+        return ()
+    prints, owners = library_prints(ws)
+    known = [p for p in prints if owners[p.asset_id].terms_id not in allowed and p.asset_id != one.digest]
+    found = []
+    for pair in find_duplicates([*own, *known]).alignments:
+        if "episode" not in (pair.one, pair.other) or pair.likeness < _LIKENESS:
+            continue
+        is_first = pair.one == "episode"
+        shift = 0.0 if is_first else pair.offset_s
+        start_s, end_s = pair.first_s + shift, pair.last_s + shift
+        if end_s - start_s < MATCH_S:
+            continue
+        other = owners[pair.other if is_first else pair.one]
+        told = (("asset", other.asset_id), ("file", other.file), ("owner", other.owner), ("frames", pair.frames),
+                ("likeness", round(pair.likeness, 3)))  # fmt: skip
+        found.append(Moment(max(0.0, start_s), end_s, f"{other.file} · {other.owner}", source="library", detail=told))
+    return tuple(found)
