@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -89,6 +90,7 @@ class SideBySide:
 def main() -> int:
     """Serve until interrupted; an error is one line, its hint and its exit code."""
     root, host, port, *allowed = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _interrupt)  # what was begun is ended in its order, as with Ctrl+C
     try:
         with ExitStack() as closing:
             if seed := os.environ.get(SEED):
@@ -101,6 +103,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tuple[str, ...]) -> None:

@@ -199,9 +199,11 @@ def receipt(
 def work(
     once: Annotated[bool, typer.Option("--once", help=speak("cli.run.once"))] = False,
     idle: Annotated[float | None, typer.Option(min=0, help=speak("cli.run.idle"), show_default=False)] = None,
+    parent: Annotated[int | None, typer.Option("--with", help=speak("cli.run.with"), show_default=False)] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    import os
     import signal
     import threading
 
@@ -218,7 +220,10 @@ def work(
         if not as_json:
             print_line(f"{run.id[:_SHORT]}  {speak(f'runs.state.{run.state}')}  {run.algorithm}")
 
-    done = work_on(ws, once=once, idle_s=idle, on_run=told, stop=asked_to_stop.is_set)
+    def is_to_stop() -> bool:
+        return asked_to_stop.is_set() or parent not in (None, os.getppid())
+
+    done = work_on(ws, once=once, idle_s=idle, on_run=told, stop=is_to_stop)
     if as_json:
         print_json({"runs": done})
 

@@ -89,7 +89,7 @@ class RunClock:
             pause = _BACK_OFF_S[min(self._deaths, len(_BACK_OFF_S) - 1)]
             self._not_before = time.monotonic() + pause
         if time.monotonic() >= self._not_before and has_work(self._ws):
-            command = [sys.executable, "-m", "malan", "run", "work", "--json", "--idle", str(_IDLE_S)]
+            command = [sys.executable, "-m", "malan", "run", "work", "--json", "--idle", str(_IDLE_S), "--with", str(os.getpid())]
             environment = {**os.environ, "MALAN_WORKSPACE": str(self._ws.root)}
             self._worker = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
