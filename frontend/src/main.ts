@@ -7,6 +7,7 @@ import "./styles/asset.css";
 import "./styles/jobs.css";
 import "./styles/account.css";
 import "./styles/market.css";
+import "./styles/apps.css";
 import "./elements/filmstrip";
 import "./elements/wave";
 import "./elements/asset";

@@ -17,8 +17,9 @@ from malan.apps.builtin import app_named
 from malan.apps.frame import App, Made, Progress, Request, Work
 from malan.core.errors import MalanError, NotGranted, UsageError
 from malan.core.ids import digest_record
-from malan.services.access import HOUSE, Caller
+from malan.services.access import HOUSE, Caller, require
 from malan.services.accounts import caller_of_job
+from malan.services.jobs import register_resume
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -60,6 +61,7 @@ def run_app(
         UsageError: The values are no request of it.
         MalanError: What the app says.
     """
+    require(caller, "app.run")
     app = app_named(name)
     request = read_request(app, values)
     check_files(app, request, caller)
@@ -102,6 +104,7 @@ def start_app(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Ca
     Raises:
         NotFound, UsageError: There is no such app, or the values are no request of it; nothing is started.
     """
+    require(caller, "app.run")
     app = app_named(name)
     request = read_request(app, values)
     check_files(app, request, caller)
@@ -139,5 +142,4 @@ def _go_on(ws: Workspace, job_id: str) -> None:
         resume_app(ws, job_id)
 
 
-RESUMES: Mapping[str, Callable[..., Any]] = {KIND: resume_app}
-"""What faces hand to `services.jobs.retry_job`, which knows nothing of apps."""
+register_resume(KIND, resume_app)

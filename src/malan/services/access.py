@@ -52,6 +52,8 @@ ACTIONS: Mapping[str, Mapping[str, str]] = {
     "models.see": {OPERATOR: ALL, AUDITOR: ALL, OWNER: OWN, BUYER: OWN},
     "models.change": {OPERATOR: ALL},
     "models.approve": {OPERATOR: ALL, OWNER: OWN},
+    "app.see": {OPERATOR: ALL, OWNER: OWN, BUYER: ALL, REVIEWER: ALL},
+    "app.run": {OPERATOR: ALL, OWNER: OWN, BUYER: ALL, REVIEWER: ALL},
     "annotate": {OPERATOR: ALL, ANNOTATOR: ALL},
     "review": {OPERATOR: ALL, REVIEWER: ALL},
     "settle": {OPERATOR: ALL},

@@ -76,6 +76,15 @@ def cancel_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
     return ws.jobs.cancel(job_id)
 
 
+Resume = Callable[["Workspace", str, "Progress | None"], Any]
+_MORE: dict[str, Resume] = {}
+
+
+def register_resume(kind: str, resume: Resume) -> None:
+    """Say how jobs of a kind are taken up, for what lies above the services: apps."""
+    _MORE[kind] = resume
+
+
 def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, caller: Caller = HOUSE) -> Any:
     """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service."""
     require(caller, "jobs.change")
@@ -89,7 +98,9 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, c
     from malan.services.scan import resume_scan
 
     job = ws.jobs.get(job_id)
-    resume: Any = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export}.get(job.kind)
+    resume: Any = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export, **_MORE}.get(
+        job.kind
+    )
     if resume is None:
         raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
     if not job.can_go_on:

@@ -162,3 +162,12 @@ def test_the_beats_of_a_steady_pulse_are_found(tempo):
 def test_noise_and_silence_have_no_beats_or_harmless_ones():
     assert len(find_beats(onsets(np.zeros(16_000 * 10, np.float32))).times_s) == 0
     assert len(find_beats(onsets(np.zeros(10, np.float32))).times_s) == 0
+
+
+def test_a_clip_is_used_again_elsewhere_only_when_nothing_else_is_left():
+    found = [candidate(0, 9.0), candidate(1, 1.6)]
+    shots = choose(found, [30, 30, 30], 25, "lively", strips())
+    assert {shot.clip for shot in shots} == {one.row.id for one in found}
+    long = sorted((shot.from_s, shot.from_s + 1.2) for shot in shots if shot.clip == found[0].row.id)
+    assert len(long) == 2
+    assert long[0][1] < long[1][0]

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 _POOL = 240  # the best so many are compared with each other
 LOOKED_INTO = 72  # of the best so many the filmstrip is read
 _EDGE_S = 0.12  # kept away from cuts: codecs and dissolves leave traces there
+_SHORTEST = 8  # frames
+_APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _MOTION = {"lively": 0.25, "calm": 0.03, "documentary": 0.08}
 WEIGHTS = {"fit": 3.0, "sharp": 1.0, "light": 1.0, "motion": 0.8, "clean": 1.2, "long": 0.6}
@@ -74,8 +76,12 @@ def choose(
             if one.candidate.row.id in strips
         ]
         judged = sorted(known, key=lambda one: (-one.score, one.candidate.row.id)) or judged[:_POOL]
-    picks = _in_order(judged, slots, rate) if keeps_order else _varied(judged, slots, rate)
-    return [_shot(judged[place], frames, rate) for place, frames in picks]
+    if keeps_order:
+        return [
+            _shot(judged[place], frames, rate, _usable(judged[place]))
+            for place, frames in _in_order(judged, slots, rate)
+        ]
+    return _Cut(judged, rate).fill(slots)
 
 
 def judge(one: Candidate, style: str, strip: Strip | None = None) -> Judged:
@@ -111,53 +117,65 @@ def _seen(strip: Strip) -> Floats:
     return np.asarray(lit * np.clip(strip.spread / 0.11, 0, 1) * np.clip((1.0 - strip.black) / 0.35, 0, 1), np.float64)
 
 
-def _varied(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list[tuple[int, int]]:
-    """The best remaining clip for each slot, less so the more it resembles what was shown just before.
+class _Cut:
+    """The best remaining stretch for each slot, less so the more it resembles what was shown just before.
 
-    A slot no clip is long enough for is shared by two.
+    A clip is used a second time, elsewhere in it, only when no other will do. A slot nothing is long enough for is
+    shared by two.
     """
-    scores = np.asarray([one.score for one in judged])
-    lengths = np.asarray([_length(one) for one in judged])
-    groups = [one.candidate.row.group_id or str(place) for place, one in enumerate(judged)]
-    alike = _likeness(judged)
-    left = np.ones(len(judged), bool)
-    picks: list[tuple[int, int]] = []
-    waiting = list(slots)
-    while waiting:
-        frames = waiting.pop(0)
-        worth = scores.copy()
-        for back, (earlier, _) in enumerate(reversed(picks[-6:])):
-            worth -= 0.5 * np.maximum(0, alike[earlier] - 0.4) / (1 + 0.5 * back)
-            worth -= 0.12 * _same_file(judged, earlier) / (1 + back)
-        for earlier, _ in picks:
-            worth -= 0.6 * (alike[earlier] > _ALIKE)
-        fits = left & (lengths >= frames / rate)
-        if not fits.any():
-            shared = _share(waiting, frames, left, lengths, rate)
-            if shared is None:
-                raise NotFound("promo.too_little", found=f"{lengths[left].sum():.1f}", needed=f"{frames / rate:.1f}")
-            fits, frames = shared, frames - waiting[0]
-        place = int(np.argmax(np.where(fits, worth, -np.inf)))
-        picks.append((place, frames))
-        for other, group in enumerate(groups):
-            left[other] &= group != groups[place]
-        left[place] = False
-        if not left.any() and waiting:
-            raise NotFound("promo.too_little", found="0", needed=f"{sum(waiting) / rate:.1f}")
-    return picks
 
+    def __init__(self, judged: Sequence[Judged], rate: int) -> None:
+        self._judged, self._rate = judged, rate
+        self._scores = np.asarray([one.score for one in judged])
+        self._groups = np.asarray([one.candidate.row.group_id or f"-{place}" for place, one in enumerate(judged)])
+        self._alike = _likeness(judged)
+        self._free = [[_usable(one)] for one in judged]
+        self._picks: list[int] = []
 
-def _share(
-    waiting: list[int], frames: int, left: NDArray[np.bool_], lengths: Floats, rate: int
-) -> NDArray[np.bool_] | None:
-    """Put the second part of a slot back into the queue, so that the first fits the longest clip; which clips do."""
-    if not left.any():
-        return None
-    first = min(frames - 4, int(lengths[left].max() * rate))
-    if first < 8:
-        return None
-    waiting.insert(0, frames - first)
-    return left & (lengths >= first / rate)
+    def fill(self, slots: Sequence[int]) -> list[Shot]:
+        """A shot for every slot.
+
+        Raises:
+            NotFound: There is too little for the length.
+        """
+        shots, waiting = [], list(slots)
+        while waiting:
+            frames = waiting.pop(0)
+            lengths = np.asarray([max((end - start for start, end in free), default=0.0) for free in self._free])
+            longest = int(lengths.max() * self._rate)
+            if longest < frames:
+                if longest < _SHORTEST or frames - longest < _SHORTEST:
+                    raise NotFound(
+                        "promo.too_little", found=f"{lengths.max():.1f}", needed=f"{frames / self._rate:.1f}"
+                    )
+                waiting.insert(0, frames - longest)
+                frames = longest
+            place = int(np.argmax(np.where(lengths >= frames / self._rate, self._worth(), -np.inf)))
+            shots.append(self._take(place, frames))
+        return shots
+
+    def _worth(self) -> Floats:
+        worth = self._scores.copy()
+        for back, earlier in enumerate(reversed(self._picks[-6:])):
+            worth -= 0.5 * np.maximum(0, self._alike[earlier] - 0.4) / (1 + 0.5 * back)
+            worth -= 0.12 * _same_file(self._judged, earlier) / (1 + back)
+        for earlier in set(self._picks):
+            worth -= 0.6 * (self._alike[earlier] > _ALIKE)
+            worth[earlier] -= 1.0
+        return worth
+
+    def _take(self, place: int, frames: int) -> Shot:
+        """The shot, and what is then left of its clip; of its near-duplicates nothing is."""
+        length = frames / self._rate
+        stretch = max(self._free[place], key=lambda free: free[1] - free[0])
+        shot = _shot(self._judged[place], frames, self._rate, stretch)
+        rest = [(stretch[0], shot.from_s - _APART_S), (shot.from_s + length + _APART_S, stretch[1])]
+        kept = [free for free in self._free[place] if free != stretch]
+        for other in np.flatnonzero(self._groups == self._groups[place]):
+            self._free[int(other)] = []
+        self._free[place] = [*kept, *(free for free in rest if free[1] > free[0])]
+        self._picks.append(place)
+        return shot
 
 
 def _in_order(judged: Sequence[Judged], slots: Sequence[int], rate: int) -> list[tuple[int, int]]:
@@ -198,11 +216,10 @@ def _same_file(judged: Sequence[Judged], place: int) -> Floats:
     return np.asarray([float(one.candidate.row.clip.asset_id == asset) for one in judged])
 
 
-def _shot(one: Judged, frames: int, rate: int) -> Shot:
-    """The stretch of a clip: away from its cuts, not in the middle of a sentence where that can be had."""
+def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float]) -> Shot:
+    """A part of a stretch of a clip: where most is to be seen, and no sentence is cut where that can be had."""
     length = frames / rate
-    first, end = _usable(one)
-    last = max(first, end - length)
+    first, last = stretch[0], max(stretch[0], stretch[1] - length)
     middle = _best_start(one, first, last, length)
     starts = [
         middle,

@@ -90,7 +90,11 @@ def subjects_of(pictures: Pictures) -> list[Subject]:
     found = []
     for place, picture in enumerate(stack):
         trust = _trust(moving[place])
-        weight = (1 - 0.9 * trust) * _salience(luma[place]) + (1.5 + 4 * trust) * moving[place] + 0.8 * _skin(picture)
+        weight = (
+            (1 - 0.9 * trust) * (_salience(luma[place]) + 1.2 * _rare(picture))
+            + (1.5 + 4 * trust) * moving[place]
+            + 0.8 * _skin(picture)
+        )
         weight = _blur(weight, max(2, len(weight) // 24))
         weight = np.maximum(weight - 0.6 * weight.mean(), 0) + 1e-6
         weight *= _middle(weight.shape)
@@ -180,6 +184,17 @@ def _salience(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     edges = np.abs(np.gradient(luma, axis=0)) + np.abs(np.gradient(luma, axis=1))
     found = contrast / max(float(contrast.max()), 16.0) + _blur(edges, 3) / max(float(edges.max()), 32.0)
     return np.asarray(found, np.float32)
+
+
+def _rare(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where the colour stands out from that of the picture as a whole."""
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    chroma = np.stack([0.5 * red - 0.419 * green - 0.081 * blue, 0.5 * blue - 0.169 * red - 0.331 * green])
+    away = np.sqrt(((chroma - np.median(chroma, axis=(1, 2), keepdims=True)) ** 2).sum(axis=0))
+    spread = np.median(away)
+    strong = np.maximum(away - 2 * spread - 6, 0)
+    share = float((strong > 0).mean())
+    return np.asarray(strong / max(float(strong.max()), 40.0) * np.clip((0.4 - share) / 0.3, 0, 1), np.float32)
 
 
 def _skin(picture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,232 @@
+"""Apps as pages show them: cards, a form made from the request, and what a run left. Start reading at `app_form`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from malan.apps.builtin import all_apps, app_named
+from malan.apps.frame import App
+from malan.apps.running import KIND, REPORT
+from malan.core.catalogue import catalogue
+from malan.core.errors import MalanError, NotFound
+from malan.services.access import Caller, require
+from malan.services.views import Failure
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+_MEDIA = {
+    ".mp4": "video/mp4", ".jpg": "image/jpeg", ".json": "application/json", ".srt": "application/x-subrip",
+    ".html": "text/html; charset=utf-8", ".pdf": "application/pdf", ".otio": "application/json",
+    ".fcpxml": "application/xml", ".edl": "text/plain; charset=utf-8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CardView:
+    """An app to choose."""
+
+    name: str
+    title: str
+    summary: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several values of a field."""
+
+    value: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of a form: `text`, `area`, `number`, `tick`, `choice` (one of), `ticks` (any of)."""
+
+    name: str
+    label: str
+    kind: str
+    value: str
+    choices: tuple[Choice, ...] = ()
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormView:
+    """An app with what can be asked of it."""
+
+    card: CardView
+    fields: tuple[FormField, ...]
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """A file a run left."""
+
+    what: str
+    name: str
+    size_bytes: int
+    is_video: bool
+    is_picture: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run: how far it is, or what it left."""
+
+    job_id: str
+    app: str
+    title: str
+    state: str
+    current: str
+    error: Failure | None
+    files: tuple[FileView, ...]
+    report: Mapping[str, Any]
+
+
+def app_cards(lang: str, *, caller: Caller) -> tuple[CardView, ...]:
+    """All apps."""
+    require(caller, "app.see")
+    return tuple(_card(app, lang) for app in all_apps())
+
+
+def app_form(name: str, lang: str, *, caller: Caller, said: Mapping[str, Sequence[str]] | None = None) -> FormView:
+    """The form of an app, filled in with what was said before.
+
+    Raises:
+        NotFound: There is no such app.
+    """
+    require(caller, "app.see")
+    app = app_named(name)
+    fields = [
+        _field(app.card.name, key, field, lang, None if said is None else said.get(key, ()))
+        for key, field in app.request.model_fields.items()
+        if caller.is_operator or not _extra(field).get("file")
+    ]
+    return FormView(_card(app, lang), tuple(fields), app.request.model_json_schema())
+
+
+def values_of(name: str, said: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a form sent, as values of the request; what was left empty is left out.
+
+    Raises:
+        NotFound: There is no such app.
+    """
+    found: dict[str, Any] = {}
+    for key, field in app_named(name).request.model_fields.items():
+        values = [value for value in said.get(key, ()) if value != ""]
+        if field.annotation is bool:
+            found[key] = bool(values)
+        elif get_origin(field.annotation) is tuple:
+            found |= {key: tuple(values)} if values else {}
+        elif values:
+            found[key] = int(values[0]) if _is_whole(field) and values[0].lstrip("-").isdigit() else values[0]
+    return found
+
+
+def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunView:
+    """A run, to whoever started it and to operators.
+
+    Raises:
+        NotFound: There is none of the caller's.
+    """
+    job = _run_of(ws, job_id, caller)
+    name = str(job.spec["app"])
+    report = _report(ws, str(job.spec["file"])) if job.state == "done" else {}
+    error = Failure.of(MalanError(job.code, **job.values), lang) if job.code else None
+    files = tuple(
+        FileView(
+            one["what"], Path(one["path"]).name, one["size_bytes"],
+            Path(one["path"]).suffix == ".mp4", Path(one["path"]).suffix == ".jpg",
+        )
+        for one in report.get("files", ())
+    )  # fmt: skip
+    title = app_named(name).card.title(lang)
+    return RunView(job.id, name, title, job.state, job.current, error, files, report)
+
+
+def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[Path, str]:
+    """A file a run left, and its media type; nothing but what its report names.
+
+    Raises:
+        NotFound: The run, or the file, is not there.
+    """
+    job = _run_of(ws, job_id, caller)
+    for one in _report(ws, str(job.spec["file"])).get("files", ()):
+        path = Path(one["path"])
+        if path.name == name and path.is_file():
+            return path, _MEDIA.get(path.suffix, "application/octet-stream")
+    raise NotFound("app.no_run")
+
+
+def _run_of(ws: Workspace, job_id: str, caller: Caller) -> Any:
+    require(caller, "app.see")
+    job = ws.jobs.get(job_id)
+    if job.kind != KIND or not (caller.is_operator or job.spec.get("party") == caller.party_id):
+        raise NotFound("app.no_run")
+    return job
+
+
+def _report(ws: Workspace, folder: str) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = json.loads((ws.folder("exports") / folder / REPORT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _card(app: App[Any], lang: str) -> CardView:
+    return CardView(app.card.name, app.card.title(lang), app.card.summary(lang), app.card.mode)
+
+
+def _field(app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] | None) -> FormField:
+    message = catalogue().get(f"app.{app}.{key}")
+    label = message.text(lang, {}) if message else key
+    default = field.get_default(call_default_factory=True)
+    default = "" if default is PydanticUndefined else default
+    kind, choices = _kind(field)
+    if kind == "ticks":
+        chosen = set(said) if said is not None else set(map(str, default))
+        return FormField(key, label, kind, "", tuple(Choice(one, one in chosen) for one in choices))
+    if kind == "list":
+        return FormField(key, label, "text", " ".join(said or map(str, default)))
+    value = str(said[0]) if said else str(default)
+    if kind == "tick":
+        return FormField(key, label, kind, "1" if (bool(said) if said is not None else default) else "")
+    if kind == "choice":
+        return FormField(key, label, kind, value, tuple(Choice(one, one == value) for one in choices))
+    return FormField(key, label, kind, value, step="1" if _is_whole(field) else "any")
+
+
+def _kind(field: FieldInfo) -> tuple[str, tuple[str, ...]]:
+    """How a field is shown, and what can be chosen."""
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        return "choice", tuple(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return ("ticks", tuple(map(str, get_args(inner)))) if get_origin(inner) is Literal else ("list", ())
+    if kind is bool:
+        return "tick", ()
+    if kind in (int, float):
+        return "number", ()
+    longest = next((one.max_length for one in field.metadata if hasattr(one, "max_length")), 0)
+    return ("area" if longest > 1000 else "text"), ()
+
+
+def _is_whole(field: FieldInfo) -> bool:
+    kind = field.annotation
+    return kind is int or (get_origin(kind) is Literal and isinstance(get_args(kind)[0], int))
+
+
+def _extra(field: FieldInfo) -> Mapping[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

@@ -1,0 +1,108 @@
+"""Micro-apps in the console: cards, a form made from each request, a run and what it left, and the same by HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from malan.apps import running, view
+from malan.core.errors import MalanError
+from malan.services.views import Failure
+from malan.web.failures import status_of
+from malan.web.forms import read_form
+from malan.web.gate import caller_of
+from malan.web.language import language_of
+from malan.web.pages import Pages
+from malan.web.ranges import RangeResponse
+
+router = APIRouter()
+Name = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{6,64}$")]
+File = Annotated[str, Path(pattern=r"^[\w][\w .-]{0,120}$")]
+
+
+@router.get("/apps", include_in_schema=False)
+def apps_page(request: Request) -> Response:
+    return _html(request, "apps.html", cards=view.app_cards(_lang(request), caller=caller_of(request)))
+
+
+@router.get("/apps.json")
+def apps_json(request: Request) -> Response:
+    """The apps there are, each with the schema of its request."""
+    lang, caller = _lang(request), caller_of(request)
+    forms = [view.app_form(card.name, lang, caller=caller) for card in view.app_cards(lang, caller=caller)]
+    told = [
+        {"name": one.card.name, "title": one.card.title, "summary": one.card.summary, "mode": one.card.mode}
+        | {"request": dict(one.schema)}
+        for one in forms
+    ]
+    return JSONResponse({"apps": told})
+
+
+@router.get("/apps/runs/{job_id}.json")
+def run_json(request: Request, job_id: Id) -> Response:
+    """A run: its state, and what it left when it is done."""
+    return Pages.json(view.run_view(_ws(request), job_id, _lang(request), caller=caller_of(request)))
+
+
+@router.get("/apps/runs/{job_id}", include_in_schema=False)
+def run_page(request: Request, job_id: Id) -> Response:
+    shown = view.run_view(_ws(request), job_id, _lang(request), caller=caller_of(request))
+    page = _html(request, "app_run.html", view=shown)
+    if shown.state in ("queued", "running"):
+        page.headers["refresh"] = "2"
+    return page
+
+
+@router.get("/apps/runs/{job_id}/files/{name}")
+def run_file(request: Request, job_id: Id, name: File) -> Response:
+    """A file a run left, by range."""
+    path, kind = view.run_file(_ws(request), job_id, name, caller=caller_of(request))
+    held = {"cache-control": "private, no-cache", "content-security-policy": "sandbox"}
+    return RangeResponse(path, etag=f"{job_id}-{path.stat().st_mtime_ns}", media_type=kind, headers=held)
+
+
+@router.get("/apps/{name}", include_in_schema=False)
+def app_page(request: Request, name: Name) -> Response:
+    form = view.app_form(name, _lang(request), caller=caller_of(request))
+    return _html(request, "app.html", form=form, failure=None)
+
+
+@router.post("/apps/{name}", include_in_schema=False)
+async def start(request: Request, name: Name) -> Response:
+    """Start a run from the form and go to it."""
+    said = await read_form(request)
+    return await run_in_threadpool(_start, request, name, said)
+
+
+@router.post("/api/apps/{name}")
+async def start_by_json(request: Request, name: Name, values: Annotated[dict[str, Any], Body()]) -> Response:
+    """Start a run; its address is in the answer."""
+    job_id = await run_in_threadpool(running.start_app, _ws(request), name, values, caller=caller_of(request))
+    return JSONResponse({"job": job_id, "run": f"/apps/runs/{job_id}.json"}, status_code=202)
+
+
+def _start(request: Request, name: str, said: Any) -> Response:
+    lang, caller = _lang(request), caller_of(request)
+    try:
+        job_id = running.start_app(_ws(request), name, view.values_of(name, said), caller=caller)
+    except MalanError as error:
+        form = view.app_form(name, lang, caller=caller, said=said)
+        return _html(request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang))
+    return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
+
+
+def _html(request: Request, template: str, **values: Any) -> Response:
+    pages: Pages = request.app.state.pages
+    return pages.html(request, template, **values)
+
+
+def _ws(request: Request) -> Any:
+    return request.app.state.workspace
+
+
+def _lang(request: Request) -> str:
+    return language_of(request.scope)
