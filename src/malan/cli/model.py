@@ -18,6 +18,7 @@ from malan.cli.show import (
     print_json,
     print_line,
     print_table,
+    progress_bar,
     speak,
     write_out,
 )
@@ -214,6 +215,32 @@ def serve(
     sys.stdout.flush()
     words = [sys.executable, "-m", "malan.web.model_server", *words, asked.territory or ""]
     os.execv(sys.executable, words)  # noqa: S606  (the service is a face of its own: this process becomes it)
+
+
+@app.command(help=speak("cli.model.apply"))
+def apply(
+    model: ModelArgument,
+    where: Annotated[list[str] | None, typer.Option(help=speak("cli.where"))] = None,
+    least: Annotated[float, typer.Option(help=speak("cli.model.least"))] = 0.5,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.tagging import apply_model
+    from malan.services.where import condition
+
+    ws = open_workspace(workspace)
+    with progress_bar(speak("cli.model.applying"), quiet=as_json) as step:
+        query = condition(" ".join(where or []))
+        done = apply_model(ws, model, query, least=least, progress=step, caller=COMMAND_LINE)
+    if as_json:
+        said = {"model": done.model.id, "name": done.model.title, "label_set": done.label_set, "clips": done.clips}
+        print_json(said | {"names": dict(done.names), "unsure": done.unsure, "event": done.event})
+        return
+    print_line(speak("cli.model.applied", name=done.model.title, clips=done.clips, set=done.label_set))
+    columns = [speak("cli.column.name"), speak("cli.column.clips")]
+    print_table(columns, [(name, str(count)) for name, count in done.names.items()])
+    if done.unsure:
+        print_line(speak("cli.model.unsure", clips=done.unsure, least=f"{least:g}"))
 
 
 @app.command(help=speak("cli.model.approve"))
