@@ -219,6 +219,25 @@ def test_more_than_an_answer_holds_is_refused_before_it_is_decoded(footage: Draw
     loader.close()
 
 
+def test_windows_without_end_are_refused_before_they_are_listed(footage: DrawnFootage) -> None:
+    loader = loader_of(footage, allowed=Allowed(frozenset({"frames"}), batch_clips=8, slots=200))
+    clips = clips_of(loader, frames=1, pick="all", stride=1)
+    with pytest.raises(Rejected, match="200 at most"):
+        next(clips.batches(8, repeats=10))
+    with pytest.raises(Rejected, match="32 at most"):
+        clips.take([0])
+    loader.close()
+
+
+def test_a_loader_that_is_closed_breaks_off_what_takes_long(footage: DrawnFootage) -> None:
+    loader = loader_of(footage, "frames")
+    clips = clips_of(loader, frames=2)
+    clips.take([0])
+    loader.close()
+    loader.close()
+    assert clips.take([0])["clip_N"].tolist() == []
+
+
 def test_sound_is_the_stretch_that_was_asked_for(footage: DrawnFootage) -> None:
     from malan.media.audio import audio_blocks
 

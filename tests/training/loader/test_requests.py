@@ -64,6 +64,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "sound of many channels": {"deliver": ["audio"], "audio": {"channels": 64}},
     "sound of a not-a-number": {"deliver": ["audio"], "audio": {"seconds": math.nan}},
     "sound without end": {"deliver": ["audio"], "audio": {"seconds": math.inf}},
+    "sound shorter than a row": {"deliver": ["audio"], "audio": {"seconds": 1e-6}},
     "sound before its start": {"deliver": ["audio"], "audio": {"seconds": -1}},
 }
 TAKEN: dict[str, Any] = {
@@ -130,8 +131,17 @@ def test_requests_without_end_are_refused() -> None:
 
 def test_repeats_cannot_fill_our_memory() -> None:
     loader = Loader(points(400), Allowed(DESCRIBED, slots=100_000))
-    with pytest.raises(Rejected, match="at once"):
+    with pytest.raises(Rejected, match="at most"):
         loader.serve(FINE | {"repeats": 1000})
+
+
+def test_captions_count_into_what_an_answer_holds() -> None:
+    holdings = Holdings(points(4).clips, captions=["x" * 400] * 4)
+    loader = Loader(holdings, Allowed(frozenset({"captions"}), answer_bytes=1200))
+    asked = {"do": "take", "of": "data", "deliver": ["captions"]}
+    assert loader.serve({**asked, "clips": [0, 1, 2]}) is not None
+    with pytest.raises(Rejected, match="at once"):
+        loader.serve({**asked, "clips": [0, 1, 2, 3]})
 
 
 def test_what_a_refusal_says_was_not_written_by_the_run() -> None:

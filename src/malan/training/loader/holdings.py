@@ -113,6 +113,11 @@ class Columns:
         self._labels_NC = _multi_hot(holdings.labels, self.classes)
         self._owner_N = _numbered(holdings.owners)
         self._captions = [_as_bytes(one) for one in holdings.captions or ()]
+        self._caption_bytes_N = np.array([len(one) for one in self._captions], np.int64)
+
+    def caption_bytes(self, clips: NDArray[np.int32]) -> int:
+        """How long the captions of some clips are together."""
+        return int(self._caption_bytes_N[clips].sum())
 
     def pick(self, kind: str, clips: NDArray[np.int32]) -> Mapping[str, NDArray[Any]]:
         """Fresh arrays of one kind for some clips."""

@@ -28,6 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 _WHOLE = frozenset({"descriptor", "labels", "captions"})
 _MOVING = frozenset({"frames", "audio"})
 _AHEAD = 2  # batches
+_WINDOWS_A_CLIP = 4  # on average, when clips are asked for by name
 
 
 class Loader:
@@ -61,6 +62,7 @@ class Loader:
         self._columns = Columns(holdings)
         self._media = MediaDesk(holdings, seed, threads) if _MOVING & allowed.deliver else None
         self._tally = Tally([microseconds(Fraction(clip.span.duration)) for clip in holdings.clips])
+        self._longest_s = float(max((clip.span.duration for clip in holdings.clips), default=0))
         self._pass: tuple[tuple[Any, ...], Pass] | None = None
         self._ahead: dict[Request, tuple[Slots, Moving]] = {}
         self._delivered: set[str] = set()
@@ -105,7 +107,7 @@ class Loader:
             all_slots = self._slots(request)
             if not len(all_slots):
                 return None
-            self._check_size(request, len(all_slots))
+            self._check_size(request, all_slots)
             slots = self._without_withdrawn(all_slots)
             moving = self._moving(request, slots)
             self._look_ahead(request)
@@ -125,6 +127,8 @@ class Loader:
 
     def close(self) -> None:
         """Give back what is held of the grant, and everything open; closing twice does no harm."""
+        if self._media:
+            self._media.hurry()  # whoever still waits for an answer is told that there is none
         with self._lock:
             self._ahead.clear()
             if self._media:
@@ -146,15 +150,14 @@ class Loader:
         """Clips by their numbers; where all windows are wanted, each as often as it has some."""
         clips = np.array(request.clips, np.int32)
         turns = self._turns(request)[clips]
+        self._check_slots(int(turns.sum(dtype=np.int64)), _WINDOWS_A_CLIP * self._allowed.batch_clips)
         starts = np.repeat(np.cumsum(turns) - turns, turns)
         return np.stack([np.repeat(clips, turns), np.arange(int(turns.sum()), dtype=np.int32) - starts], axis=1)
 
     def _new_pass(self, request: Request) -> Pass:
         assert request.order is not None  # noqa: S101  # the caller looked
         turns = self._turns(request)
-        asked = int(turns.sum(dtype=np.int64)) * request.order.repeats
-        if asked > self._allowed.slots:
-            raise Rejected("loader.too_much", asked=asked, most=self._allowed.slots)
+        self._check_slots(int(turns.sum(dtype=np.int64)) * request.order.repeats, self._allowed.slots)
         return Pass(
             turns,
             request.order,
@@ -187,9 +190,15 @@ class Loader:
         clips = self._holdings.clips
         return slots[np.array([clips[clip].asset_id not in gone for clip in slots[:, 0].tolist()], np.bool_)]
 
-    def _check_size(self, request: Request, slots: int) -> None:
-        longest = max((clip.span.duration for clip in self._holdings.clips), default=0)
-        asked = slots * answer_bytes(request, float(longest))
+    def _check_slots(self, asked: int, most: int) -> None:
+        """Raises before lists of that length are made."""
+        if asked > most:
+            raise Rejected("loader.too_long", asked=asked, most=most)
+
+    def _check_size(self, request: Request, slots: Slots) -> None:
+        asked = len(slots) * answer_bytes(request, self._longest_s)
+        if "captions" in request.deliver:
+            asked += self._columns.caption_bytes(slots[:, 0])
         if asked > self._allowed.answer_bytes:
             raise Rejected("loader.too_much", asked=asked, most=self._allowed.answer_bytes)
 

@@ -79,9 +79,12 @@ class PictureDesk:
         self._indexes: WeakValueDictionary[Path, PacketIndex] = WeakValueDictionary()
         self._footage = footage
         self._film = lru_cache(maxsize=1 << 14)(self._find)
+        self.is_over = False
 
     def film(self, clip: int) -> Film | None:
         """Where a clip lies; None when its file is gone or cannot be read."""
+        if self.is_over:
+            return None
         try:
             found = self._film(clip)
         except (NotFound, MediaError):

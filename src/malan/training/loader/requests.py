@@ -17,6 +17,8 @@ PICKS = ("random", "middle", "all")
 FITS = ("crop", "stretch", "whole")
 BUCKETS = ("", "aspect", "length")
 
+_SHORTEST_S = 0.01  # a stretch of sound; every delivery leaves a row
+
 _BATCH = {"do", "of", "size", "shuffle", "epoch", "batch", "deliver", "window", "audio", "shard", "repeats", "bucket"}
 _TAKE = {"do", "of", "clips", "epoch", "deliver", "window", "audio"}
 
@@ -140,7 +142,7 @@ class _Fields:
 
     def number(self, name: str, most: float, default: float) -> float:
         found = self._table.get(name, default)
-        if type(found) not in (int, float) or not 0 <= found <= most:  # not-a-number fails both comparisons
+        if type(found) not in (int, float) or not (found == 0 or _SHORTEST_S <= found <= most):  # no not-a-number
             raise self._wrong(name)
         return float(found)
 
