@@ -13,20 +13,24 @@ Arrays: N rows (clips), D numbers of each, C classes, H hidden units; float64 wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_Kind = tuple[int, float]  # a linear part: how many numbers of a row it sees, how strongly it is held back
 
-STRENGTHS = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # how hard weights are pulled to zero
+STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # how hard weights are pulled to zero
 EPOCHS = (10, 20, 40, 80, 160)  # how long the hidden layer may learn: early stopping chooses
 FOLDS = 5
 NAMES = ("mean", "scale", "layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias")
-_LEAST_SPREAD = 0.05  # numbers are of the order of one: what varies less is not blown up
+_LEAST_SHARE = 0.02
+_LOOKS = {"clip-features/1": 193}
+_SLOPES = tuple(float(one) for one in np.geomspace(0.05, 4, 40))
 _RATE, _BATCH, _DECAY = 3e-3, 64, 3e-2
 
 
@@ -34,7 +38,8 @@ _RATE, _BATCH, _DECAY = 3e-3, 64, 3e-2
 class Task:
     """Rows and what is true of them: `targets_NC` is one-hot for `softmax`, of zeros and ones for `sigmoid`.
 
-    `weights_N` says how much each row counts; `groups_N` names rows that must stay together (shots of one film).
+    `weights_N` says how much each row counts; `groups_N` names rows that must stay together (shots of one film). The
+    `first` numbers of a row are also tried alone, where 0 < first < D: more numbers are not always better.
     """
 
     rows_ND: Array
@@ -42,6 +47,18 @@ class Task:
     link: str
     weights_N: Array
     groups_N: NDArray[np.int64]
+    first: int = 0
+
+    def only(self, some_N: NDArray[np.bool_]) -> Task:
+        """The task with some of the rows."""
+        return Task(
+            self.rows_ND[some_N],
+            self.targets_NC[some_N],
+            self.link,
+            self.weights_N[some_N],
+            self.groups_N[some_N],
+            self.first,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,11 @@ def gather(clips: Any, size: int = 512) -> dict[str, NDArray[Any]]:
     return {name: values[found["label_N"] >= 0] for name, values in found.items()}
 
 
+def look_width(facts: Mapping[str, Any]) -> int:
+    """How many numbers at the beginning of a row are the look of the clip; 0 for a layout that is not known."""
+    return _LOOKS.get(str(facts.get("features", "")), 0)
+
+
 # What is learned ------------------------------------------------------------------------------------------------------
 
 
@@ -74,15 +96,14 @@ def fit(task: Task, *, hidden: int, seed: int, told: Callable[[float], None] = l
     if len(task.rows_ND) < 4 or occurring < (2 if task.link == "softmax" else 1):
         raise ValueError("a classifier needs four labelled clips, and two labels that differ")
     mean_D, scale_D = _standard(task.rows_ND)
-    folds = _folds(task, seed)
-    strength, linear_NC = _choose_strength(task, folds, lambda share: told(0.5 * share))
-    epochs, unseen_NC = 0, linear_NC
+    folds = list(_splits(task, _folds(task, seed)))
+    shares, unseen_NC = _blend(task, folds, lambda share: told(0.5 * share))
+    epochs = 0
     if hidden:
-        later = lambda share: told(0.5 + 0.4 * share)  # noqa: E731
-        epochs, unseen_NC = _choose_epochs(task, folds, strength, linear_NC, hidden, seed, later)
+        epochs, unseen_NC = _choose_epochs(task, folds, shares, unseen_NC, hidden, seed, lambda s: told(0.5 + 0.4 * s))
     slope_C, shift_C = _calibration(task, unseen_NC)
     rows_ND = _standardised(task.rows_ND, mean_D, scale_D)
-    weight_CD, bias_C = _linear(task, rows_ND, strength)
+    weight_CD, bias_C = _blended(shares, _linear_all(task, rows_ND, shares))
     layer = _Layer.none(hidden, task)
     if epochs:
         layer = _learn_layer(task, rows_ND, _logits(rows_ND, weight_CD, bias_C), hidden, epochs, seed)[-1]
@@ -160,25 +181,59 @@ def _folds(task: Task, seed: int) -> NDArray[np.int64]:
     return fold_G[group_N]
 
 
-def _choose_strength(task: Task, folds_N: NDArray[np.int64], told: Callable[[float], None]) -> tuple[float, Array]:
-    """The strength with the least loss on rows not seen, and the logits there."""
-    unseen = {strength: np.zeros(task.targets_NC.shape) for strength in STRENGTHS}
-    count = int(folds_N.max()) + 1
-    for fold, (inner, seen, apart) in enumerate(_splits(task, folds_N)):
-        start = None
-        for strength in STRENGTHS:
-            weight_CD, bias_C = start = _linear(inner, seen, strength, start)
-            unseen[strength][folds_N == fold] = _logits(apart, weight_CD, bias_C)
-        told((fold + 1) / count)
-    losses = {strength: _mean_loss(task, logits) for strength, logits in unseen.items()}
-    best = min(STRENGTHS, key=lambda strength: (losses[strength], -strength))
-    return best, unseen[best]
+def _blend(task: Task, folds: Sequence[_Fold], told: Callable[[float], None]) -> tuple[dict[_Kind, float], Array]:
+    """How much of each kind of linear part goes into the model, and the logits of that blend on rows not seen.
+
+    Not the best kind alone: those that are as good within chance share, so that a lucky fold decides little. They are
+    compared after calibration, else weak strengths, which name classes better but too loudly, would never win.
+    """
+    kinds = _kinds(task)
+    unseen = {kind: np.zeros(task.targets_NC.shape) for kind in kinds}
+    for done, fold in enumerate(folds):
+        fold.parts |= _linear_all(fold.task, fold.seen_ND, kinds)
+        for kind in kinds:
+            unseen[kind][fold.apart_N] = _logits(fold.apart_ND, *fold.parts[kind])
+        told((done + 1) / len(folds))
+    slopes = {kind: _slope(task, logits) for kind, logits in unseen.items()}
+    losses = {kind: _row_losses(task, logits * slopes[kind]) for kind, logits in unseen.items()}
+    best = min(kinds, key=lambda kind: float(losses[kind].mean()))
+    odds = {kind: math.exp(-0.5 * _errors_apart(losses[kind] - losses[best]) ** 2) for kind in kinds}
+    total = sum(odds.values())
+    shares = {kind: odds[kind] / total * slopes[kind] for kind in kinds if odds[kind] / total > _LEAST_SHARE}
+    return shares, np.sum([share * unseen[kind] for kind, share in shares.items()], axis=0)
+
+
+def _kinds(task: Task) -> list[_Kind]:
+    """Every strength, on all numbers and on the first ones alone."""
+    width = task.rows_ND.shape[1]
+    widths = (width, task.first) if 0 < task.first < width else (width,)
+    return [(numbers, strength) for numbers in widths for strength in STRENGTHS]
+
+
+def _linear_all(task: Task, rows_ND: Array, kinds: Iterable[_Kind]) -> dict[_Kind, tuple[Array, Array]]:
+    """Weights (C, D) and bias of each kind, learned in order: each begins where the one before ended."""
+    found: dict[_Kind, tuple[Array, Array]] = {}
+    start: tuple[Array, Array] | None = None
+    for numbers, strength in kinds:
+        if start is not None and start[0].shape[1] != numbers:
+            start = None
+        start = _linear(task, rows_ND[:, :numbers], strength, start)
+        weight_CD = np.zeros((len(start[1]), rows_ND.shape[1]))
+        weight_CD[:, :numbers] = start[0]
+        found[numbers, strength] = weight_CD, start[1]
+    return found
+
+
+def _blended(shares: Mapping[_Kind, float], parts: Mapping[_Kind, tuple[Array, Array]]) -> tuple[Array, Array]:
+    """A blend of linear parts is a linear part."""
+    weight_CD = np.sum([share * parts[kind][0] for kind, share in shares.items()], axis=0)
+    return weight_CD, np.sum([share * parts[kind][1] for kind, share in shares.items()], axis=0)
 
 
 def _choose_epochs(
     task: Task,
-    folds_N: NDArray[np.int64],
-    strength: float,
+    folds: Sequence[_Fold],
+    shares: Mapping[_Kind, float],
     linear_NC: Array,
     hidden: int,
     seed: int,
@@ -186,30 +241,46 @@ def _choose_epochs(
 ) -> tuple[int, Array]:
     """How long the hidden layer learns: where rows not seen are best off; 0 where it does not clearly help them."""
     unseen = [linear_NC.copy() for _ in EPOCHS]
-    count = int(folds_N.max()) + 1
-    for fold, (inner, seen, apart) in enumerate(_splits(task, folds_N)):
-        weight_CD, bias_C = _linear(inner, seen, strength)
-        layers = _learn_layer(inner, seen, _logits(seen, weight_CD, bias_C), hidden, EPOCHS[-1], seed)
+    for done, fold in enumerate(folds):
+        linear = _logits(fold.seen_ND, *_blended(shares, fold.parts))
+        layers = _learn_layer(fold.task, fold.seen_ND, linear, hidden, EPOCHS[-1], seed)
         for logits_NC, layer in zip(unseen, layers, strict=True):
-            logits_NC[folds_N == fold] += layer.logits(apart)
-        told((fold + 1) / count)
-    losses = [_mean_loss(task, logits) for logits in unseen]
-    best = int(np.argmin(losses))
-    gains_N = _row_losses(task, linear_NC) - _row_losses(task, unseen[best])
-    stands_out = gains_N.mean() > 2 * gains_N.std() / np.sqrt(len(gains_N))
+            logits_NC[fold.apart_N] += layer.logits(fold.apart_ND)
+        told((done + 1) / len(folds))
+    losses = [_row_losses(task, logits * _slope(task, logits)) for logits in unseen]
+    best = int(np.argmin([one.mean() for one in losses]))
+    gains_N = _row_losses(task, linear_NC * _slope(task, linear_NC)) - losses[best]
+    stands_out = gains_N.mean() > 0 and _errors_apart(gains_N) > 2
     return (EPOCHS[best], unseen[best]) if stands_out else (0, linear_NC)
 
 
-def _splits(task: Task, folds_N: NDArray[np.int64]) -> Iterator[tuple[Task, Array, Array]]:
-    """Each fold held out in turn: the task without it, its rows standardised, and the rows held out alike."""
+@dataclass
+class _Fold:
+    """Some rows held out: the task without them, its rows standardised, and those rows alike.
+
+    `parts` are the linear parts learned without them.
+    """
+
+    task: Task
+    seen_ND: Array
+    apart_ND: Array
+    apart_N: NDArray[np.bool_]
+    parts: dict[_Kind, tuple[Array, Array]] = field(default_factory=dict)
+
+
+def _splits(task: Task, folds_N: NDArray[np.int64]) -> Iterator[_Fold]:
+    """Each fold held out in turn."""
     for fold in range(int(folds_N.max()) + 1):
-        inside = folds_N != fold
-        mean_D, scale_D = _standard(task.rows_ND[inside])
-        inner = Task(
-            task.rows_ND[inside], task.targets_NC[inside], task.link, task.weights_N[inside], task.groups_N[inside]
-        )
+        inner = task.only(folds_N != fold)
+        mean_D, scale_D = _standard(inner.rows_ND)
         seen = _standardised(inner.rows_ND, mean_D, scale_D)
-        yield inner, seen, _standardised(task.rows_ND[~inside], mean_D, scale_D)
+        yield _Fold(inner, seen, _standardised(task.rows_ND[folds_N == fold], mean_D, scale_D), folds_N == fold)
+
+
+def _errors_apart(differences_N: Array) -> float:
+    """A mean difference in standard errors; 0 where there is none."""
+    spread = float(differences_N.std()) / math.sqrt(len(differences_N))
+    return float(differences_N.mean()) / spread if spread > 0 else 0.0
 
 
 def _row_losses(task: Task, logits_NC: Array) -> Array:
@@ -220,19 +291,22 @@ def _mean_loss(task: Task, logits_NC: Array) -> float:
     return float(_row_losses(task, logits_NC).mean())
 
 
+def _slope(task: Task, logits_NC: Array) -> float:
+    """What logits are multiplied by for the least loss: one over the temperature (Guo et al. 2017)."""
+    return min(_SLOPES, key=lambda slope: _mean_loss(task, logits_NC * slope))
+
+
 # Probabilities that mean what they say --------------------------------------------------------------------------------
 
 
 def _calibration(task: Task, unseen_NC: Array) -> tuple[Array, Array]:
     """What logits are multiplied by and what is added, so that of all rows said to be 80 % sure, 80 % are right.
 
-    For `softmax` one temperature (Guo et al. 2017); for `sigmoid` a slope and a shift of each label (Platt 1999).
+    For `softmax` one temperature; for `sigmoid` a slope and a shift of each label (Platt 1999).
     """
     classes = task.targets_NC.shape[1]
     if task.link == "softmax":
-        slopes = np.geomspace(0.05, 4, 120)
-        best = min(slopes, key=lambda slope: _mean_loss(task, unseen_NC * slope))
-        return np.full(classes, best), np.zeros(classes)
+        return np.full(classes, _slope(task, unseen_NC)), np.zeros(classes)
     fitted = [_platt(unseen_NC[:, c], task.targets_NC[:, c], task.weights_N) for c in range(classes)]
     slope_C, shift_C = (np.array(values) for values in zip(*fitted, strict=True))
     return slope_C, shift_C
@@ -394,9 +468,15 @@ def _slopes(
 
 
 def _standard(rows_ND: Array) -> tuple[Array, Array]:
-    """Mean and spread of each number, rounded as they leave: what is learned stands on what is used later."""
-    mean_D, spread_D = rows_ND.mean(axis=0), np.maximum(rows_ND.std(axis=0), _LEAST_SPREAD)
-    return mean_D.astype(np.float32).astype(np.float64), spread_D.astype(np.float32).astype(np.float64)
+    """Mean and spread of each number.
+
+    What leaves is rounded to some eight bits of the largest number of its tensor: so no spread is a small fraction of
+    the largest, nor of its own mean, nor of the usual mean; what varies less than that says less instead of too much.
+    """
+    mean_D, spread_D = rows_ND.mean(axis=0), rows_ND.std(axis=0)
+    usual = float(np.sqrt(np.mean(mean_D**2)))
+    least_D = np.maximum(np.abs(mean_D) / 16, max(float(spread_D.max()) / 32, usual / 16, 1e-6))
+    return mean_D, np.maximum(spread_D, least_D)
 
 
 def _standardised(rows_ND: NDArray[Any], mean_D: Array, scale_D: Array) -> Array:

@@ -23,6 +23,7 @@ def train(job: Any) -> dict[str, Any]:
         link="softmax",
         weights_N=classify.row_weights(targets, float(job.parameters["balance"])),
         groups_N=found["group_N"].astype(np.int64),
+        first=classify.look_width(job.facts),
     )
     learned = classify.fit(task, hidden=int(job.parameters["hidden"]), seed=int(job.seed), told=job.progress)
     job.metrics(_figures(learned.unseen_NC, targets))
