@@ -69,6 +69,14 @@ def test_memory_of_all_its_processes_ends_it(shut_in: ShutIn) -> None:
     assert (ran.end, ran.limit) == ("limit", "memory")
 
 
+@pytest.mark.parametrize("name", [b"\xc2\xff\xfe", b") R 1 1", b"RssAnon: 0 kB", b"a\nRssAnon: 0"], ids=repr)
+def test_a_process_cannot_hide_what_it_takes_behind_its_name(shut_in: ShutIn, name: bytes) -> None:
+    called = f"import ctypes; ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0)\n"
+    assert shut_in(called + "time.sleep(0.1)", LIMITS).ran.end == "ok"
+    ran = shut_in(called + "held = b'x' * (300 << 20); time.sleep(5)", LIMITS).ran
+    assert (ran.end, ran.limit) == ("limit", "memory")
+
+
 def test_memory_that_forked_processes_share_is_counted_once(shut_in: ShutIn) -> None:
     program = """
         kept = bytearray(b'x' * (120 << 20))

@@ -58,9 +58,10 @@ def _exact_bytes(pid: int) -> int:
 
 
 def _kilobytes(path: str, key: str) -> int:
+    """Bytes behind a key. Read as bytes: the name of a process stands there too, which it may set to anything."""
     with suppress(OSError, ValueError):
-        for line in Path(path).read_text().splitlines():
-            if line.startswith(key):
+        for line in Path(path).read_bytes().split(b"\n"):
+            if line.startswith(key.encode()):
                 return int(line.split()[1]) * 1024
     return 0
 
@@ -68,7 +69,7 @@ def _kilobytes(path: str, key: str) -> int:
 def _cpu_s(pid: int) -> float:
     """Of a process and those of its children that have ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return 0.0
     return sum(int(fields[at]) for at in (11, 12, 13, 14)) / _TICKS_PER_S
