@@ -6,13 +6,14 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from malan.core.errors import NotGranted
-from malan.runtime.sandbox import Array, Channel, Command, Output, RunLimits, run_shut_in
+from malan.core.errors import NotFound, NotGranted, UsageError
+from malan.runtime.sandbox import Array, Channel, Command, EndRun, Output, RunLimits, run_shut_in
 from malan.runtime.sandbox.channel import Overflow, Results
 
 ShutIn = Callable[..., Any]
@@ -51,6 +52,61 @@ def test_what_the_loader_raises_ends_the_run_and_reaches_the_caller(shut_in: Shu
 
     with pytest.raises(NotGranted):
         shut_in("import malan_inside; malan_inside.ask(); time.sleep(1000)", LIMITS, Channel(serve=withdrawn))
+
+
+def test_a_loader_can_end_the_run_as_at_a_limit(shut_in: ShutIn) -> None:
+    def used_up(_request: dict[str, Any]) -> None:
+        raise EndRun("grant")
+
+    ran = shut_in("import malan_inside; malan_inside.ask(); time.sleep(1000)", LIMITS, Channel(serve=used_up)).ran
+    assert (ran.end, ran.limit, ran.results) == ("limit", "grant", {})
+
+
+def test_each_result_is_told_as_soon_as_it_is_whole(shut_in: ShutIn) -> None:
+    told: list[tuple[str, Any]] = []
+    program = """
+        import malan_inside
+        malan_inside.put('notes', b'a'); malan_inside.put('notes', b'b'); os.kill(os.getpid(), 9)
+        """
+    channel = Channel({"notes": Output("bytes", 100)}, on_result=lambda *one: told.append(one))
+    assert shut_in(program, LIMITS, channel).ran.results == {}
+    assert told == [("notes", b"a"), ("notes", b"b")]
+
+
+def test_a_caller_can_stop_a_run_that_asks_for_nothing(shut_in: ShutIn) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    ran = shut_in("while True: pass", LIMITS, Channel(stop=stop)).ran
+    assert (ran.end, ran.limit) == ("limit", "stopped")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_large_files_can_be_read_below_base_and_nothing_else(shut_in: ShutIn, tmp_path: Path, mode: int) -> None:
+    (tmp_path / "weights").write_bytes(b"w" * 100_000)
+    (tmp_path / "weights").chmod(mode)
+    (tmp_path / "secret").write_bytes(b"frame")
+    (tmp_path / "link").symlink_to("weights")
+    program = """
+        print(sorted(os.listdir('/base')), os.listdir('/base/deep'), len(open('/base/w', 'rb').read()))
+        for attempt in (lambda: open('/base/w', 'ab'), lambda: open('/base/x', 'w'),
+                        lambda: open('/base/deep/../secret'), lambda: os.remove('/base/w'),
+                        lambda: os.symlink('/etc', '/base/etc')):
+            try: attempt(); print('ESCAPED')
+            except OSError: print('stopped')
+        """
+    base = {"w": tmp_path / "weights", "deep/link": tmp_path / "link"}
+    assert shut_in(program, LIMITS, base=base).log.splitlines() == ["['deep', 'w'] ['link'] 100000", *["stopped"] * 5]
+
+
+def test_a_file_below_base_that_is_not_there_or_leads_out_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights").touch()
+    for base, kind in (({"w": tmp_path / "gone"}, NotFound), ({"../w": tmp_path / "weights"}, UsageError)):
+        with pytest.raises(kind):
+            run_shut_in(Command({"main.py": b""}, base=base), LIMITS, "sandbox", Channel())
 
 
 def test_shared_memory_cannot_be_written_or_resized(shut_in: ShutIn) -> None:
