@@ -320,6 +320,16 @@ def test_code_waits_for_every_owner_and_its_result_for_their_word(workspace):
         decide_run(workspace, run.id, "refuse", "too late", caller=OWNER)
 
 
+def test_a_held_model_of_footage_that_was_taken_back_is_not_released(local):
+    grant = grant_on(local)
+    approved(local, grant)
+    run = worked(local, submit_run(local, "line", grant, caller=BUYER))
+    withdraw_asset(local, local.library.assets()[0].asset.id, "mine again")
+    assert decide_run(local, run.id, "release", "fine", caller=OWNER).state == "held"
+    assert [one["code"] for one in describe_run(local, get_run(local, run.id))["reasons"]] == ["runs.withdrawn"]
+    assert decide_run(local, run.id, "refuse", "then not", caller=OWNER).state == "refused"
+
+
 def test_one_owner_who_refuses_the_result_ends_it(local):
     grant = grant_on(local, STATION, STUDIO)
     approved(local, grant)

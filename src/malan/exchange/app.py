@@ -9,7 +9,7 @@ Parses, asks `services`, shows; what a message does is decided there. Provider a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,12 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from malan import __version__
 from malan.core.errors import MalanError, NotFound
 from malan.exchange.bodies import HEADERS, answer, failed, int_of, read_body
-from malan.services import negotiation, samples, transfers
+from malan.services import negotiation, run_remote, samples, transfers
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import catalog, dataset
 from malan.services.dsp.errors import NotAuthenticated
 from malan.services.dsp.flow import Exchange
-from malan.services.dsp.read import Message, read_message
+from malan.services.dsp.read import Message, read_json, read_message
 from malan.services.dsp.tables import Process
 from malan.services.dsp.write import process_body, version_body
 
@@ -106,7 +106,28 @@ def _router(ex: Exchange) -> APIRouter:
 
     router.add_api_route(f"{words.ROOT}/data/{{pid}}", data, methods=["GET"])
     router.add_api_route(f"{words.ROOT}/data/{{pid}}/samples/{{clip}}", sample, methods=["GET", "HEAD"])
+    _add_runs(ex, router)
     return router
+
+
+def _add_runs(ex: Exchange, router: APIRouter) -> None:
+    """What a session for computing is used for: submit, list, look, cancel, take the receipt."""
+
+    async def runs(request: Request) -> Response:
+        submits = request.method == "POST"
+        return await _of_runs(ex, request, run_remote.submit_remote if submits else run_remote.list_remote)
+
+    def one(work: Callable[..., dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await _of_runs(ex, request, work)
+
+        return endpoint
+
+    place = f"{words.ROOT}/data/{{pid}}/runs"
+    router.add_api_route(place, runs, methods=["GET", "POST"])
+    router.add_api_route(f"{place}/{{run}}", one(run_remote.show_remote), methods=["GET"])
+    router.add_api_route(f"{place}/{{run}}/receipt", one(run_remote.receipt_remote), methods=["GET"])
+    router.add_api_route(f"{place}/{{run}}/cancel", one(run_remote.cancel_remote), methods=["POST"])
 
 
 _NEGOTIATION: dict[str, tuple[str, ...]] = {
@@ -228,6 +249,19 @@ async def _sample(ex: Exchange, request: Request) -> Response:
     try:
         file = await run_in_threadpool(samples.open_sample, ex, pid, _secret(request), clip_id)
         return FileResponse(file.path, media_type=file.mime, headers=HEADERS)
+    except MalanError as error:
+        return failed(error, words.TRANSFER_ERROR, pid=pid[:500])
+
+
+async def _of_runs(ex: Exchange, request: Request, work: Callable[..., dict[str, Any]]) -> Response:
+    """One request about runs, by whoever holds the secret of the session."""
+    pid, given = str(request.path_params["pid"]), [*filter(None, [request.path_params.get("run")])]
+    try:
+        secret = _secret(request)
+        if work is run_remote.submit_remote:
+            given = [read_json(await read_body(request))]
+        said = await run_in_threadpool(work, ex, pid, secret, *given)
+        return answer(said, 201 if work is run_remote.submit_remote else 200)
     except MalanError as error:
         return failed(error, words.TRANSFER_ERROR, pid=pid[:500])
 

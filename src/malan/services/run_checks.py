@@ -21,9 +21,9 @@ from malan.services.approvals import approval_of
 from malan.services.grants import get_grant, grant_allows
 from malan.services.run_base import Base, find_base, objections
 from malan.services.run_data import LEAST_HELD_OUT, Chosen, choose_clips
-from malan.services.run_meter import left_of
+from malan.services.run_meter import assets_used, left_of
 from malan.services.run_rows import Run
-from malan.services.uses import today
+from malan.services.uses import is_withdrawn, today
 from malan.training.gate import Policy
 from malan.training.gate.budget import most_of
 from malan.training.gate.result import reason_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 _HOUR_S = 3600
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,18 @@ def check_still(ws: Workspace, run: Run) -> None:
     package = load_package(ws, run.package_id)
     request = ask_for_data(package, run.parameters)
     refuse(_of_the_grant(ws, wish, _use(wish, package, request)))
+
+
+def check_footage(ws: Workspace, run: Run) -> None:
+    """Go on only while nothing that a run was given has been taken back since: its model would stand on it.
+
+    Raises:
+        NotGranted: Some of it has.
+    """
+    used = assets_used(ws, run.id)
+    rows = ws.library.assets_by_id(used)
+    gone = [one for one in used if one not in rows or is_withdrawn(rows[one])]
+    refuse(Reason("runs.withdrawn", (("asset", one[:12]),)) for one in gone[:_MOST_TOLD])
 
 
 def missing_approvals(ws: Workspace, run: Run) -> tuple[Reason, ...]:
@@ -220,4 +233,14 @@ def _policy(wish: Wish, package: Package, parameters: Mapping[str, Any], chosen:
     return Policy(declared, metrics=package.metrics, is_held=wish.tier == CODE)
 
 
-__all__ = ["Ready", "Wish", "check_run", "check_still", "missing_approvals", "reached_level", "refuse", "said_in"]
+__all__ = [
+    "Ready",
+    "Wish",
+    "check_footage",
+    "check_run",
+    "check_still",
+    "missing_approvals",
+    "reached_level",
+    "refuse",
+    "said_in",
+]

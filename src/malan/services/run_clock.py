@@ -89,7 +89,8 @@ class RunClock:
             pause = _BACK_OFF_S[min(self._deaths, len(_BACK_OFF_S) - 1)]
             self._not_before = time.monotonic() + pause
         if time.monotonic() >= self._not_before and has_work(self._ws):
-            command = [sys.executable, "-m", "malan", "run", "work", "--json", "--idle", str(_IDLE_S), "--with", str(os.getpid())]
+            mine = ["--json", "--idle", str(_IDLE_S), "--with", str(os.getpid())]
+            command = [sys.executable, "-m", "malan", "run", "work", *mine]
             environment = {**os.environ, "MALAN_WORKSPACE": str(self._ws.root)}
             self._worker = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True

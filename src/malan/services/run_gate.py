@@ -23,7 +23,7 @@ from malan.services.charges import charge
 from malan.services.grants import get_grant
 from malan.services.metering import seal_usage
 from malan.services.run_bench import Bench
-from malan.services.run_checks import check_still
+from malan.services.run_checks import check_footage, check_still, said_in
 from malan.services.run_folder import RunFolder, gate_secret
 from malan.services.run_meter import RunAccount, release_holds
 from malan.services.run_receipts import keep_receipts, state_end
@@ -31,7 +31,7 @@ from malan.services.run_rows import Run, mark, move, plain, reasons
 from malan.services.run_tables import DECISIONS, RESULTS, run_tables
 from malan.training.gate import GateResult, inspect_output, settle_output
 from malan.training.gate.budget import OUTCOME_BYTES, charge_of
-from malan.training.gate.result import HELD, PASSED, REFUSED, Step, approve, reason_of
+from malan.training.gate.result import HELD, PASSED, REFUSED, Step, approve
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -151,14 +151,17 @@ def _inspect(ws: Workspace, run: Run, bench: Bench, stop: Callable[[], bool]) ->
 def _release(ws: Workspace, run: Run, result: GateResult, register: Register, hold: str) -> Run:
     """Let a result go: paid for from the budget before anything is handed over."""
     try:
-        check_still(ws, run)
+        if run.ending is None:  # what was charged already is handed over
+            check_still(ws, run)
+            check_footage(ws, run)
         run = mark(ws, run, ending=[states.PASS, [], []])
         charged = _settle(ws, run, result, hold)
         model_id = register(ws, run, result, run.ran.get("facts", {}))
     except (NotGranted, Rejected, UsageError) as error:
-        why = (reason_of(error),)
+        why = said_in(error)
         if hold == "approved":  # the owner may think again: more budget, or no
-            return move(ws, run, states.HOLD, why=why, told=(Reason("gate.state.held"),))
+            ran = {name: value for name, value in run.ran.items() if name != "ending"}
+            return move(ws, run, states.HOLD, why=why, told=(Reason("gate.state.held"),), ran=ran)
         return end_run(ws, run, states.REFUSE, why=why, told=why)
     _owe(ws, run, model_id)
     total = charged + (run.charged_bytes if hold == "approved" else 0)

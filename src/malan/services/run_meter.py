@@ -114,6 +114,14 @@ def seconds_by_owner(ws: Workspace, run_id: str) -> dict[str, int]:
     return {owner_id: int(amount) for owner_id, amount in found}
 
 
+def assets_used(ws: Workspace, run_id: str) -> list[str]:
+    """Assets of which something was handed to a run."""
+    meter(ws)
+    query = select(USAGE.c.asset_id).where(USAGE.c.work == f"run:{run_id}").distinct()
+    with reading(ws.database) as connection:
+        return sorted(connection.scalars(query))
+
+
 def left_of(ws: Workspace, grant_id: str) -> dict[str, dict[str, Any]]:
     """What is left of a grant, by unit: most, used, held, left; amounts of the meter."""
     return {
