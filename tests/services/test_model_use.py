@@ -14,18 +14,24 @@ from hypothesis import strategies as st
 from market_place import STATION, STUDIO, pool, terms_of
 from model_factory import ANN, BOB, adapter_bytes, release_adapter, release_classifier, run_facts
 
-from malan.core.errors import NotGranted, ProofError, Rejected, UsageError
+from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, UsageError
 from malan.inference.tensors import Tensor, write_tensors
 from malan.models.safetensors import read_adapter
+from malan.rights.holders import Holders
+from malan.rights.meter import CLIP_SECONDS
 from malan.rights.terms import party_id
+from malan.rights.usage import Usage
 from malan.services.access import BUYER, OWNER, Caller
 from malan.services.datasets import show_snapshot
+from malan.services.metering import meter
 from malan.services.model_bases import add_base, base_files
 from malan.services.model_cards import card_markdown, compare_models, describe_model
 from malan.services.model_exports import export_model
 from malan.services.model_merge import merge_models, read_weights
 from malan.services.model_rights import Asked, approve_model, confirm_limit, decide_model_use, retire_model
 from malan.services.model_rows import ModelRow, find_model
+from malan.services.model_royalties import charge_model, trained_parts
+from malan.services.model_shares import shares_of_run
 from malan.services.model_tables import SHARES
 from malan.services.model_trace import describe_trace, trace_model
 from malan.services.models import register_model, weights_bytes
@@ -148,7 +154,7 @@ def test_owners_who_refuse_by_their_terms_may_approve_the_model_itself(ws: Works
 
 def test_only_who_has_a_share_approves(ws: Workspace) -> None:
     model = release_adapter(ws, shares={ANN: Fraction(1)})
-    with pytest.raises(NotGranted):
+    with pytest.raises(NotFound):
         approve_model(ws, model.id, "export", caller=Caller(BOB, frozenset({OWNER}), "session"))
     buyers = release_adapter(ws, 2, party_id="buyer")
     with pytest.raises(NotGranted):
@@ -170,7 +176,7 @@ def test_a_buyer_exports_its_own_model_and_no_other(ws: Workspace, tmp_path: Pat
     model = trained(ws, pool(ws))
     buyer = Caller(party_id("买方"), frozenset({BUYER}), "session")
     assert export_model(ws, model.id, tmp_path / "mine", caller=buyer).digest == model.id
-    with pytest.raises(NotGranted):
+    with pytest.raises(NotFound):
         export_model(ws, model.id, tmp_path / "theirs", caller=Caller("x", frozenset({BUYER}), "session"))
     assert not (tmp_path / "theirs").exists()
 
@@ -260,6 +266,44 @@ def test_what_cannot_be_merged_is_refused(ws: Workspace, tmp_path: Path) -> None
             merge_models(ws, models, HALF, name="x")
         assert caught.value.code == wanted
     assert merge_models(ws, ["adapter-1", "adapter-3"], HALF, name="x", licence="MIT").model.licence == "MIT"
+
+
+def test_money_for_a_merged_model_reaches_the_owners_by_their_shares(ws: Workspace) -> None:
+    counted = meter(ws)
+    counted.open("g", {CLIP_SECONDS: None})
+    hold = counted.reserve("g", CLIP_SECONDS, 10**9, key="k")
+    whole = {owner: Holders(ws.database).now({owner: owner})[owner] for owner in (ANN, BOB)}
+    ids = []
+    for number, used in enumerate(({ANN: 3, BOB: 1}, {BOB: 5})):
+        run = run_facts(number)
+        rows = [
+            Usage("g", "-", owner, owner, whole[owner], f"run:{run['id']}", seconds * 10**6)
+            for owner, seconds in used.items()
+        ]
+        counted.consume(hold, sum(row.amount for row in rows), rows, key=f"r{number}")
+        ids.append(release_adapter(ws, number, run=run, shares=shares_of_run(ws, run["id"])).id)
+    merged = merge_models(ws, ids, read_weights("0.75,-0.25"), name="general").model
+    assert merged.shares == {ANN: Fraction(9, 16), BOB: Fraction(7, 16)}
+    inner = merge_models(ws, [merged.id, ids[0]], HALF, name="deeper").model
+    charges = charge_model(ws, "general", "g", 1601, "CNY", key="month")
+    assert sum(one.gross_minor for one in charges) == 1601
+    assert {one.about.removeprefix("run:") for one in charges} == {run_facts(0)["id"], run_facts(1)["id"]}
+    assert charge_model(ws, "general", "g", 1601, "CNY", key="month") == charges
+    assert sum(trained_parts(ws, inner).values()) == 1
+    base = register_model(ws, adapter_bytes(77), name="base", licence="MIT")
+    with pytest.raises(Rejected):
+        charge_model(ws, base.id, "g", 100, "CNY", key="no")
+
+
+def test_the_territory_of_the_workspace_holds_where_nobody_says_another(tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "cn")
+    (tmp_path / "cn" / "malan.toml").write_text('territory = "CN"\n')
+    ws = Workspace(tmp_path / "cn")
+    model = release_adapter(ws, licence="tencent-hunyuan-community")
+    assert decide_model_use(ws, model, Asked("apply", is_commercial=False)).allowed
+    assert codes(ws, model, Asked("apply", is_commercial=False, territory="FR")) == {"licence.territory"}
+    ws.log.close()
+    ws.database.dispose()
 
 
 @pytest.mark.parametrize("text", ["", "0.5,0", "a", "1/0", "1e9", "nan", "0.5,,0.5", "9" * 50])

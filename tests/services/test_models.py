@@ -163,8 +163,11 @@ def test_a_party_sees_its_own_models_and_those_it_has_a_share_in(ws: Workspace) 
     buyer = Caller("buyer", frozenset({BUYER}), "session")
     assert [model.id for model in list_models(ws, caller=buyer)] == [bought.id]
     assert len(list_models(ws, caller=Caller(BOB, frozenset({OWNER}), "session"))) == 1
-    with pytest.raises(NotGranted):
-        get_model(ws, "adapter-2", caller=buyer)
+    for text in ("adapter-2", "adapter-2@1", find_model(ws, "adapter-2").id, "nothing"):
+        with pytest.raises(NotFound):  # as if there were none
+            get_model(ws, text, caller=buyer)
+    for text in ("adapter-1", "adapter-1@1", bought.id, bought.id[:12]):
+        assert get_model(ws, text, caller=buyer).id == bought.id
     with pytest.raises(NotGranted):
         list_models(ws, caller=Caller("x", frozenset(), "session"))
     with pytest.raises(NotGranted):
@@ -181,3 +184,12 @@ def test_a_base_is_not_paid_for_by_the_run_of_what_was_made_from_it(ws: Workspac
     assert len(release_events(ws, base.id)) == 1
     with pytest.raises(NotFound):
         charge(ws, "g", 100, "CNY", key="k", kind="model", about=f"model:{base.id}")
+
+
+def test_two_buyers_whose_runs_gave_the_same_weights_both_have_the_model(ws: Workspace) -> None:
+    first = release_adapter(ws, 1, party_id="one", run=run_facts(1))
+    release_adapter(ws, 1, party_id="two", run=run_facts(2))
+    for party in ("one", "two"):
+        assert get_model(ws, first.id, caller=Caller(party, frozenset({BUYER}), "session")).id == first.id
+    with pytest.raises(NotFound):
+        get_model(ws, first.id, caller=Caller("three", frozenset({BUYER}), "session"))

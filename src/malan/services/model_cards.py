@@ -143,12 +143,21 @@ class _Card:
         import json
 
         base = rows_by_id(self._ws, list(self._model.parents))
-        lines = ["---", f"license: {json.dumps(self._model.licence)}"]
+        lines = ["---", *self._licence_lines()]
         if base:
             titles = [json.dumps(row.card.get("source") or row.title, ensure_ascii=False) for row in base.values()]
             lines.append(f"base_model: [{', '.join(titles)}]")
         tags = [tag for tag in ("malan", self._model.kind, self._model.form, self._model.family) if tag]
         return [*lines, f"tags: {json.dumps(tags)}", "---"]
+
+    def _licence_lines(self) -> list[str]:
+        """`apache-2.0`, or `other` with a name and a link, as hubs spell licences."""
+        import json
+
+        if self._licence is None or self._licence.id.startswith("LicenseRef-"):
+            link = json.dumps(self._licence.url) if self._licence else '""'
+            return ["license: other", f"license_name: {json.dumps(self._model.licence)}", f"license_link: {link}"]
+        return [f"license: {self._licence.id.lower()}"]
 
     def body(self) -> list[str]:
         model, licence = self._model, self._licence

@@ -8,11 +8,13 @@ Start reading at `export_model`.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malan.core.errors import Rejected, UsageError
+from malan.core.errors import Rejected, StoreError, UsageError
 from malan.core.ids import digest_bytes
 from malan.inference.tensors import parse_tensors
 from malan.ledger.statement import Subject, urn
@@ -77,10 +79,21 @@ def export_model(
     digest = digest_bytes(next(iter(files.values())))
     files |= _papers(ws, model)
     record(ws, [_exported(model, form, digest)])
-    out.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (out / name).write_bytes(data)
+    _write(out, files)
     return ExportedModel(model, form, out, tuple(files), digest, difference)
+
+
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    """The folder has its name only when all of it is there."""
+    part = out.with_name(f".{out.name}.malan-{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        for name, data in files.items():
+            (part / name).write_bytes(data)
+        part.replace(out)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise StoreError("cli.not_written", path=str(out), detail=error.strerror or str(error)) from error
 
 
 def classifier_of(ws: Workspace, model: ModelRow) -> Classifier:

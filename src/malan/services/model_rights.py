@@ -60,10 +60,13 @@ def decide_model_use(ws: Workspace, model: ModelRow, asked: Asked | str, *, call
     Args:
         ws: Where it is kept.
         model: Which.
-        asked: What for: an action (`apply`, `serve`, `export`, `train`, `merge`, `teach`), or more of it.
+        asked: What for: an action (`apply`, `serve`, `export`, `train`, `merge`, `teach`), or more of it. Where nobody
+            says where it happens, the workspace's `territory` holds.
         caller: Who asks; a model leaves only for its own party, or for an operator.
     """
     wanted = Asked(asked) if isinstance(asked, str) else asked
+    if wanted.territory is None and ws.settings.territory:
+        wanted = replace(wanted, territory=ws.settings.territory)
     refusals = list(_state(ws, model))
     for one in family_tree(ws, model):
         confirmed = frozenset(d.use for d in decisions_of(ws, one.id) if d.action == CONFIRM)
@@ -153,16 +156,15 @@ def retire_model(ws: Workspace, text: str, reason: str, *, caller: Caller = HOUS
 
     require(caller, "models.change")
     model = find_model(ws, text)
-    if model.state == RETIRED:
-        drop_unusable_tags(ws)
-        return model
-    if not reason.strip():
-        raise UsageError("models.needs_reason")
-    _note(ws, model, RETIRE, "", caller.party_id or "", reason)
-    with writing(registry(ws), durable=True) as connection:
-        connection.execute(update(MODELS).where(MODELS.c.id == model.id).values(state=RETIRED))
+    if model.state != RETIRED:
+        if not reason.strip():
+            raise UsageError("models.needs_reason")
+        _note(ws, model, RETIRE, "", caller.party_id or "", reason)
+        with writing(registry(ws), durable=True) as connection:
+            connection.execute(update(MODELS).where(MODELS.c.id == model.id).values(state=RETIRED))
+    why = next(one.reason for one in decisions_of(ws, model.id) if one.action == RETIRE)
     subject = Subject(urn("model", model.id), model.id)
-    record(ws, [Fact("model.retire", (subject,), "model.retire", facts={"number": 1}, private={"reason": reason})])
+    record(ws, [Fact("model.retire", (subject,), "model.retire", facts={"number": 1}, private={"reason": why})])
     drop_unusable_tags(ws)
     return replace(model, state=RETIRED)
 
@@ -228,7 +230,7 @@ def _owners_against(ws: Workspace, model: ModelRow, caller: Caller) -> dict[str,
 def _lets_out(terms: Terms, model: ModelRow, caller: Caller) -> bool:
     """Whether terms let a result of this form out of a run, or allow a copy of the footage itself to leave."""
     compiled = compile_terms(terms)
-    party = model.party_id or caller.party_id
+    party = caller.party_id if caller.party_id in model.party_ids else model.party_id or caller.party_id
     whole = Use("export", today(), party_id=party, purpose=caller.purpose)
     if compiled.decide(whole).allowed:
         return True

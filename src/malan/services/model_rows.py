@@ -81,6 +81,7 @@ class ModelRow:
     shares: Mapping[str, Fraction] = field(default_factory=dict)
     parts: Sequence[tuple[str, Fraction]] = ()
     run_ids: Sequence[str] = ()
+    party_ids: frozenset[str] = frozenset()  # all for whom runs gave these weights
 
     @property
     def title(self) -> str:
@@ -145,12 +146,13 @@ def read_row(connection: Connection, row: Row[Any]) -> ModelRow:
     said |= {name: json.loads(said[name]) for name in ("run", "evaluation", "card", "place")}
     shares = connection.execute(select(SHARES).where(SHARES.c.model_id == row.id).order_by(SHARES.c.party_id))
     parts = connection.execute(select(PARTS).where(PARTS.c.model_id == row.id).order_by(PARTS.c.part_id))
-    runs = connection.scalars(select(RUNS.c.run_id).where(RUNS.c.model_id == row.id).order_by(RUNS.c.run_id))
+    runs = connection.execute(select(RUNS).where(RUNS.c.model_id == row.id).order_by(RUNS.c.run_id)).all()
     return ModelRow(
         **said,
         shares={one.party_id: Fraction(one.share) for one in shares},
         parts=tuple((one.part_id, Fraction(one.weight)) for one in parts),
-        run_ids=tuple(runs),
+        run_ids=tuple(one.run_id for one in runs),
+        party_ids=frozenset(filter(None, [row.party_id, *(one.party_id for one in runs)])),
     )
 
 
@@ -171,7 +173,8 @@ def keep_row(connection: Connection, model: ModelRow) -> ModelRow:
         add_new(connection, SHARES, shares)
         add_new(connection, PARTS, parts)
     if run_id := model.run.get("id"):
-        add_new(connection, RUNS, {"model_id": model.id, "run_id": run_id, "snapshot_id": model.snapshot_id})
+        row = {"model_id": model.id, "run_id": run_id, "snapshot_id": model.snapshot_id, "party_id": model.party_id}
+        add_new(connection, RUNS, row)
     return read_row(connection, connection.execute(select(MODELS).where(MODELS.c.id == model.id)).one())
 
 

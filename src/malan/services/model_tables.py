@@ -57,6 +57,7 @@ RUNS = Table(
     Column("model_id", String(64), primary_key=True),
     Column("run_id", String(200), primary_key=True),
     Column("snapshot_id", String(64)),
+    Column("party_id", String(64)),  # for whom it was run
     Index("model_runs_by_run", "run_id"),
 )
 DECISIONS = Table(

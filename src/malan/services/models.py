@@ -147,21 +147,26 @@ def list_models(ws: Workspace, *, caller: Caller = HOUSE) -> list[ModelRow]:
 
 
 def get_model(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> ModelRow:
-    """A model by name or digest, for somebody who may see it.
+    """A model by name or digest, for somebody who may see it. To a party, what is others' is not there.
 
     Raises:
-        NotFound: There is none.
-        NotGranted: It is not the caller's to see.
+        NotFound: There is none, as far as this caller is told.
+        NotGranted: The caller may see no models at all.
     """
-    model = find_model(ws, text)
-    if scope(caller, "models.see") != ALL and not is_of(model, caller):
-        require(caller, "models.see", owner_id=None)
-    return model
+    if scope(caller, "models.see") == ALL:
+        return find_model(ws, text)
+    own, wanted = list_models(ws, caller=caller), text.strip()
+    found = [one for one in own if wanted in (one.title, one.id)]
+    found = found or [one for one in own if one.name == wanted and one.state == RELEASED]
+    found = found or [one for one in own if one.name == wanted or (len(wanted) >= 12 and one.id.startswith(wanted))]
+    if not found:
+        raise NotFound("models.unknown", model=wanted[:80])
+    return found[0]
 
 
 def is_of(model: ModelRow, caller: Caller) -> bool:
     """Whether a model is a party's: it was trained for it, or on its footage."""
-    return caller.party_id is not None and (model.party_id == caller.party_id or caller.party_id in model.shares)
+    return caller.party_id is not None and (caller.party_id in model.party_ids or caller.party_id in model.shares)
 
 
 def weights_bytes(ws: Workspace, model: ModelRow) -> bytes:

@@ -1,0 +1,90 @@
+"""Money for the use of a model, also of one that was merged: it reaches those whose footage is in it.
+
+    amount ─ by the weights of the merge, exactly ─▶ a charge for each model that was trained ─ settlement ─▶ owners
+
+A charge is divided by the usage of the run its model was trained in, which is what its shares are. Start reading at
+`charge_model`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from malan.core.errors import Rejected
+from malan.rights.shares import split
+from malan.rights.statement import Charge
+from malan.services.access import HOUSE, Caller, require
+from malan.services.charges import charge
+from malan.services.model_rows import ModelRow, rows_by_id
+from malan.services.models import get_model
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+_DEEPEST = 64  # merges of merges
+
+
+def charge_model(
+    ws: Workspace,
+    text: str,
+    grant_id: str,
+    gross_minor: int,
+    currency: str,
+    *,
+    key: str,
+    at_us: int | None = None,
+    caller: Caller = HOUSE,
+) -> list[Charge]:
+    """Note that money is owed for the use of a model; the same key again is the same charges.
+
+    Args:
+        ws: Where it is.
+        text: Name or digest of the model.
+        grant_id: Under which it is owed.
+        gross_minor: The amount, in the smallest unit of the currency; the charges add to exactly this.
+        currency: ISO 4217.
+        key: Names this use.
+        at_us: When it fell due; now, unless said otherwise.
+        caller: On whose behalf.
+
+    Raises:
+        NotGranted: The caller may not.
+        NotFound: There is no such model, or the ledger does not say in which run it was trained.
+        Rejected: Nobody's footage is in it.
+    """
+    require(caller, "settle")
+    model = get_model(ws, text, caller=caller)
+    weights: dict[str, Fraction | int] = {**trained_parts(ws, model)}
+    amounts = split(gross_minor, weights, salt=key)
+    return [
+        charge(ws, grant_id, amount, currency, key=f"{key}/{part[:16]}", kind="model", about=f"model:{part}",
+               at_us=at_us, caller=caller)
+        for part, amount in sorted(amounts.items())
+        if amount
+    ]  # fmt: skip
+
+
+def trained_parts(ws: Workspace, model: ModelRow) -> dict[str, Fraction]:
+    """The models that runs gave, with what each weighs in this one; they add to exactly one.
+
+    Raises:
+        Rejected: A part that no run gave: nobody's footage is in it.
+    """
+    found: dict[str, Fraction] = {}
+    waiting = [(model, Fraction(1))]
+    for _ in range(_DEEPEST):
+        if not waiting:
+            return found
+        following: list[tuple[ModelRow, Fraction]] = []
+        for row, share in waiting:
+            if not row.parts:
+                if not row.run_ids:
+                    raise Rejected("models.no_owner", model=row.title)
+                found[row.id] = found.get(row.id, Fraction()) + share
+                continue
+            whole = sum((abs(weight) for _, weight in row.parts), Fraction())
+            rows = rows_by_id(ws, [part for part, _ in row.parts])
+            following += [(rows[part], share * abs(weight) / whole) for part, weight in row.parts]
+        waiting = following
+    raise Rejected("models.too_deep", model=model.title)
