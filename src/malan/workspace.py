@@ -37,7 +37,7 @@ _FIRST_SETTINGS = """\
 # run_hours = 48           # an algorithm that asks for longer is refused     算法可申请的时长上限，超出即拒绝
 # organisation = ""        # who publishes; named in media credentials          发布机构名称，写入媒体凭证
 # producer_code = ""       # your provider code, for labels of AI-made files    服务提供者编码，写入 AI 生成标识
-# territory = ""           # where it is used (ISO 3166 code)                     使用地（ISO 3166 代码），核对模型许可证时用
+# territory = ""           # where it is used (ISO 3166 code)                     使用地，ISO 3166 代码，如 CN
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
 
