@@ -270,7 +270,7 @@ def prepare(folder: Path, quick: bool) -> dict[str, Any]:
         from media_factory import draw_film
 
         options = {"preset": "veryfast", "g": str(GOP), "sc_threshold": "0", "bf": "3"}
-        film = draw_film(folder / "drawn.mp4", (40, 70, 30, 55, 25, 60), size=(640, 360), options=options)
+        film = draw_film(folder / "drawn.mp4", (24, 40, 30, 26), size=(320, 180), options=options)
         source, shots = film.path, list(zip((0, *film.cuts), (*film.cuts, film.frame_count), strict=True))
     size, clips_bytes = _cut_clips(source, shots, folder)
     told = {"source": str(source), "shots": shots, "size": size}

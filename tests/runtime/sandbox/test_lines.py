@@ -62,6 +62,12 @@ def test_a_loader_can_end_the_run_as_at_a_limit(shut_in: ShutIn) -> None:
     assert (ran.end, ran.limit, ran.results) == ("limit", "grant", {})
 
 
+def test_names_too_long_for_an_answer_end_the_run(shut_in: ShutIn) -> None:
+    channel = Channel(serve=lambda _request: {"x" * 70_000: np.zeros(1)})
+    ran = shut_in("import malan_inside; malan_inside.ask(); time.sleep(1000)", LIMITS, channel).ran
+    assert (ran.end, ran.limit) == ("limit", "output")
+
+
 def test_each_result_is_told_as_soon_as_it_is_whole(shut_in: ShutIn) -> None:
     told: list[tuple[str, Any]] = []
     program = """

@@ -195,6 +195,9 @@ class DataLine:
                 self._answer(None if arrays is None else described, payload)
             except OSError:
                 return  # the run is gone, or has closed its end
+            except ValueError:  # names that do not fit a header: only a run's own, handed back to it, are so long
+                self._on_error(Overflow("names too long"))
+                return
 
     def _request(self) -> dict[str, Any] | None:
         try:

@@ -89,7 +89,7 @@ def run_algorithm(
     Raises:
         Rejected: The walls cannot be built here, are below the floor, or a checkpoint cannot be read.
         RetryLater: What is left of the grant is held by others.
-        Exception: What the callbacks raised.
+        Exception: What the callbacks raised, or the loader for reasons of its own (a damaged library).
     """
     counted = plan.data.counted_us + plan.held_out.counted_us
     finished = _still_granted(plan, _train_and_evaluate(plan, log, on_progress, on_checkpoint, stop))
