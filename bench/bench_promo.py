@@ -83,8 +83,9 @@ class Scene:
         found = []
         for shot in self.board["shots"]:
             row = library.clip(shot["clip"])
-            path = library.asset(row.clip.asset_id).locations[0].path
-            found.append({"path": path, "from_s": shot["from_s"], "frames": shot["frames"]})
+            asset = library.asset(row.clip.asset_id)
+            held = {"path": asset.locations[0].path, "has_sound": asset.asset.first("audio") is not None}
+            found.append({**held, "from_s": shot["from_s"], "frames": shot["frames"]})
         return found
 
     def everything(self, formats: tuple[str, ...], *, board: dict[str, Any] | None = None) -> float:
@@ -113,7 +114,8 @@ class Scene:
             inputs += ["-ss", f"{shot['from_s']:.3f}", "-t", f"{seconds + 1:.3f}", "-i", shot["path"]]
             fill = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height},setsar=1"
             graph.append(f"[{number}:v]fps={rate},trim=end_frame={shot['frames']},{fill},format=yuv420p[v{number}]")
-            graph.append(f"[{number}:a]aresample=48000,apad,atrim=0:{seconds:.4f}[a{number}]")
+            heard = f"[{number}:a]aresample=48000,apad" if shot["has_sound"] else "anullsrc=r=48000:cl=stereo"
+            graph.append(f"{heard},atrim=0:{seconds:.4f}[a{number}]")
             joined += f"[v{number}][a{number}]"
         graph.append(f"{joined}concat=n={len(self.edit)}:v=1:a=1[v][a]")
         out = self.folder / "bare.mp4"

@@ -45,6 +45,7 @@ class Shell:
             "$CONTRACT": ("contract list", "contracts", "contract"),
             "$GRANT": ("grant list", "grants", "grant"),
             "$ASSET": ("asset list", "assets", "id"),
+            "$RUN": ("run list", "runs", "run"),
         }
         if word not in known:
             return word
@@ -77,3 +78,40 @@ def test_the_guide_for_buyers_runs(shell: Shell) -> None:
         shell.run(line)
     shown = [shell.run(line) for line in lines_of("buyer.md")]
     assert "✓ train" in shown[-1]
+
+
+def test_the_guide_for_promos_runs(shell: Shell) -> None:
+    draw_film(Path("Footage/day.mp4"), (60,) * 9, size=(320, 180), seed=3, audio=True)
+    Path("terms.toml").write_text(shell.run("malan terms new promo"))
+    for line in ("malan init", "malan asset add Footage --owner 湖南台 --terms terms.toml", "malan asset scan"):
+        shell.run(line)
+    shown = [shell.run(line) for line in lines_of("promo.md")]
+    assert "promo-9x16.mp4" in shown[0]
+    assert Path("promo/jianying/draft_content.json").is_file()
+
+
+def test_the_guide_for_authors_of_algorithms_runs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALAN_LANG", "zh")
+    _draw_lights(Path("Footage"))
+    assert lines_of("algorithm-author.md") == lines_of("algorithm-author.zh-CN.md")
+    told = {line: shell.run(line) for line in lines_of("algorithm-author.zh-CN.md")}
+    assert "lights-" in told["malan model list"]
+    assert "0.2.0" in told['malan algorithm diff lights --as "湖南台"']
+
+
+def _draw_lights(folder: Path) -> None:
+    """Films of two kinds that anything can tell apart."""
+    import av
+    import numpy as np
+    from media_factory import pictures
+
+    (folder / "night.mp4").unlink()
+    for number in range(8):
+        name, light = ("night", 0.25) if number % 2 else ("day", 0.95)
+        with av.open(str(folder / f"{name}-{number // 2}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+            for picture in pictures((25,) * 8, (160, 96), 100 * number):
+                dark = (picture * light).astype(np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(dark, format="rgb24")))
+            container.mux(stream.encode(None))

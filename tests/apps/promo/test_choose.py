@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -171,3 +172,24 @@ def test_a_clip_is_used_again_elsewhere_only_when_nothing_else_is_left():
     long = sorted((shot.from_s, shot.from_s + 1.2) for shot in shots if shot.clip == found[0].row.id)
     assert len(long) == 2
     assert long[0][1] < long[1][0]
+
+
+@given(
+    seconds=st.lists(st.floats(0.9, 6), min_size=3, max_size=14),
+    slots=st.lists(st.integers(12, 90), min_size=1, max_size=8),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_shown_adds_up_or_too_little_is_said(seconds, slots):
+    found = [candidate(n, length) for n, length in enumerate(seconds)]
+    try:
+        shots = choose(found, slots, 25, "lively", strips())
+    except NotFound:  # said, not shown
+        return
+    assert sum(shot.frames for shot in shots) == sum(slots)
+    spans = {one.row.id: one.row.span for one in found}
+    shown = sorted((shot.clip, shot.from_s, shot.from_s + shot.frames / 25) for shot in shots)
+    for clip, start, end in shown:
+        assert spans[clip].start_s <= start
+        assert end <= spans[clip].end_s + 0.001
+    for before, after in pairwise(shown):
+        assert before[0] != after[0] or before[2] < after[1]

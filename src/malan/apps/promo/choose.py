@@ -144,15 +144,23 @@ class _Cut:
             lengths = np.asarray([max((end - start for start, end in free), default=0.0) for free in self._free])
             longest = int(lengths.max() * self._rate)
             if longest < frames:
-                if longest < _SHORTEST or frames - longest < _SHORTEST:
-                    raise NotFound(
-                        "promo.too_little", found=f"{lengths.max():.1f}", needed=f"{frames / self._rate:.1f}"
-                    )
-                waiting.insert(0, frames - longest)
-                frames = longest
+                frames = self._shared(frames, longest, waiting)
             place = int(np.argmax(np.where(lengths >= frames / self._rate, self._worth(), -np.inf)))
             shots.append(self._take(place, frames))
         return shots
+
+    def _shared(self, frames: int, longest: int, waiting: list[int]) -> int:
+        """How much of a slot that is too long for every clip is filled now; the rest goes to the slots after it."""
+        first = longest
+        if frames - longest < _SHORTEST and not waiting:
+            first = frames - _SHORTEST
+        if first < _SHORTEST:
+            raise NotFound("promo.too_little", found=f"{longest / self._rate:.1f}", needed=f"{frames / self._rate:.1f}")
+        if frames - first < _SHORTEST:
+            waiting[0] += frames - first
+        else:
+            waiting.insert(0, frames - first)
+        return first
 
     def _worth(self) -> Floats:
         worth = self._scores.copy()
