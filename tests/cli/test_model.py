@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, NotGranted, Rejected, UsageError
 from malan.inference.tensors import Tensor, write_tensors
-from malan.models.base_files import find_place
+from malan.inference.weights import resolve_base
 from malan.workspace import Workspace
 
 
@@ -118,22 +118,22 @@ def test_a_base_is_added_and_a_condition_confirmed(root: Path) -> None:
         run(root, "add", str(folder), "--licence", "none-such", "--family", "ltx")
 
 
-def test_a_model_of_a_hub_is_found_in_the_cache_of_this_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = root / "hub"
+def test_a_model_of_a_hub_is_found_on_this_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, asked = root / "hub", ["--licence", "Apache-2.0", "--family", "wan"]
     monkeypatch.setenv("HF_HUB_CACHE", str(hub))
     monkeypatch.setenv("MODELSCOPE_CACHE", str(root / "ms"))
-    for reference in ("hf:org/wan", "ms:org/wan", "hf:../../etc", "hf:org/wan@../..", "hf:x"):
-        with pytest.raises(NotFound) as caught:
-            find_place(reference)
-        assert caught.value.code == "models.not_in_cache"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for reference in ("hf:org/wan", "ms:org/wan", "hf:../../etc", "hf:org/wan@../..", "hf:x", "path:/nowhere"):
+        with pytest.raises((NotFound, UsageError)):
+            run(root, "add", reference, *asked)
+    with pytest.raises(NotFound):
+        run(root, "add", "hf:org/wan", *asked, "--fetch")
     snapshot = hub / "models--org--wan" / "snapshots" / "c0ffee"
     snapshot.parent.mkdir(parents=True)
     base_folder(root).rename(snapshot)
     (hub / "models--org--wan" / "refs").mkdir()
-    (hub / "models--org--wan" / "refs" / "main").write_text("c0ffee\n")
-    added = told(root, "add", "hf:org/wan", "--licence", "Apache-2.0", "--family", "wan", "--name", "wan@2.1")
-    assert (added["name"], added["card"]) == ("wan@2.1", {"source": "hf:org/wan"})
-    (root / "ms" / "models" / "org").mkdir(parents=True)
-    assert find_place("hf:org/wan@c0ffee") == snapshot
-    snapshot.rename(root / "ms" / "models" / "org" / "wan2___1")
-    assert find_place("ms:org/wan2.1").is_dir()
+    (hub / "models--org--wan" / "refs" / "main").write_text("c0ffee")
+    added = told(root, "add", "hf:org/wan", *asked, "--name", "wan@2.1")
+    assert (added["name"], added["card"]) == ("wan@2.1", {"source": "hf:org/wan@main"})
+    assert added["model"] == resolve_base("hf:org/wan").digest
+    assert told(root, "add", f"path:{snapshot}", *asked)["model"] == added["model"]

@@ -94,6 +94,7 @@ def add(
     family: Annotated[str, typer.Option(help=speak("cli.model.family"))],
     name: NameOption = "",
     digest: Annotated[str, typer.Option(help=speak("cli.model.digest"), show_default=False)] = "",
+    fetch: Annotated[bool, typer.Option("--fetch", help=speak("cli.model.fetch"))] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,7 +102,9 @@ def add(
     from malan.services.model_cards import show_model
 
     ws = open_workspace(workspace)
-    made = add_base_from(ws, place, licence=licence, family=family, name=name, digest=digest, caller=COMMAND_LINE)
+    made = add_base_from(
+        ws, place, licence=licence, family=family, name=name, digest=digest, fetch=fetch, caller=COMMAND_LINE
+    )
     found = show_model(ws, made.id, caller=COMMAND_LINE)
     if as_json:
         print_json(found)

@@ -1,15 +1,14 @@
 """The files of a base model on disk: looked through as if sent by an enemy, named by one digest, never copied.
 
 A base is one `.safetensors` file, or a folder with `config.json` (or `model_index.json`), shards and tokenizer files.
-Pickles, code and archives are refused, whatever they are called; so are links that lead out of the folder's hub. Start
-reading at `scan_base`.
+Pickles, code and archives are refused, whatever they are called; so are links that lead out of the folder's hub. What
+counts as part of a base is what `inference.weights` takes, so both give it the same digest. Start at `scan_base`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -19,15 +18,14 @@ from typing import Any
 from malan.core.errors import NotFound, ProofError, Rejected
 from malan.core.ids import digest_record
 from malan.inference.tensors import Limits, scan_tensors
+from malan.inference.weights import is_usable
 
 WEIGHTS = ".safetensors"
 _INDEX = ".safetensors.index.json"
 _WORDS = {".json", ".txt", ".model", ".jinja", ".md", ".jsonl"}  # configuration, tokenizers, cards
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", ".gitattributes"}
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".svg", ".pdf"}  # of the card; not part of the model
+_BESIDE = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".svg", ".pdf"}  # of the card; not part of the model
 _MOST_FILES, _MOST_WORDS_BYTES, _DEEPEST = 2_000, 256 * 2**20, 4
-HUBS = ("hf", "ms")
-_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[A-Za-z0-9][\w.-]{0,95})?")
 _LIMITS = Limits(file_bytes=2**40, header_bytes=2**26, tensors=200_000)
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"BZh")
 
@@ -94,7 +92,7 @@ def scan_base(path: Path) -> BaseModel:
     if not path.is_dir():
         raise NotFound("models.no_file", path=str(path))
     root = path.resolve()
-    found = [(name, file) for name, file in _listed(root) if file.suffix.lower() not in _PICTURES]
+    found = [(name, file) for name, file in _listed(root) if is_usable(name)]
     weights = {name: file for name, file in found if name.endswith(WEIGHTS)}
     if not weights or not ({"config.json", "model_index.json"} & {name for name, _ in found}):
         raise Rejected("models.not_a_base", path=root.name)
@@ -104,46 +102,6 @@ def scan_base(path: Path) -> BaseModel:
             _check_words(name, file, held)
     files = tuple(_read(name, file) for name, file in sorted(found))
     return BaseModel(root, files, sum(map(len, held.values())))
-
-
-def find_place(reference: str) -> Path:
-    """Where a reference lies on this machine: a path, or a model in the cache of Hugging Face or ModelScope.
-
-    `hf:org/name@revision` looks under `HF_HUB_CACHE`, `HF_HOME` or `~/.cache/huggingface`; `ms:org/name` under
-    `MODELSCOPE_CACHE` or `~/.cache/modelscope`. Nothing is downloaded.
-
-    Raises:
-        NotFound: It is not there; the hint tells how to get it.
-    """
-    kind, colon, name = reference.partition(":")
-    if not colon or kind not in (*HUBS, "path"):
-        return Path(reference).expanduser()
-    if kind == "path":
-        return Path(name).expanduser()
-    if not _REFERENCE.fullmatch(name):
-        raise NotFound("models.not_in_cache", reference=reference[:120], command="–")
-    repo, _, revision = name.partition("@")
-    for place in _hugging_face(repo, revision) if kind == "hf" else _model_scope(repo):
-        if place.is_dir():
-            return place
-    tool = "hf download" if kind == "hf" else "modelscope download"
-    raise NotFound("models.not_in_cache", reference=reference[:120], command=f"{tool} {repo}")
-
-
-def _hugging_face(repo: str, revision: str) -> list[Path]:
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    folder = cache / f"models--{repo.replace('/', '--')}"
-    ref = folder / "refs" / (revision or "main")
-    commit = ref.read_text("utf-8").strip() if ref.is_file() else revision
-    return [folder / "snapshots" / commit] if commit and "/" not in commit and commit != ".." else []
-
-
-def _model_scope(repo: str) -> list[Path]:
-    cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
-    spelled = repo.replace(".", "___")  # its client writes dots so
-    return [base / one for base in (cache / "models", cache / "hub" / "models", cache / "hub", cache)
-            for one in (spelled, repo)]  # fmt: skip
 
 
 def _single(path: Path) -> BaseModel:
@@ -177,7 +135,7 @@ def _check_plain(name: str, path: Path, root: Path) -> None:
         raise Rejected("models.link", name=name[:80])
     if not target.is_file():
         raise Rejected("models.odd_file", name=name[:80])
-    known = path.suffix.lower() in _WORDS | _PICTURES | {WEIGHTS} or path.name in _NAMES
+    known = path.suffix.lower() in _WORDS | _BESIDE | {WEIGHTS} or path.name in _NAMES
     if not known:
         raise Rejected("models.not_weights", name=name[:80])
     _refuse_pickle(name, path)
@@ -188,7 +146,7 @@ def _refuse_pickle(name: str, path: Path) -> None:
     with path.open("rb") as file:
         first = file.read(8)
     is_tensors = name.endswith(WEIGHTS) and 2 <= int.from_bytes(first, "little") < 2**32
-    if path.suffix.lower() not in _PICTURES and not is_tensors and first.startswith(_PICKLES):
+    if path.suffix.lower() not in _BESIDE and not is_tensors and first.startswith(_PICKLES):
         raise Rejected("models.pickle", name=name[:80])
 
 

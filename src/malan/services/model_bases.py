@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import check_prefix
-from malan.models.base_files import HUBS, BaseModel, find_place, scan_base
+from malan.inference.weights import HUBS, Reference, find_in_caches, resolve_base
+from malan.models.base_files import BaseModel, scan_base
 from malan.models.licences import find_licence
 from malan.services.access import HOUSE, Caller, require
-from malan.services.model_rows import BASE, RELEASED, ModelRow, find_model
+from malan.services.model_rows import BASE, RELEASED, ModelRow, find_model, looks_like_digest
 from malan.services.models import FOLDER, now, release
 
 if TYPE_CHECKING:
@@ -93,20 +94,35 @@ def add_base_from(
     family: str,
     name: str = "",
     digest: str = "",
+    fetch: bool = False,
     caller: Caller = HOUSE,
 ) -> ModelRow:
-    """Register what a person named: a path, `path:…`, or `hf:org/name`, `ms:org/name` from this machine's hub caches.
+    """Register what a person named: a path, `path:…`, or `hf:org/name@revision`, `ms:org/name` from this machine.
 
-    Nothing is downloaded. `name` may hold a version: `name@1`.
+    Args:
+        ws: Where it becomes known.
+        reference: The place.
+        licence: See `add_base`, as for family and digest.
+        family: The architecture.
+        name: What people call it, with a version where wanted: `name@1`.
+        digest: What it should be.
+        fetch: Fetch it from its hub into `bases/` of the workspace when it is not on this machine.
+        caller: On whose behalf.
 
     Raises:
-        NotFound: It is not in the cache; the hint tells how to get it there.
+        NotGranted: The caller may not; nothing was fetched.
+        NotFound: It is not on this machine, and may not or cannot be fetched.
         MalanError: See `add_base`.
     """
-    place = find_place(reference)
+    require(caller, "models.change")
     kind, _, rest = reference.partition(":")
-    source = reference if kind in HUBS else ""
-    named, _, version = (name or (rest.partition("@")[0].rpartition("/")[2] if source else "")).partition("@")
+    if kind not in HUBS:
+        place, source = Path(rest if kind == "path" else reference).expanduser(), ""
+    else:
+        asked = Reference.parse(reference)
+        place, source = _fetched(ws, asked, fetch=fetch), str(asked)
+        name = name or asked.place.rpartition("/")[2]
+    named, _, version = name.partition("@")
     return add_base(
         ws, place, licence=licence, family=family, name=named, version=version, digest=digest, source=source,
         caller=caller,
@@ -126,6 +142,18 @@ def base_files(ws: Workspace, base_id: str) -> dict[str, Path]:
     return BaseModel.from_value(model.place).check()
 
 
+def _fetched(ws: Workspace, reference: Reference, *, fetch: bool) -> Path:
+    """The folder of a model of a hub: fetched here before, in a cache of the hub's own tools, or fetched now."""
+    ours = ws.root / "bases"
+    folder = find_in_caches(reference, ours)
+    if folder is None and fetch:
+        folder = resolve_base(str(reference), fetch_into=ours).folder
+    if folder is None:
+        raise NotFound("models.not_in_cache", reference=str(reference))
+    return folder
+
+
 def _name_of(place: Path) -> str:
     stem = place.stem if place.is_file() else place.resolve().name
-    return "".join(c if c.isalnum() or c in " ._-" else "-" for c in stem).strip(" .-")[:80] or "base"
+    name = "".join(c if c.isalnum() or c in " ._-" else "-" for c in stem).strip(" .-")[:60] or "base"
+    return f"base-{name}" if looks_like_digest(name) else name  # a hub's folders are called by their commit

@@ -43,7 +43,7 @@ class Named:
             fits = 0 < len(text) <= most and text == text.strip() and all(c.isalnum() or c in more for c in text)
             if not fits or text[0] in "-.":
                 raise UsageError("models.bad_name", name=text[:80])
-        if _looks_like_digest(self.name):
+        if looks_like_digest(self.name):
             raise UsageError("models.bad_name", name=self.name[:80])
 
     @classmethod
@@ -201,13 +201,14 @@ def _named(connection: Connection, text: str) -> list[Row[Any]]:
 
 
 def _beginning(connection: Connection, text: str) -> list[Row[Any]]:
-    if not _looks_like_digest(text):
+    if not looks_like_digest(text):
         return []
     query = select(MODELS).where(MODELS.c.id.startswith(text.lower(), autoescape=True)).limit(2)
     return list(connection.execute(query).all())
 
 
-def _looks_like_digest(text: str) -> bool:
+def looks_like_digest(text: str) -> bool:
+    """Whether a person who types this means a digest, or the beginning of one."""
     return _LEAST_PREFIX <= len(text) <= 64 and all(c in "0123456789abcdef" for c in text.lower())
 
 
