@@ -6,6 +6,7 @@ Each step is the same service the commands and the console call; this file only 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ from malan.cli.show import open_workspace, print_line, progress_bar, speak
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
+    from malan.core import Clip
+    from malan.services.clips import ClipHit
+    from malan.services.runs import Run
     from malan.workspace import Workspace
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -38,6 +42,8 @@ def demo(
     if footage is None:
         for words in ("夜景 航拍", "云海", "三年前"):
             _find(ws, words)
+    if footage is None:
+        _learn(ws)
     _freeze(ws)
     _trace(ws)
     print_line(speak("cli.demo.done", seconds=f"{time.monotonic() - began:.0f}", workspace=ws.root))
@@ -91,7 +97,7 @@ def _scan(ws: Workspace) -> None:
         print_line(f"  ✗ {failed.asset_id[:12]}  {failed.error.message()}")
 
 
-def _find(ws: Workspace, words: str) -> None:
+def _find(ws: Workspace, words: str) -> tuple[ClipHit, ...]:
     from malan.services import clips
     from malan.services.where import condition
 
@@ -101,6 +107,7 @@ def _find(ws: Workspace, words: str) -> None:
         span = hit.row.span
         why = "  ".join(f"{one.field}: {one.snippet}" for one in hit.evidence[:1])
         print_line(f"    {hit.row.file_name}  {span.start_s:.2f}–{span.end_s:.2f} s  {why}")
+    return page.hits
 
 
 def _freeze(ws: Workspace) -> None:
@@ -114,6 +121,80 @@ def _freeze(ws: Workspace) -> None:
     splits = "  ".join(f"{split} {clips}" for split, clips in frozen.clips_by_split.items())
     snapshot = frozen.saved.snapshot
     print_line(speak("cli.demo.frozen", clips=snapshot.clip_count, splits=splits, id=snapshot.id[:16]))
+
+
+def _learn(ws: Workspace) -> None:
+    """Labels become a model under a grant, and the model is used; where nothing can be shut in, one line says so."""
+    from malan.core.errors import MalanError
+    from malan.services.demo import learning
+    from malan.services.run_checks import reached_level
+
+    truth = learning.drawn_truth(ws)
+    if not _is_trained(ws):
+        done = learning.label_drawn(ws, truth, caller=COMMAND_LINE)
+        print_line(speak("cli.demo.labelled", person=learning.PERSON, clips=done.clips))
+        frozen = learning.freeze_lesson(ws, caller=COMMAND_LINE)
+        title = speak("cli.demo.product")
+        grant_id = learning.agree(ws, frozen.saved.snapshot.id, title, caller=COMMAND_LINE)
+        print_line(speak("cli.demo.granted", company=learning.COMPANY, grant=grant_id[:12]))
+        try:
+            reached_level()
+            run = learning.train(ws, grant_id)
+        except MalanError as error:
+            print_line(speak("cli.demo.no_sandbox", detail=f"{error.message()} {error.hint()}"))
+            return
+        if not _say_run(ws, run):
+            return
+    _use(ws, truth.unlabelled)
+
+
+def _is_trained(ws: Workspace) -> bool:
+    """Whether a demo before this one has left the model here."""
+    from malan.core.errors import NotFound
+    from malan.services.demo.learning import MODEL
+    from malan.services.models import get_model
+
+    try:
+        model = get_model(ws, MODEL, caller=COMMAND_LINE)
+    except NotFound:
+        return False
+    print_line(speak("cli.demo.known_model", model=model.title))
+    return True
+
+
+def _say_run(ws: Workspace, run: Run) -> bool:
+    """What became of the run; whether there is a model now."""
+    from malan.services.models import get_model
+    from malan.services.run_view import describe_run
+
+    if run.model_id is None:
+        why = " ".join(describe_run(ws, run, caller=COMMAND_LINE).get("reasons") or [])
+        print_line(speak("cli.demo.not_released", state=run.state, why=why))
+        return False
+    model = get_model(ws, run.model_id, caller=COMMAND_LINE)
+    level, facts = run.ran.get("level", ""), model.run.get("facts", {})
+    print_line(speak("cli.demo.trained", level=level, clips=facts.get("clips"), held_out=facts.get("held_out")))
+    accuracy = f"{float(model.evaluation.get('metrics', {}).get('accuracy', 0)):.0%}"
+    print_line(speak("cli.demo.gate", size=run.charged_bytes, accuracy=accuracy, model=model.title))
+    return True
+
+
+def _use(ws: Workspace, truth: Mapping[Clip, str]) -> None:
+    """Tag all clips, find some by what the model saw, and follow one back to its owners."""
+    from malan.cli.clip_trace import print_clip_trace
+    from malan.services.clip_trace import trace_clip
+    from malan.services.demo.learning import LABEL_SET, MODEL, share_right
+    from malan.services.tagging import apply_model
+    from malan.services.where import condition
+
+    done = apply_model(ws, MODEL, condition(""), caller=COMMAND_LINE)
+    right, count = share_right(ws, truth)
+    print_line(speak("cli.demo.tagged", model=done.model.title, clips=done.clips, right=right, count=count))
+    hits = _find(ws, f"tag={LABEL_SET}=city")
+    by_model = [hit.row.id for hit in hits if f"label.{LABEL_SET}" not in hit.row.labels]
+    if by_model:
+        print_line(speak("cli.demo.led_back"))
+        print_clip_trace(trace_clip(ws, by_model[0], LABEL_SET, caller=COMMAND_LINE))
 
 
 def _trace(ws: Workspace) -> None:

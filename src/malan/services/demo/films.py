@@ -235,6 +235,8 @@ FILMS: tuple[Film, ...] = (
 
 TERMS = {
     ARCHIVE: 'name = "资料馆：检索与训练"\nuses = ["retrieve", "derive", "export", "train"]\n'
-    'attribution = "湘江影像资料馆"\nends = 2030-12-31\n\n[price]\nminor = 250\ncurrency = "CNY"\n',
-    STUDIO: 'name = "短剧：仅检索与导出"\nuses = ["retrieve", "export"]\nattribution = "橘洲短剧工作室"\n',
+    'egress = ["metrics", "adapter", "weights"]\nattribution = "湘江影像资料馆"\nends = 2030-12-31\n\n'
+    '[price]\nminor = 250\ncurrency = "CNY"\n',
+    STUDIO: 'name = "短剧：检索、导出与训练，不得改编"\nuses = ["retrieve", "export", "train"]\ntiers = ["recipe"]\n'
+    'egress = ["metrics", "weights"]\nattribution = "橘洲短剧工作室"\n',
 }
