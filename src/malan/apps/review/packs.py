@@ -130,7 +130,7 @@ class Folder:
 
     def _read(self, kind: str, name: str, code: str) -> bytes:
         if not _NAME.fullmatch(name.rpartition(".")[0]):
-            raise NotFound(code, name=name[:60])
+            raise NotFound(code, name=name[:60], known=", ".join(pack_names()))
         for place in (self._own / name, self._own / kind / name) if self._own else ():
             if place.is_file():
                 return place.read_bytes()

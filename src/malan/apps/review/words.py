@@ -123,7 +123,7 @@ class Lexicon:
     def __init__(self, name: str, entries: Sequence[tuple[str, tuple[str, ...]]], digest: str = "") -> None:
         self.name, self.digest, self.size = name, digest, len(entries)
         self._listed = {make_plain(word).text: word for word, _ in entries}
-        self._listed.pop("", None)
+        self._listed = {plain: word for plain, word in self._listed.items() if plain.strip()}
         self._single = {without_repeats(Plain(w, tuple(range(len(w))))).text: w for w in self._listed}
         self._plain = Automaton(self._listed)
         self._squeezed = Automaton(w for w in self._listed if self._single.get(w) == w)
@@ -169,7 +169,7 @@ def read_lexicon(name: str, data: bytes) -> Lexicon:
         word, *rest = line.split("\t")
         if not word.strip() or word.startswith("#"):
             continue
-        if len(word) > _LONGEST_WORD or not make_plain(word).text or len(entries) >= _MOST_WORDS:
+        if len(word) > _LONGEST_WORD or not make_plain(word).text.strip() or len(entries) >= _MOST_WORDS:
             raise UsageError("review.lexicon.word", name=name, line=number, word=word[:20])
         entries.append((word.strip(), tuple(p.strip() for p in "".join(rest).split("|") if p.strip())))
     return Lexicon(name, entries, hashlib.sha256(data).hexdigest())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +97,13 @@ def _see(made: Measured, path: Path, reader: TextReader, progress: Progress | No
     if len(starts) < 2:
         return
     with CardReader(reader, starts) as cards:
-        check = PictureCheck(starts, reading_frames(starts), cards)
+        check = PictureCheck(starts, reading_frames(starts), cards, made.pixel_aspect)
         report = read_captions(path, index, reader, progress=progress, look=check.see)
         lines = cards.lines()
     made.has_picture = check.seen > 0
     made.start_s = float(index.frame_pts[0] * index.timebase)
     made.duration_s = float(starts[-1])
-    made.size_px, made.frames = check.size_px, index.frame_count
+    made.size_px, made.frames = check.shown_px, index.frame_count
     made.frames_missing = max(0, index.frame_count - check.seen)
     made.rate = index.frame_count / made.duration_s if made.duration_s else 0.0
     made.stretches, made.kept, made.thumbs = check.stretches(), check.kept, check.thumbs
@@ -117,7 +117,8 @@ def _see(made: Measured, path: Path, reader: TextReader, progress: Progress | No
         _moment("persistent", starts[c.first_frame], starts[c.end_frame], c.text, c.box, width, height, c.confidence)
         for c in report.persistent
     ]
-    made.cards = _cards(lines, made, width, height)
+    stretch = width / max(1, check.size_px[0]), height / max(1, check.size_px[1])
+    made.cards = _cards([_stretched(line, stretch) for line in lines], made, width, height)
 
 
 def frame_starts(index: PacketIndex) -> NDArray[np.float64]:
@@ -154,6 +155,13 @@ def _cards(lines: list[CardLine], made: Measured, width: int, height: int) -> li
                 min(a.confidence, b.confidence), min(a.letters_px, b.letters_px))
         for a in own for b in own if _continues(a, b)
     ]  # fmt: skip
+
+
+def _stretched(line: CardLine, stretch: tuple[float, float]) -> CardLine:
+    """A line in pixels as shown, where pixels are not square."""
+    x0, y0, x1, y1 = line.box
+    box = round(x0 * stretch[0]), round(y0 * stretch[1]), round(x1 * stretch[0]), round(y1 * stretch[1])
+    return replace(line, box=box, letters_px=round(line.letters_px * stretch[1]))
 
 
 def _is_known(line: CardLine, one: Moment) -> bool:

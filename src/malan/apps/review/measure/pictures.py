@@ -30,8 +30,9 @@ STRIPES_S = 0.4
 COMB_S = 1.0
 BLACK_CODE = 36  # luma below which a point is black (legal range; 20 above black)
 BLACK_SHARE = 0.985
-STILL_CODES = 3
+STILL_CODES = 2
 STILL_SHARE = 0.0008  # of the points may differ in a frozen picture
+SHORTEST_FREEZE_S = 0.5
 COMBED_SHARE = 0.012
 _COMB_STEP = 14
 _FULL = luminance_table(True)
@@ -76,9 +77,13 @@ class PictureCheck:
         starts_s: Start of each frame, and the end of the last, in seconds from the first.
         read_at: Frames whose text is to be read.
         texts: Reads those, and is shown the opening.
+        aspect: Width over height of a stored pixel.
     """
 
-    def __init__(self, starts_s: NDArray[np.float64], read_at: frozenset[int], texts: CardReader) -> None:
+    def __init__(
+        self, starts_s: NDArray[np.float64], read_at: frozenset[int], texts: CardReader, aspect: float = 1.0
+    ) -> None:
+        self._aspect, self.shown_px = aspect, (0, 0)
         self._starts, self._read_at, self._texts = starts_s, read_at, texts
         self._view: View | None = None
         self._size = (0, 0)
@@ -120,6 +125,7 @@ class PictureCheck:
             "pattern": self._stripes.close(), "combing": self._combed.close(),
             "flash": [], "flash_long": [], "red_flash": [],
         }  # fmt: skip
+        found["freeze"] = [one for one in found["freeze"] if one.end_s - one.start_s >= SHORTEST_FREEZE_S]
         for one in self._meter.found():
             found[one.kind].append(Stretch(one.start_s, one.end_s, one.area))
         return found
@@ -133,6 +139,8 @@ class PictureCheck:
             self._table = luminance_table(self._is_full)
             turned = clockwise(frame) in (90, 270)
             self.size_px = self._size[::-1] if turned else self._size
+            wide = round(frame.width * self._aspect), frame.height
+            self.shown_px = wide[::-1] if turned else wide
         return self._view.small(frame)
 
     def _judge_light(self, small: Luma, start_s: float, end_s: float) -> None:
@@ -185,19 +193,19 @@ class PictureCheck:
 
     def _keep(self, frame: av.VideoFrame, small: Luma, start_s: float) -> None:
         self._kept_until = start_s + KEEP_S - 1e-6
-        self.kept.append((start_s, jpeg_of(frame)))
+        self.kept.append((start_s, jpeg_of(frame, self._aspect)))
         if not len(self.thumbs) or start_s - self.thumbs[-1][0] >= 1.0 - 1e-6:
             self.thumbs.append((start_s, small))
 
 
-def jpeg_of(frame: av.VideoFrame, width_px: int = KEPT_WIDTH_PX, quality: int = 72) -> bytes:
+def jpeg_of(frame: av.VideoFrame, aspect: float = 1.0, width_px: int = KEPT_WIDTH_PX, quality: int = 72) -> bytes:
     """A frame as people see it, small, upright."""
     from PIL import Image
 
     turn = clockwise(frame)
-    shown = frame.height if turn in (90, 270) else frame.width
-    scale = min(1.0, width_px / shown)
-    size = max(2, round(frame.width * scale / 2) * 2), max(2, round(frame.height * scale / 2) * 2)
+    wide = frame.width * aspect
+    scale = min(1.0, width_px / (frame.height if turn in (90, 270) else wide))
+    size = max(2, round(wide * scale / 2) * 2), max(2, round(frame.height * scale / 2) * 2)
     picture = Image.fromarray(frame.reformat(*size, format="rgb24", interpolation="BILINEAR").to_ndarray())
     if turn:
         picture = picture.rotate(-turn, expand=True)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from malan.apps.review.language.values import Box
 from malan.inference.ocr import TextReader
-from malan.media.explicit.check import letters_box
 
 Luma = NDArray[np.uint8]
 
@@ -33,6 +32,8 @@ _SAME_PLACE = 0.3
 _READ_SIDE_PX = 1000  # longer pictures are thinned before lines are looked for
 _UNCHANGED = 0.002  # share of the points that differ in a picture that need not be read again
 _WAITING = 6
+_HARD = 0.4  # of the hardest steps: a step that belongs to a letter
+_ROW = 0.15  # of the steps of a full row: a row that belongs to a line
 _ALIKE = 0.6  # cosine of the steps between neighbouring pixels
 
 
@@ -149,9 +150,32 @@ class CardReader:
             text = one.text.strip()
             letters = sum(c.isalnum() for c in text)
             if letters and one.confidence >= (SURE if letters > 2 else SURE_ALONE):
-                ink = letters_box(luma, box)
-                found.append(_Seen(text, ink, one.confidence, ink[3] - ink[1]))
+                top, bottom = letter_rows(luma, box)
+                found.append(_Seen(text, (box[0], top, box[2], bottom), one.confidence, bottom - top))
         return found
+
+
+def letter_rows(luma: Luma, box: Box) -> tuple[int, int]:
+    """First row of the letters in a line of text, and the row behind the last; the box of a reader is larger.
+
+    Letters have hard steps from column to column; whatever soft picture is behind them has not.
+    """
+    margin = (box[3] - box[1]) // 4
+    top = max(0, box[1] - margin)
+    part = luma[top : box[3] + margin, box[0] : box[2]].astype(np.int16)
+    if min(part.shape) < 4:
+        return box[1], box[3]
+    steps = np.abs(np.diff(part, axis=1))
+    hard = (steps > _HARD * np.quantile(steps, 0.99)).sum(axis=1)
+    is_text = hard >= max(2.0, _ROW * float(np.quantile(hard, 0.9)))
+    middle = (box[1] + box[3]) // 2 - top
+    if not is_text[middle - margin : middle + margin + 1].any():
+        return box[1], box[3]
+    gaps = np.flatnonzero(~is_text)
+    above, below = gaps[gaps < middle - margin], gaps[gaps > middle + margin]
+    first = int(above[-1]) + 1 if len(above) else 0
+    end = int(below[0]) if len(below) else len(is_text)
+    return top + first, top + end
 
 
 def _looks_alike(one: Luma, other: Luma) -> bool:

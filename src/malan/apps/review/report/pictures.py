@@ -73,5 +73,5 @@ def _decoded(measured: Measured, time_s: float) -> tuple[float, bytes] | None:
     number = max(0, min(index.frame_count - 1, int(np.searchsorted(starts, time_s, side="right")) - 1))
     with FrameDecoder(measured.path, index) as decoder:
         for _, frame in decoder.frames(number, number + 1):
-            return float(starts[number]), jpeg_of(frame)
+            return float(starts[number]), jpeg_of(frame, measured.pixel_aspect)
     return None

@@ -1,0 +1,94 @@
+"""Word lists find what is hidden, at its place; number formats do not care about width and brackets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from malan.apps.review.words import Automaton, Lexicon, Pattern, make_plain, read_lexicon
+from malan.core.errors import UsageError
+
+BAD = Lexicon("bad", [("赌博", ("赌博危害",)), ("自制枪支", ()), ("sb", ()), ("爸爸", ())])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("他去赌博了", "赌博"),
+        ("他去賭博了", "賭博"),
+        ("赌.博", "赌.博"),
+        ("赌 * 博", "赌 * 博"),
+        ("赌赌赌博", "赌赌赌博"),
+        ("赌\u200b博", "赌\u200b博"),
+        ("赌🎲博", "赌🎲博"),
+        ("自製槍支", "自製槍支"),
+        ("你个ＳＢ", "ＳＢ"),
+        ("S-B", "S-B"),
+        ("爸爸", "爸爸"),
+    ],
+)
+def test_hidden_words_are_found_where_they_stand(text: str, found: str) -> None:
+    start, end, _ = BAD.find(text)[0]
+    assert text[start:end] == found
+
+
+@pytest.mark.parametrize(
+    "text", ["他赌。博士来了", "赌，博览会", "赌\n博", "asb", "sbx", "说说赌博危害", "爸", "", "。。"]
+)
+def test_words_across_sentences_parts_and_harmless_phrases_are_not_found(text: str) -> None:
+    assert BAD.find(text) == []
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=6), st.text("abc", max_size=30))
+def test_the_automaton_finds_exactly_what_a_search_finds(words: list[str], text: str) -> None:
+    expected = {(at, at + len(word)) for word in words for at in range(len(text)) if text.startswith(word, at)}
+    assert set(Automaton(words).find(text)) == expected
+
+
+@given(st.text(max_size=60))
+def test_places_lead_back_to_the_original(text: str) -> None:
+    plain = make_plain(text)
+    assert len(plain.text) == len(plain.places)
+    assert list(plain.places) == sorted(plain.places)
+    assert all(0 <= place < len(text) for place in plain.places)
+
+
+@given(st.text(max_size=60))
+def test_hits_lie_inside_the_text(text: str) -> None:
+    assert all(0 <= start < end <= len(text) for start, end, _ in BAD.find(text))
+
+
+NUMBER = Pattern("n", ["({name})网微剧备字({year})第{digits}号"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "（马栏）网微剧备字（2026）第012号",
+        "(马栏)网微剧备字〔2026〕第12号",
+        "【京】網微劇備字【2026】第 012 号",
+        "本剧 （马栏）网微剧备字\n（２０２６）第０１２号",
+    ],
+)
+def test_numbers_are_known_in_any_width_and_brackets(text: str) -> None:
+    assert len(NUMBER.find(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["网微剧备字（2026）第012号", "（马栏）网微剧审字（2026）第012号", "（马栏）网微剧备字（26）第1号", "1号"]
+)
+def test_other_numbers_are_not(text: str) -> None:
+    assert NUMBER.find(text) == []
+
+
+@given(st.text("（(马栏)网微剧备字2026第号1", max_size=200))
+def test_number_formats_are_matched_in_time(text: str) -> None:
+    assert isinstance(NUMBER.find(text), list)
+
+
+@pytest.mark.parametrize("line", ["。。。", "词" * 80])
+def test_a_line_that_is_no_word_is_refused_with_its_number(line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_lexicon("bad", f"# list\n赌博\n{line}\n".encode())
+    assert caught.value.values["line"] == 3
