@@ -6,6 +6,7 @@ import ctypes
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,15 @@ class Ears:
 
     def heard(self) -> bytes:
         """What came since the last look."""
-        kept, self._kept = self._kept, []
-        return b"".join(kept) + self._shared()
+        kept = b"".join(self._kept.pop(0) for _ in range(len(self._kept)))
+        return kept + self._shared()
+
+    def heard_soon(self, patience_s: float = 2.0) -> bytes:
+        """The same, when something is expected: waits until it is there."""
+        until = time.monotonic() + patience_s
+        while not (found := self.heard()) and time.monotonic() < until:
+            time.sleep(0.01)
+        return found
 
     def close(self) -> None:
         for one in self._sockets:
@@ -55,7 +63,8 @@ class Ears:
         while True:
             try:
                 if ear.type == socket.SOCK_DGRAM:
-                    self._kept.append(ear.recv(65536))
+                    said = ear.recv(65536)
+                    self._kept.append(said)
                     continue
                 talking, _ = ear.accept()
                 with talking:

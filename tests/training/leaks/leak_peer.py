@@ -71,8 +71,10 @@ np.save(OUT / "evaluation.npy", said["outputs"])
 _MOST_FILE = 2 << 20
 
 
-def run_at_the_peer(attack: Attack, secret: bytes, hear: Mapping[str, object], folder: Path) -> Received:
-    """Everything the buyer gets of this run at the peer."""
+def run_at_the_peer(
+    attack: Attack, secret: bytes, hear: Mapping[str, object], folder: Path, *, walls: bool = True
+) -> Received:
+    """Everything the buyer gets of this run at the peer; without walls, of the same with no sandbox at all."""
     out, data, code = (folder / name for name in ("out", "data", "code"))
     for place in (out, data, code):
         place.mkdir(parents=True)
@@ -87,10 +89,12 @@ def run_at_the_peer(attack: Attack, secret: bytes, hear: Mapping[str, object], f
         "--tmpfs", "/mnt", "--ro-bind", str(data), "/mnt/data", "--ro-bind", str(code), "/mnt/code",
         "--bind", str(out), "/mnt/out", "--unshare-net", "--unshare-pid", "--die-with-parent", "--chdir", "/mnt/out",
     ]  # fmt: skip
-    environment = {"LEAK_OUT": "/mnt/out", "LEAK_HEAR": json.dumps(hear), "PATH": os.environ["PATH"]}
+    inside = "/mnt" if walls else str(folder)
+    command = command if walls else []
+    environment = {"LEAK_OUT": f"{inside}/out", "LEAK_HEAR": json.dumps(hear), "PATH": os.environ["PATH"]}
     began = time.monotonic()
     ran = subprocess.run(
-        [*command, sys.executable, "-s", "-P", "-c", _HARNESS],
+        [*command, sys.executable, "-s", "-P", "-c", _HARNESS.replace("/mnt/", f"{inside}/")],
         env=environment, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     seconds = time.monotonic() - began

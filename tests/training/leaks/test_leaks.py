@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from leak_attacks import ATTACKS, SECRET_BYTES, Attack, in_the_clear, program, recovered, together
 from leak_ears import Ears, listening
+from leak_peer import run_at_the_peer
 from leak_run import POLICY, SHORT, run_ours, workspace
 
 from malan.core.errors import NotGranted
@@ -88,6 +89,24 @@ def test_many_small_runs_take_along_no_more_than_the_budget(tmp_path: Path, ears
     assert 1 <= runs <= budget // 64
     assert taken <= account.consumed <= budget
     ws.database.dispose()
+
+
+def test_without_walls_the_ways_out_are_real(tmp_path: Path, ears: Ears) -> None:
+    for number, name in enumerate(WAYS_TO_OTHERS):
+        attack, secret = next(one for one in ATTACKS if one.name == name), os.urandom(SECRET_BYTES)
+        got = run_at_the_peer(attack, secret, ears.where, tmp_path / str(number), walls=False)
+        got.heard = ears.heard_soon()
+        assert in_the_clear(got.heard, secret) >= 39, name
+
+
+WAYS_TO_OTHERS = (
+    "shared memory of the system",
+    "a datagram to a name server",
+    "a connection",
+    "an abstract socket",
+    "a local socket",
+    "a second stage, downloaded",
+)
 
 
 def test_the_measure_finds_what_is_there_and_nothing_else() -> None:
