@@ -129,7 +129,7 @@ def _learn(ws: Workspace) -> None:
     from malan.services.demo import learning
     from malan.services.run_checks import reached_level
 
-    truth = learning.drawn_truth(ws)
+    truth = learning.drawn_truth(ws, caller=COMMAND_LINE)
     if not _is_trained(ws):
         done = learning.label_drawn(ws, truth, caller=COMMAND_LINE)
         print_line(speak("cli.demo.labelled", person=learning.PERSON, clips=done.clips))
@@ -139,7 +139,7 @@ def _learn(ws: Workspace) -> None:
         print_line(speak("cli.demo.granted", company=learning.COMPANY, grant=grant_id[:12]))
         try:
             reached_level()
-            run = learning.train(ws, grant_id)
+            run = learning.train(ws, grant_id, caller=COMMAND_LINE)
         except MalanError as error:
             print_line(speak("cli.demo.no_sandbox", detail=f"{error.message()} {error.hint()}"))
             return
@@ -188,7 +188,7 @@ def _use(ws: Workspace, truth: Mapping[Clip, str]) -> None:
     from malan.services.where import condition
 
     done = apply_model(ws, MODEL, condition(""), caller=COMMAND_LINE)
-    right, count = share_right(ws, truth)
+    right, count = share_right(ws, truth, caller=COMMAND_LINE)
     print_line(speak("cli.demo.tagged", model=done.model.title, clips=done.clips, right=right, count=count))
     hits = _find(ws, f"tag={LABEL_SET}=city")
     by_model = [hit.row.id for hit in hits if f"label.{LABEL_SET}" not in hit.row.labels]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from malan.core import Clip
 from malan.core.errors import NotFound
 from malan.rights.terms import party_id
-from malan.services.access import ANNOTATOR, BUYER, HOUSE, Caller
+from malan.services.access import ANNOTATOR, BUYER, HOUSE, Caller, require
 from malan.services.accounts import add_party, find_party
 from malan.services.clip_labels import Label, Labelled, label_each
 from malan.services.contracts import Contract, accept_contract, list_contracts, order_product, sign_contract
@@ -60,8 +60,9 @@ class Truth:
     unlabelled: Mapping[Clip, str]
 
 
-def drawn_truth(ws: Workspace) -> Truth:
+def drawn_truth(ws: Workspace, *, caller: Caller = HOUSE) -> Truth:
     """Where each clip was drawn; clips that hold several shots are left out."""
+    require(caller, "scan")
     by_name = {PurePath(row.locations[0].path).name: row.asset.id for row in ws.library.assets() if row.locations}
     labelled: dict[Clip, str] = {}
     unlabelled: dict[Clip, str] = {}
@@ -103,16 +104,18 @@ def agree(ws: Workspace, snapshot_id: str, title: str, *, caller: Caller = HOUSE
     return signed.grant_id
 
 
-def train(ws: Workspace, grant_id: str) -> Run:
+def train(ws: Workspace, grant_id: str, *, caller: Caller = HOUSE) -> Run:
     """The company submits the tagger under its grant, and a worker runs it, shut in, up to the gate."""
+    require(caller, "scan")  # whoever plays the company here
     asked = Asked(name=MODEL, seed=1)
     run = submit_run(ws, "tagger", grant_id, {"label_set": LABEL_SET, "hidden": 0}, asked=asked, caller=_BUYER)
     work(ws, once=True)
     return get_run(ws, run.id)
 
 
-def share_right(ws: Workspace, truth: Mapping[Clip, str]) -> tuple[int, int]:
+def share_right(ws: Workspace, truth: Mapping[Clip, str], *, caller: Caller = HOUSE) -> tuple[int, int]:
     """Of the clips that nobody labelled: how many the model names rightly, and how many there are."""
+    require(caller, "scan")
     right = 0
     for clip, place in truth.items():
         said = ws.library.findings(clip_id=clip.id, kinds=[f"tag.{LABEL_SET}"])
