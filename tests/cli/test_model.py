@@ -97,7 +97,7 @@ def test_models_are_exported(root: Path) -> None:
     done = told(root, "export", "景别", "--out", str(root / "out"), "--format", "onnx", "--purpose", "research")
     assert "model.onnx" in done["files"]
     assert done["difference"] < 1e-5
-    assert "adapter_config.json" in run(root, "export", "夜景", "--out", str(root / "more"))
+    assert "pytorch_lora_weights.safetensors" in run(root, "export", "夜景", "--out", str(root / "more"))
     for wrong in (["--format", "bin"], ["--purpose", "fun"], ["--territory", "china"]):
         with pytest.raises(UsageError):
             run(root, "export", "夜景", "--out", str(root / "no"), *wrong)

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import UsageError
-from malan.models.licences import ACTIONS, EU, WeightUse, check_licence, decide_licence, find_licence, licences
+from malan.models.licences import (
+    ACTIONS,
+    EU,
+    WeightUse,
+    check_licence,
+    decide_licence,
+    find_licence,
+    is_as_strict,
+    licences,
+)
 
 HUNYUAN, STABILITY, LLAMA = "tencent-hunyuan-community", "stability-ai-community", "llama3.1"
 MILLION = frozenset({"usd_a_year<=1000000"})
@@ -107,3 +116,30 @@ def test_there_is_no_other_action() -> None:
 def test_what_cannot_be_a_name_of_a_licence_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         check_licence(name)
+
+
+STRICTER = [
+    ("MIT", "Apache-2.0", True),
+    ("Apache-2.0", "CC-BY-NC-4.0", False),
+    ("CC-BY-NC-4.0", "Apache-2.0", True),
+    ("ltx-2", "Apache-2.0", True),
+    ("Apache-2.0", "ltx-2", False),
+    ("ltx-2", "stability-community", False),
+    (HUNYUAN, "Apache-2.0", True),
+    ("CC-BY-NC-4.0", HUNYUAN, False),
+    ("MIT", "CC-BY-SA-4.0", False),
+    ("CC-BY-SA-4.0", "CC-BY-SA-4.0", True),
+    ("house", "Apache-2.0", True),
+    ("Apache-2.0", "house", False),
+    ("none-such", "none-such", True),
+    ("MIT", "none-such", False),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "wanted"), STRICTER)
+def test_a_result_promises_no_more_than_its_parts(ours: str, theirs: str, wanted: bool) -> None:
+    assert is_as_strict(ours, theirs) is wanted
+    if wanted and find_licence(ours):
+        for action in ACTIONS:
+            for use in (WeightUse(action), WeightUse(action, False), WeightUse(action, False, "CN", name="Llama")):
+                assert decide_licence(theirs, use).allowed or not decide_licence(ours, use).allowed

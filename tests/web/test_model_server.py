@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from model_factory import CLASSES, WIDTH, release_adapter, release_classifier
 
 from malan.core.errors import NotGranted, Rejected
-from malan.services.model_rights import retire_model
+from malan.services.model_rights import confirm_limit, retire_model
 from malan.services.model_service import open_service
 from malan.web.model_server import MOST_BODY_BYTES, create_model_app
 from malan.workspace import Workspace
@@ -100,3 +100,18 @@ def test_what_is_no_classifier_or_may_not_answer_is_not_opened(ws: Workspace) ->
     release_classifier(ws, 3, name="nc", licence="CC-BY-NC-4.0")
     with pytest.raises(NotGranted):
         open_service(ws, "nc")
+
+
+def test_owners_are_asked_again_every_few_seconds(ws: Workspace) -> None:
+    model = release_classifier(ws, licence="ltx-2")
+    confirm_limit(ws, model.id, "usd_a_year<=10000000")
+    service, now = open_service(ws, model.id), [0.0]
+    service.clock = lambda: now[0]
+    service.classify([[0.0] * WIDTH])
+    assert service.checked_s == 0.0
+    now[0] = 1.0
+    service.classify([[0.0] * WIDTH])
+    assert service.checked_s == 0.0
+    now[0] = 6.0
+    service.classify([[0.0] * WIDTH])
+    assert service.checked_s == 6.0

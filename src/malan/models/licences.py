@@ -110,6 +110,27 @@ def decide_licence(licence_id: str, use: WeightUse) -> Decision:
     return Decision(not refusals, refusals or (_reason("fine", licence, action=use.action),))
 
 
+def is_as_strict(licence_id: str, other_id: str) -> bool:
+    """Whether what stands under one licence may never do what another forbids: so that a result promises no more than
+    what it was made from. Licences that are not known are as strict as themselves only."""
+    ours, theirs = find_licence(licence_id), find_licence(other_id)
+    if ours is None or theirs is None:
+        return licence_id.lower() == other_id.lower()
+    if ours == theirs:
+        return True
+    limits = ours.limit is None or theirs.limit is None or ours.limit == theirs.limit
+    return (
+        (YES, BELOW, NO).index(ours.commercial) >= (YES, BELOW, NO).index(theirs.commercial)
+        and limits
+        and set(theirs.excludes) <= set(ours.excludes)
+        and (theirs.derivatives or not ours.derivatives)
+        and (theirs.redistribution or not ours.redistribution)
+        and (YES, SAME, NO).index(ours.teaches) >= (YES, SAME, NO).index(theirs.teaches)
+        and not theirs.share_alike
+        and (not theirs.begins or ours.begins.startswith(theirs.begins))
+    )
+
+
 def find_licence(licence_id: str) -> Licence | None:
     """A licence by its id or an alias, in any case; None for one that is not in the table."""
     return _by_name().get(licence_id.strip().lower())

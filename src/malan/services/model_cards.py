@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 def list_descriptions(ws: Workspace, *, caller: Caller = HOUSE) -> list[dict[str, Any]]:
     """All models a caller may see, as plain JSON, the newest first."""
-    return [describe_model(ws, model) for model in list_models(ws, caller=caller)]
+    names = owner_names(ws)
+    return [_described(model, names) for model in list_models(ws, caller=caller)]
 
 
 def show_model(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> dict[str, Any]:
@@ -55,8 +56,18 @@ def model_card(ws: Workspace, text: str, lang: str, *, caller: Caller = HOUSE) -
 
 
 def describe_model(ws: Workspace, model: ModelRow) -> dict[str, Any]:
-    """A model as plain JSON."""
-    names, licence = owner_names(ws), find_licence(model.licence)
+    """A model as plain JSON, with what was decided about it and where the ledger states it."""
+    names = owner_names(ws)
+    decisions = [
+        {"action": one.action, "use": one.use, "by": names.get(one.party_id, one.party_id[:12]) or "–",
+         "reason": one.reason, "at": one.at}
+        for one in decisions_of(ws, model.id)
+    ]  # fmt: skip
+    return _described(model, names) | {"decisions": decisions, "events": release_events(ws, model.id)}
+
+
+def _described(model: ModelRow, names: Mapping[str, str]) -> dict[str, Any]:
+    licence = find_licence(model.licence)
     return {
         "model": model.id,
         "name": model.title,
@@ -85,14 +96,8 @@ def describe_model(ws: Workspace, model: ModelRow) -> dict[str, Any]:
         "card": dict(model.card),
         "place": model.place.get("folder"),
         "size_bytes": model.size_bytes,
-        "decisions": [
-            {"action": one.action, "use": one.use, "by": names.get(one.party_id, one.party_id[:12]) or "–",
-             "reason": one.reason, "at": one.at}
-            for one in decisions_of(ws, model.id)
-        ],
-        "events": release_events(ws, model.id),
         "made": model.made,
-    }  # fmt: skip
+    }
 
 
 def card_markdown(ws: Workspace, model: ModelRow, lang: str) -> str:

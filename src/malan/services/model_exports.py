@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 SAFETENSORS, ONNX = FORMATS = ("safetensors", "onnx")
+_OF_PEFT = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,20 @@ def classifier_of(ws: Workspace, model: ModelRow) -> Classifier:
 
 
 def _plain(ws: Workspace, model: ModelRow) -> dict[str, bytes]:
+    """The weights under the name their loader looks for: peft's, where its names say so, else that of diffusers."""
     data = weights_bytes(ws, model)
     if model.form != ADAPTER:
         return {"model.safetensors": data}
-    config = json.dumps(_peft_config(read_adapter(data), model.card.get("alpha")), indent=1, sort_keys=True)
+    adapter = read_adapter(data)
+    if not all(module.startswith(_OF_PEFT) for module in adapter.pairs):
+        return {"pytorch_lora_weights.safetensors": data}
+    config = json.dumps(_peft_config(adapter, model.card.get("alpha")), indent=1, sort_keys=True)
     return {"adapter_model.safetensors": data, "adapter_config.json": config.encode()}
 
 
 def _peft_config(adapter: Adapter, alpha: float | None) -> dict[str, Any]:
     """What peft asks of a configuration: the modules, their ranks where they differ, and alpha beside each rank."""
-    ranks = {module: pair.rank for module, pair in adapter.pairs.items()}
+    ranks = {module.removeprefix(_OF_PEFT): pair.rank for module, pair in adapter.pairs.items()}
     differing = {module: rank for module, rank in ranks.items() if rank != adapter.rank}
     return {
         "peft_type": "LORA",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import Rejected, UsageError
 from malan.core.ids import digest_bytes
-from malan.models.licences import find_licence
+from malan.models.licences import is_as_strict
 from malan.models.merge import Part, merge_adapters, merge_shares
 from malan.models.safetensors import read_adapter, write_adapter
 from malan.services.access import HOUSE, Caller, require
@@ -141,13 +141,12 @@ def _part(ws: Workspace, row: ModelRow, weight: Fraction) -> Part:
 
 
 def _licence(rows: Sequence[ModelRow], wanted: str) -> str:
-    """One for all, or the one that is named; a share-alike licence of a part stays."""
+    """One for all, or the one that is named; it promises no more than any of the parts."""
     found = {row.licence for row in rows}
-    strict = {one for one in found if (licence := find_licence(one)) and licence.share_alike}
-    if wanted and not strict - {wanted}:
-        return wanted
-    if len(found) == 1 and not wanted:
+    if not wanted and len(found) == 1:
         return found.pop()
+    if wanted and all(is_as_strict(wanted, one) for one in found):
+        return wanted
     raise Rejected("models.licences_differ", licences=", ".join(sorted(found))[:200])
 
 

@@ -6,12 +6,13 @@ Start reading at `ModelRow`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
 
 from malan.core import Model
 from malan.core.errors import NotFound, Rejected, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BASE, SUB, MERGED = "base", "sub", "merged"
 RELEASED, RETIRED = "released", "retired"
+_AT_ONCE = 500
 _LEAST_PREFIX, _MOST_NAME, _MOST_VERSION = 6, 80, 40
 
 
@@ -129,24 +131,35 @@ def find_model(ws: Workspace, text: str) -> ModelRow:
 def list_rows(ws: Workspace) -> list[ModelRow]:
     """All models, the newest first."""
     with reading(registry(ws)) as connection:
-        rows = connection.execute(select(MODELS).order_by(MODELS.c.made.desc(), MODELS.c.name)).all()
-        return [read_row(connection, row) for row in rows]
+        return _read_rows(connection, connection.execute(select(MODELS).order_by(MODELS.c.made.desc(), MODELS.c.name)))
 
 
 def rows_by_id(ws: Workspace, ids: Sequence[str]) -> dict[str, ModelRow]:
     """Those of some models that are here."""
     with reading(registry(ws)) as connection:
-        rows = connection.execute(select(MODELS).where(MODELS.c.id.in_(ids))).all()
-        return {row.id: read_row(connection, row) for row in rows}
+        rows = connection.execute(select(MODELS).where(MODELS.c.id.in_(ids)))
+        return {row.id: row for row in _read_rows(connection, rows)}
 
 
 def read_row(connection: Connection, row: Row[Any]) -> ModelRow:
     """A row with its shares, parts and runs."""
+    return _read_rows(connection, [row])[0]
+
+
+def _read_rows(connection: Connection, rows: Iterable[Row[Any]]) -> list[ModelRow]:
+    """Rows with all that belongs to them, in three queries however many there are."""
+    listed = list(rows)
+    ids = [row.id for row in listed]
+    shares, parts, runs = (
+        _by_model(connection, table, ids, table.c[name])
+        for table, name in ((SHARES, "party_id"), (PARTS, "part_id"), (RUNS, "run_id"))
+    )
+    return [_built(row, shares[row.id], parts[row.id], runs[row.id]) for row in listed]
+
+
+def _built(row: Row[Any], shares: Sequence[Row[Any]], parts: Sequence[Row[Any]], runs: Sequence[Row[Any]]) -> ModelRow:
     said: dict[str, Any] = dict(row._mapping)
     said |= {name: json.loads(said[name]) for name in ("run", "evaluation", "card", "place")}
-    shares = connection.execute(select(SHARES).where(SHARES.c.model_id == row.id).order_by(SHARES.c.party_id))
-    parts = connection.execute(select(PARTS).where(PARTS.c.model_id == row.id).order_by(PARTS.c.part_id))
-    runs = connection.execute(select(RUNS).where(RUNS.c.model_id == row.id).order_by(RUNS.c.run_id)).all()
     return ModelRow(
         **said,
         shares={one.party_id: Fraction(one.share) for one in shares},
@@ -154,6 +167,15 @@ def read_row(connection: Connection, row: Row[Any]) -> ModelRow:
         run_ids=tuple(one.run_id for one in runs),
         party_ids=frozenset(filter(None, [row.party_id, *(one.party_id for one in runs)])),
     )
+
+
+def _by_model(connection: Connection, table: Table, ids: Sequence[str], order: Any) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    for at in range(0, len(ids), _AT_ONCE):
+        where = table.c.model_id.in_(ids[at : at + _AT_ONCE])
+        for row in connection.execute(select(table).where(where).order_by(order)):
+            found[row.model_id].append(row)
+    return found
 
 
 def keep_row(connection: Connection, model: ModelRow) -> ModelRow:

@@ -5,8 +5,10 @@ Start reading at `open_service`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,24 +19,28 @@ from malan.services.access import HOUSE, Caller
 from malan.services.model_cards import describe_model
 from malan.services.model_exports import classifier_of
 from malan.services.model_rights import Asked, require_model_use
-from malan.services.model_rows import ModelRow
-from malan.services.models import get_model
+from malan.services.model_rows import RETIRED, ModelRow, find_model
+from malan.services.models import family_tree, get_model
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 MOST_ROWS = 4_096
+ASK_AGAIN_S = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelService:
-    """A model that answers; every answer asks anew whether it may."""
+    """A model that answers. Whether anything in its line was retired is asked before every answer; licences, owners and
+    footage that was taken back every few seconds, for that reads a whole snapshot."""
 
     ws: Workspace
     model: ModelRow
     classifier: Classifier
     asked: Asked
     caller: Caller
+    clock: Callable[[], float] = time.monotonic
+    checked_s: float = -inf
 
     def classify(self, rows: Sequence[Sequence[float]]) -> dict[str, Any]:
         """Labels and probabilities for rows of features.
@@ -43,7 +49,7 @@ class ModelService:
             NotGranted: The model was retired or an approval is gone since it was opened.
             UsageError: No rows, too many, of another width, or not finite.
         """
-        require_model_use(self.ws, get_model(self.ws, self.model.id), self.asked, caller=self.caller)
+        self._check()
         if not 0 < len(rows) <= MOST_ROWS or len({len(row) for row in rows}) != 1:
             raise UsageError("models.how_many_rows", found=len(rows), most=MOST_ROWS)
         with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 become infinite, and are refused
@@ -58,6 +64,14 @@ class ModelService:
             ],
             "probabilities": [[round(float(one), 6) for one in row] for row in found],
         }
+
+    def _check(self) -> None:
+        now = self.clock()
+        is_retired = any(one.state == RETIRED for one in family_tree(self.ws, find_model(self.ws, self.model.id)))
+        if is_retired or now - self.checked_s >= ASK_AGAIN_S:
+            self.checked_s = -inf
+            require_model_use(self.ws, find_model(self.ws, self.model.id), self.asked, caller=self.caller)
+            self.checked_s = now
 
     def describe(self) -> dict[str, Any]:
         """What answers, and what it wants to be asked."""

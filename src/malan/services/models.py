@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malan.core.errors import NotFound, UsageError
+from malan.core.errors import NotFound, ProofError, UsageError
 from malan.core.ids import digest_bytes, digest_record
 from malan.inference.adapters import find_pairs
 from malan.inference.tensors import BYTES_OF, TensorFile, parse_tensors, scan_tensors
@@ -189,13 +189,20 @@ def weights_path(ws: Workspace, model: ModelRow) -> Path:
 
 
 def family_tree(ws: Workspace, model: ModelRow) -> list[ModelRow]:
-    """A model and all it was made from, itself first; every one once."""
+    """A model and all it was made from, itself first; every one once.
+
+    Raises:
+        ProofError: One of them is not on record: nothing may be concluded from the others.
+    """
     found: dict[str, ModelRow] = {model.id: model}
-    waiting: list[str] = list(model.parents)
+    waiting: list[str] = list(dict.fromkeys(model.parents))
     while waiting:
-        rows = rows_by_id(ws, [one for one in waiting if one not in found])
-        found |= {one: rows[one] for one in waiting if one in rows}
-        waiting = [parent for row in rows.values() for parent in row.parents if parent not in found]
+        rows = rows_by_id(ws, waiting)
+        if len(rows) != len(waiting):
+            raise ProofError("models.no_ancestor", model=model.title)
+        found |= {one: rows[one] for one in waiting}
+        parents = dict.fromkeys(parent for row in rows.values() for parent in row.parents)
+        waiting = [parent for parent in parents if parent not in found]
     return list(found.values())
 
 
