@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from malan.core.errors import MissingExtra, UsageError
+from malan.services.algorithms import built_ins
 from malan.training.drawn import draw_holdings
-from malan.training.package import Package, ask_for_data, package_of
+from malan.training.package import Package, ask_for_data, missing_packages, package_of
 from malan.training.package.starter import starter_files
 from malan.training.smoke import smoke_package
 
@@ -116,6 +117,15 @@ def test_frames_sound_captions_and_owners_are_drawn_too() -> None:
     found = smoke_package(package_of(files), parameters={})
     assert found.passed, (found.reasons, found.log)
     assert float(found.figures["accuracy"]) > 0.9
+
+
+@pytest.mark.parametrize("name", sorted(built_ins()))
+def test_what_comes_with_malan_passes_its_own_smoke_test(name: str) -> None:
+    package = built_ins()[name]
+    if package.families or missing_packages(package.environment):
+        pytest.skip("needs a base model, or packages of the extra")
+    found = smoke_package(package)
+    assert found.passed, (found.reasons, found.log)
 
 
 def test_the_same_seed_draws_the_same_data(tmp_path: Path) -> None:

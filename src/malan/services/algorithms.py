@@ -177,7 +177,7 @@ def load_package(ws: Workspace, digest: str) -> Package:
         blob = connection.scalar(select(VERSIONS.c.blob).where(VERSIONS.c.digest == digest).limit(1))
     if blob is None:
         raise NotFound("algorithm.none", text=digest[:12])
-    return package_of(unpack_files(read_blob(ws, blob), digest))
+    return package_of(unpack_files(read_blob(ws, blob), digest), reads_code=False)
 
 
 def get_algorithm(ws: Workspace, text: str, *, caller: Caller = HOUSE) -> Package:

@@ -24,6 +24,7 @@ from malan.training.package import (
 )
 from malan.training.package.environment import Environment
 from malan.training.package.expressions import whole_number
+from malan.training.package.lines import unified_lines
 from malan.training.package.parameters import Parameter, is_safe_pattern
 
 PACKAGE = package_of(FILES)
@@ -356,6 +357,55 @@ def test_a_difference_is_bounded_and_safe_to_show() -> None:
     found = compare_packages(PACKAGE, after)
     assert set(found.left_out) == {"long.py", "data.bin"}
     assert all(letter.isprintable() or letter == "\t" for line in found.lines for letter in line)
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=14), st.lists(st.sampled_from("abcd"), max_size=14))
+def test_a_difference_leads_from_one_text_to_the_other(old: list[str], new: list[str]) -> None:
+    lines = unified_lines("x", old, new, context=99)[3:]
+    kept = [line[1:] for line in lines if line[0] != "+"], [line[1:] for line in lines if line[0] != "-"]
+    assert kept == (old, new) if old != new else not lines
+
+
+def test_texts_with_nothing_in_common_are_told_as_gone_and_new() -> None:
+    old, new = [f"a{n % 90}" for n in range(4000)], [f"b{n % 90}" for n in range(4000)]
+    assert len(unified_lines("x", old, new)) == 8003
+
+
+def test_hostile_sources_are_not_read_and_said_to_be_unreadable() -> None:
+    bombs = {
+        "size.py": b"x = 1\n" * 20_000,
+        "braces.py": b'f"' + b"{x}" * 4000 + b'"',
+        "deep.py": b"x" + b".x" * 40_000,
+        "sign.py": b"-" * 90_000 + b"1",
+    }
+    assert {hint.path for hint in find_hints(bombs) if hint.kind == "unreadable"} == set(bombs)
+    for source in bombs.values():
+        assert problems(manifest(), algorithm_py=source)[0] == "algorithm.no_function"
+
+
+def test_only_so_much_source_is_read_for_hints() -> None:
+    files = {f"f{number}.py": b"x = 1\n" * 15_000 for number in range(6)}
+    assert sum(hint.kind == "unreadable" for hint in find_hints(files)) == 2
+
+
+def test_a_file_in_the_place_of_a_module_is_hinted_at() -> None:
+    assert [hint.kind for hint in find_hints({"json.py": b"", "numpy/core.py": b"", "mine.py": b""})] == ["shadow"] * 2
+
+
+@pytest.mark.parametrize("name", ["malan_run.py", "malan_run.json", "malan_inside/data.py", "malan_inside.py"])
+def test_names_of_the_sandbox_are_refused(name: str) -> None:
+    assert [problem.code for problem in check_files({**FILES, name: b""}).problems] == ["algorithm.reserved_file"]
+
+
+def test_a_long_line_does_not_make_the_reader_slow() -> None:
+    text = manifest() + '[resources]\nmemory = """\n[' + " " * 60_000 + '\n"""\n'
+    assert problems(text) == ["algorithm.unknown_key"]
+
+
+def test_repeats_cannot_add_up_to_millions_of_tensors() -> None:
+    many = "\n".join(f'"t{number}.{{}}" = ["F32", [1], "$hidden * 4000"]' for number in range(400))
+    text = edited(('bias = ["F32", ["$classes"]]', many))
+    assert problems(text) == ["algorithm.out_of_range"]
 
 
 def test_the_same_package_has_no_difference() -> None:

@@ -5,15 +5,16 @@ Bounded: a reviewer reads a page, not a megabyte; what was left out is counted. 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from malan.training.package.hints import Hint, find_hints
+from malan.training.package.lines import unified_lines
 from malan.training.package.package import Package
 
 MOST_LINES = 2_000
+MOST_COMPARED = 20_000
 MOST_FILE_BYTES = 200_000
 LONGEST_LINE = 400
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -45,8 +46,9 @@ def compare_packages(before: Package, after: Package) -> Difference:
     files = dict(_files(before.files, after.files))
     lines: list[str] = []
     left_out: list[str] = []
+    budget = _Budget()
     for path in files:
-        shown = _lines(path, before.files.get(path, b""), after.files.get(path, b""), MOST_LINES - len(lines))
+        shown = budget.lines(path, before.files.get(path, b""), after.files.get(path, b""))
         if shown is None:
             left_out.append(path)
         else:
@@ -85,17 +87,35 @@ def _files(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterator[
             yield path, CHANGED
 
 
-def _lines(path: str, before: bytes, after: bytes, room: int) -> list[str] | None:
-    if len(before) + len(after) > MOST_FILE_BYTES:
-        return None
-    try:
-        old, new = before.decode("utf-8").splitlines(), after.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        return None
-    found = list(difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm=""))
-    if len(found) > room or "\0" in "".join(found):
-        return None
-    return ["".join(c if c.isprintable() or c == "\t" else "�" for c in line)[:LONGEST_LINE] for line in found]
+class _Budget:
+    """What is left of the room for lines, and of the work of comparing."""
+
+    def __init__(self) -> None:
+        self.room, self.work = MOST_LINES, MOST_COMPARED
+
+    def lines(self, path: str, before: bytes, after: bytes) -> list[str] | None:
+        """A unified diff of two texts; None when they are none, or too much is left of neither."""
+        if len(before) + len(after) > MOST_FILE_BYTES:
+            return None
+        try:
+            old, new = (_shown(data.decode("utf-8")) for data in (before, after))
+        except UnicodeDecodeError:
+            return None
+        self.work -= len(old) + len(new)
+        if self.work < 0:
+            return None
+        found = unified_lines(path, old, new)
+        if len(found) > self.room:
+            return None
+        self.room -= len(found)
+        return found
+
+
+def _shown(text: str) -> list[str]:
+    """Lines with whatever could steer a terminal made visible, none of them long."""
+    return [
+        "".join(c if c.isprintable() or c == "\t" else "�" for c in line[:LONGEST_LINE]) for line in text.split("\n")
+    ]
 
 
 def _plain(value: Any) -> Any:

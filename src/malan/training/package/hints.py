@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from malan.training.package.environment import PACKAGES
+from malan.training.package.source import Unreadable, parse_source
+
 MOST_HINTS = 500
-IMPORT, CALL, TEXT, UNREADABLE, BINARY = "import", "call", "text", "unreadable", "binary"
+MOST_READ = 400_000  # bytes of Python
+IMPORT, CALL, TEXT, SHADOW, UNREADABLE, BINARY = "import", "call", "text", "shadow", "unreadable", "binary"
 
 _MODULES = re.compile(
     "asyncio|base64|binascii|builtins|bz2|codecs|code|ctypes|cffi|dbm|fcntl|ftplib|gc|gzip|http|imaplib|importlib|inspect|io"
@@ -40,25 +45,26 @@ class Hint:
 def find_hints(files: Mapping[str, bytes]) -> tuple[Hint, ...]:
     """Hints in all files, in order; at most `MOST_HINTS`."""
     found: list[Hint] = []
+    left = MOST_READ
     for path, data in sorted(files.items()):
-        found += _python(path, data) if path.endswith((".py", ".pyi")) else _other(path, data)
+        is_python = path.endswith((".py", ".pyi"))
+        left -= len(data) if is_python else 0
+        if left < 0 and is_python:
+            found.append(Hint(path, 0, UNREADABLE, ""))
+        else:
+            found += _python(path, data) if is_python else _other(path, data)
         if len(found) >= MOST_HINTS:
             break
     return tuple(found[:MOST_HINTS])
 
 
-def imported(files: Mapping[str, bytes]) -> tuple[str, ...]:
-    """The top-level names of everything that Python files import by a statement."""
-    names: set[str] = set()
-    for path, data in files.items():
-        if path.endswith(".py") and (tree := _tree(data)) is not None:
-            names |= {name.partition(".")[0] for _, name in _imports(tree)}
-    return tuple(sorted(names))
-
-
 def _python(path: str, data: bytes) -> Iterator[Hint]:
-    tree = _tree(data)
-    if tree is None:
+    module = path.partition("/")[0].removesuffix(".py")
+    if module in sys.stdlib_module_names or module in PACKAGES:
+        yield Hint(path, 0, SHADOW, module)
+    try:
+        tree = parse_source(data)
+    except Unreadable:
         yield Hint(path, 0, UNREADABLE, "")
         return
     for line, name in _imports(tree):
@@ -96,10 +102,3 @@ def _is_text(data: bytes) -> bool:
 def _is_long(value: str | bytes) -> bool:
     text = value if isinstance(value, str) else value.decode("latin-1")
     return _LONG_TEXT.search(text) is not None
-
-
-def _tree(data: bytes) -> ast.AST | None:
-    try:
-        return ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

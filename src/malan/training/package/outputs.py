@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import UsageError
 from malan.inference.tensors import BYTES_OF, is_name
-from malan.training.gate.declared import KINDS, NAMINGS, Declared
+from malan.training.gate.declared import KINDS, MOST_TENSORS, NAMINGS, Declared
 from malan.training.package.expressions import is_expression, names_in, whole_number
 from malan.training.package.parameters import BOOL, FLOAT, INT, Parameter, Value, settle_parameters
 from malan.training.package.request import Data, data_names
@@ -219,6 +219,10 @@ def _weights(rule: OutputRule, names: Mapping[str, Any], where: str) -> dict[str
         count = whole_number(rule.repeats[name], names, f"{where}.tensors.{name}")
         if not 0 <= count <= MOST_REPEATS:
             raise UsageError("algorithm.out_of_range", where=name, value=count, least=0, most=MOST_REPEATS)
+        if len(tensors) + count > MOST_TENSORS:
+            raise UsageError(
+                "algorithm.out_of_range", where=name, value=len(tensors) + count, least=0, most=MOST_TENSORS
+            )
         tensors |= {name.replace("{}", str(number), 1): [kind, shape] for number in range(count)}
     return {**rule.sizes, "tensors": tensors}
 

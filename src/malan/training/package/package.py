@@ -22,7 +22,11 @@ from malan.training.package.hints import Hint, find_hints
 from malan.training.package.outputs import OutputRule, check_names, read_output
 from malan.training.package.parameters import MOST_PARAMETERS, NAME, Parameter, read_parameter, read_words
 from malan.training.package.request import Data, Smoke, read_data, read_smoke
+from malan.training.package.source import Unreadable, parse_source
 from malan.training.package.tables import MANIFEST, Reader, Table
+
+RESERVED = ("malan_run.", "malan_inside")
+"""How files that the sandbox puts beside the package begin."""
 
 PHASES = ("prepare", "train", "evaluate", "export")
 _ALGORITHM = "[a-z][a-z0-9-]{1,39}"
@@ -91,13 +95,17 @@ def read_package(folder: Path, *, hard_links: bool = False) -> Package:
     return package_of(read_folder(folder, hard_links=hard_links))
 
 
-def package_of(files: Mapping[str, bytes]) -> Package:
+def package_of(files: Mapping[str, bytes], *, reads_code: bool = True) -> Package:
     """The package that files make.
+
+    Args:
+        files: All of them, by path.
+        reads_code: Whether to look for the functions of the phases; not needed for what was looked at before.
 
     Raises:
         UsageError: They make none; the first thing that is wrong.
     """
-    package, problems = _parse(files)
+    package, problems = _parse(files, reads_code=reads_code)
     if package is None:
         raise problems[0]
     return package
@@ -118,16 +126,19 @@ def check_files(files: Mapping[str, bytes]) -> Report:
     return Report(package, tuple(problems), find_hints(files))
 
 
-def _parse(files: Mapping[str, bytes]) -> tuple[Package | None, list[UsageError]]:
+def _parse(files: Mapping[str, bytes], *, reads_code: bool = True) -> tuple[Package | None, list[UsageError]]:
     if MANIFEST not in files:
         return None, [UsageError("algorithm.no_manifest")]
+    if reserved := [path for path in files if path.startswith(RESERVED)]:
+        return None, [UsageError("algorithm.reserved_file", path=reserved[0])]
     reader = Reader(files[MANIFEST])
     if reader.problems:
         return None, reader.problems
     values = _identity(reader.top) | _rest(reader.top)
     reader.top.done()
-    if not reader.problems:
+    if not reader.problems and reads_code:
         _check_entries(reader, values["entry"], files)
+    if not reader.problems:
         check_names(reader, values["parameters"], values["outputs"], values["data"])
     if reader.problems:
         return None, reader.problems
@@ -237,9 +248,9 @@ def _check_entries(reader: Reader, entry: Mapping[str, str], files: Mapping[str,
 def _lacks(source: bytes, function: str) -> str | None:
     """Why a file does not define a function at its top; None when it does, or brings it in from another file."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return f"{type(error).__name__}: {str(error)[:80]}"
+        tree = parse_source(source)
+    except Unreadable as error:
+        return str(error)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return None

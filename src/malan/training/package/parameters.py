@@ -236,7 +236,7 @@ def _for_browsers(pattern: str) -> str:
 
 def _known(known: Mapping[str, Parameter], name: str) -> Parameter:
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name[:60], known, 1)
         names = near[0] if near else ", ".join(known) or "–"
         raise UsageError("algorithm.no_parameter", name=name[:60], names=names)
     return known[name]

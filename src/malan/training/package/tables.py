@@ -18,6 +18,7 @@ from malan.core.errors import UsageError
 
 MANIFEST = "algorithm.toml"
 MOST_BYTES = 100_000
+_LONGEST_LINE = 200  # longer ones are not looked at: a pattern would be slow on them
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
 _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]+")
 
@@ -153,7 +154,7 @@ class Table:
         """Whatever was not asked for is unknown."""
         for name in self.values:
             if name not in self._asked:
-                near = difflib.get_close_matches(name, self._asked, 1)
+                near = difflib.get_close_matches(name[:60], self._asked, 1)
                 known = near[0] if near else ", ".join(sorted(set(self._asked)))
                 self.wrong("algorithm.unknown_key", name[:60], known=known)
 
@@ -186,6 +187,8 @@ def _lines_of(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _LONGEST_LINE:
+            continue
         if header := _HEADER.match(line):
             table = re.sub(r"\s*\.\s*", ".", header[1]).replace('"', "")
             lines.setdefault(table, number)
