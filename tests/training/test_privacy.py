@@ -58,7 +58,7 @@ def test_without_sampling_it_is_the_gaussian_mechanism() -> None:
     assert 0.7 * closed < epsilon_of(noise, 1.0, 1, delta) <= closed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     noise=st.floats(0.5, 20),
     rate=st.floats(1e-3, 1.0),

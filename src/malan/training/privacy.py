@@ -18,6 +18,7 @@ from typing import Any
 _WHOLE = (*range(1, 65), *range(72, 257, 8), *range(288, 1025, 32))
 _BETWEEN = 10  # orders tried between two neighbours below `_FINE`
 _FINE = 12
+_FAR = 3  # times the best order so far that is still looked at
 _MOST_NOISE = 1e4
 _CLOSE = 1e-4
 
@@ -90,7 +91,7 @@ def privacy_of(parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> Priva
     if not parameters.get("epsilon"):
         return None
     unit = str(parameters.get("unit", "clip"))
-    units = int(facts["clips" if unit == "clip" else "owners"])
+    units = int(facts.get("clips" if unit == "clip" else "owners", 0))
     asked = {name: int(parameters[key]) for name, key in (("expected", "batch"), ("steps", "steps"))}
     clip_norm, epsilon = float(parameters["clip_norm"]), float(parameters["epsilon"])
     return plan_privacy(epsilon, units=units, clip_norm=clip_norm, unit=unit, **asked)
@@ -114,8 +115,13 @@ def epsilon_of(noise: float, rate: float, steps: int, delta: float) -> float:
         return 0.0
     if not noise:
         return math.inf
-    costs = (_converted(order, steps * moment, delta) for order, moment in _moments(rate, noise))
-    return max(0.0, min(costs))
+    best, best_order = math.inf, 1.0
+    for order, moment in _moments(rate, noise):
+        if order > _FAR * best_order + _FINE:
+            break  # the cost falls, then rises with the order; what is found holds in any case
+        if (cost := _converted(order, steps * moment, delta)) < best:
+            best, best_order = cost, order
+    return max(0.0, best)
 
 
 @cache

@@ -99,9 +99,10 @@ class Holdings:
                 raise Rejected("loader.no_footage", kind=kind)
 
     def facts(self) -> dict[str, Any]:
-        """What a run is told: names of classes, width of a descriptor, how many clips."""
+        """What a run is told: names of classes, width of a descriptor, how many clips, of how many owners."""
         width = 0 if self.descriptors_ND is None else int(self.descriptors_ND.shape[1])
-        return {"classes": self.all_classes, "descriptor": width, "clips": len(self.clips)}
+        owners = {} if self.owners is None else {"owners": len(set(self.owners))}
+        return {"classes": self.all_classes, "descriptor": width, "clips": len(self.clips), **owners}
 
 
 class Columns:
