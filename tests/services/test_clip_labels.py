@@ -218,6 +218,12 @@ def test_clips_are_named_by_id_or_by_a_query(ws: Workspace, clips: list[Clip]) -
     assert len(chosen_clips(ws, ["城市", "min-duration=0.1"])) == 3
 
 
+@pytest.mark.parametrize("said", [[], [""], [" ", ""]])
+def test_nothing_said_is_not_the_whole_library(ws: Workspace, clips: list[Clip], said: list[str]) -> None:
+    with pytest.raises(UsageError):
+        chosen_clips(ws, said)
+
+
 def test_a_table_is_read(ws: Workspace, clips: list[Clip]) -> None:
     lines = ["\ufeffclip,label", f"{clips[0].id},shot-size=wide", f"{clips[0].id[:16]},night", f"{clips[1].id},day"]
     read = read_csv(ws, "\n".join(lines), "day-night")
@@ -232,6 +238,7 @@ def test_a_table_is_read(ws: Workspace, clips: list[Clip]) -> None:
         ("clip,name\na,b", "tagger.csv_columns"),
         ("clip,label\n,night", "tagger.csv_line"),
         ("clip,label\nabcdef", "tagger.bad_label"),
+        ("clip,label\n" + "a" * 200_000 + ",b", "tagger.csv_line"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused(ws: Workspace, text: str, code: str) -> None:

@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -151,10 +151,13 @@ def chosen_clips(ws: Workspace, texts: Sequence[str], *, caller: Caller = HOUSE)
     """The clips that arguments name: ids or beginnings of ids, else one query as `clip find` takes it.
 
     Raises:
-        NotFound: No clip matches.
+        UsageError: Nothing is said: that would be the whole library.
+        NotFound: There is no clip of that id.
     """
     from malan.services.where import condition
 
+    if not any(text.strip() for text in texts):
+        raise UsageError("tagger.label_how")
     if texts and all(re.fullmatch(r"[0-9a-f]{6,64}", text) for text in texts):
         rows = [ws.library.clip(text) for text in texts]
         for row in rows:
@@ -197,21 +200,27 @@ def read_csv(ws: Workspace, text: str, label_set: str = "", *, caller: Caller = 
         NotFound: There is no such clip.
     """
     require(caller, "annotate")
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    if not {"clip", "label"} <= set(rows.fieldnames or ()):
-        raise UsageError("tagger.csv_columns", found=", ".join(map(str, rows.fieldnames or ()))[:80])
-    read: list[tuple[str, Label]] = []
-    for row in rows:
-        clip, label = (row.get("clip") or "").strip(), (row.get("label") or "").strip()
-        named = label if "=" in label else f"{(row.get('set') or label_set).strip()}={label}"
-        if not clip or len(read) >= MOST_AT_ONCE:
-            raise UsageError("tagger.csv_line", line=rows.line_num, most=MOST_AT_ONCE)
-        read.append((clip, Label.read(named)))
+    read = [(clip, Label.read(named)) for clip, named in _lines(text, label_set)]
     whole = ws.library.clips_by_id({clip for clip, _ in read if len(clip) == 64})
     found: dict[Clip, list[Label]] = defaultdict(list)
     for clip, given in read:
         found[(whole.get(clip) or ws.library.clip(clip)).clip].append(given)
     return dict(found)
+
+
+def _lines(text: str, label_set: str) -> Iterator[tuple[str, str]]:
+    """Clip and `set=name` of each line of a table."""
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    try:
+        if not {"clip", "label"} <= set(rows.fieldnames or ()):
+            raise UsageError("tagger.csv_columns", found=", ".join(map(str, rows.fieldnames or ()))[:80])
+        for count, row in enumerate(rows):
+            clip, label = (row.get("clip") or "").strip(), (row.get("label") or "").strip()
+            if not clip or count >= MOST_AT_ONCE:
+                raise UsageError("tagger.csv_line", line=rows.line_num, most=MOST_AT_ONCE)
+            yield clip, label if "=" in label else f"{(row.get('set') or label_set).strip()}={label}"
+    except csv.Error as error:
+        raise UsageError("tagger.csv_line", line=rows.line_num, most=MOST_AT_ONCE) from error
 
 
 def _finding(clip: Clip, label: Label, author: str) -> Finding:
