@@ -23,7 +23,7 @@ from malan.datasets.manifest import Entry
 from malan.services.access import HOUSE, Caller, require
 from malan.services.people import Kept, keep_findings, kept_findings, kinds_kept, take_back
 from malan.services.uses import LOOKING, allowed_terms, require_visible_clip
-from malan.store.flatten import NOTHING
+from malan.store.flatten import NOTHING as NOTHING  # noqa: PLC0414  # apps take it from here
 
 if TYPE_CHECKING:
     from malan.store import ClipQuery, ClipRow
