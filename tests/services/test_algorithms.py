@@ -38,6 +38,8 @@ from malan.services.approvals import (
 )
 from malan.services.journal import read_event
 from malan.services.parties import remember_owner
+from malan.training.algorithms import builtin_files, builtin_names
+from malan.training.package import check_files
 from malan.workspace import Workspace
 
 OWNERS = (party_id(STATION), party_id(STUDIO))
@@ -191,6 +193,17 @@ def test_what_comes_with_malan_needs_no_approval_and_is_a_recipe(local: Workspac
         approve_algorithm(local, "tagger", caller=COMMAND_LINE)
     with pytest.raises(Rejected, match="comes with Malan"):
         submit_algorithm(local, package.files, caller=party(BUYER_NAME))
+
+
+def test_every_algorithm_that_comes_with_malan_is_sound() -> None:
+    assert tuple(built_ins()) == builtin_names()
+    assert all(check_files(builtin_files(name)).problems == () for name in builtin_names())
+
+
+@pytest.mark.parametrize("path", ["../out.py", "/tmp/out.py", "a//b.py", ".hidden", "A.py"])
+def test_files_that_were_sent_are_held_against_the_same_rules_as_a_folder(local: Workspace, path: str) -> None:
+    with pytest.raises(UsageError):
+        submit_algorithm(local, {**_by(BUYER_NAME), path: b"", "a.py": b""}, caller=party(BUYER_NAME))
 
 
 def test_an_algorithm_called_like_ours_is_not_ours(local: Workspace) -> None:

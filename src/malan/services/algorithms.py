@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -194,10 +195,17 @@ def tiers_of(package: Package) -> tuple[str, ...]:
 
 @cache
 def built_ins() -> Mapping[str, Package]:
-    """The algorithms that come with Malan, by name. Read once: they are part of the program."""
+    """The algorithms that come with Malan, by name. Read once: they are part of the program.
+
+    One that is not sound is left out, and hides no other.
+    """
     from malan.training.algorithms import builtin_files, builtin_names
 
-    return {name: package_of(builtin_files(name)) for name in builtin_names()}
+    found: dict[str, Package] = {}
+    for name in builtin_names():
+        with suppress(UsageError):
+            found[name] = package_of(builtin_files(name))
+    return found
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any
 from malan.core.errors import MalanError, UsageError
 from malan.training.gate.metrics import MOST_METRICS, Metric
 from malan.training.package.environment import Environment, Resources, read_environment, read_resources
-from malan.training.package.folder import digest_files, read_folder
+from malan.training.package.folder import check_files_limits, digest_files, read_folder
 from malan.training.package.hints import Hint, find_hints
 from malan.training.package.outputs import OutputRule, check_names, read_output
 from malan.training.package.parameters import MOST_PARAMETERS, NAME, Parameter, read_parameter, read_words
@@ -127,6 +127,10 @@ def check_files(files: Mapping[str, bytes]) -> Report:
 
 
 def _parse(files: Mapping[str, bytes], *, reads_code: bool = True) -> tuple[Package | None, list[UsageError]]:
+    try:
+        check_files_limits(files)
+    except UsageError as error:
+        return None, [error]
     if MANIFEST not in files:
         return None, [UsageError("algorithm.no_manifest")]
     if reserved := [path for path in files if path.startswith(RESERVED)]:
