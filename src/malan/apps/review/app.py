@@ -96,6 +96,7 @@ class Review:
         from malan.apps.review.diff import compare_reports
         from malan.apps.review.report import read_report, write_reports
 
+        _check_paths(request, work)
         pack = load_pack(request.pack)
         decided = read_decisions(Path(request.decisions)) if request.decisions else []
         earlier = read_report(Path(request.previous)) if request.previous else None
@@ -128,14 +129,24 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
     if not measured:
         raise first or NotFound("review.no_episodes", paths=", ".join(request.paths)[:200])
     series = compare_episodes(measured, pack.words, request.episodes)
+    allowed = _may_be_shown(work)
     reviewed = []
     for one, beside in zip(measured, series, strict=True):
-        matches = library_matches(work.workspace, one, frozenset()) if work.workspace else None
+        matches = library_matches(work.workspace, one, allowed) if work.workspace else None
         facts = EpisodeFacts(one, request.told, request.as_of, beside, matches)
         judged = judge(pack, facts, request.as_of)
         reviewed.append(Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest)))
     work.progress(len(files), len(files), "")
     return reviewed, refused
+
+
+def _may_be_shown(work: Work) -> frozenset[str]:
+    """The terms of the library that let footage go into something published."""
+    if work.workspace is None:
+        return frozenset()
+    from malan.services.uses import allowed_terms
+
+    return frozenset(allowed_terms(work.workspace, "publish", caller=work.caller))
 
 
 def episode_files(paths: Sequence[str], work: Work) -> Iterator[Path]:
@@ -156,6 +167,13 @@ def episode_files(paths: Sequence[str], work: Work) -> Iterator[Path]:
             yield path
         else:
             yield _asset(said, work)
+
+
+def _check_paths(request: ReviewRequest, work: Work) -> None:
+    """Files of this machine are named by those who work on it, and by nobody else."""
+    is_path = request.decisions or request.previous or request.pack.endswith((".yaml", ".yml"))
+    if is_path and not work.caller.is_operator:
+        raise Rejected("review.paths_refused")
 
 
 def _asset(said: str, work: Work) -> Path:

@@ -11,14 +11,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from malan.apps.review.findings import Finding
 from malan.apps.review.language.check import is_day
 from malan.core.errors import NotFound, UsageError
+from malan.services.access import HOUSE, Caller
+
+if TYPE_CHECKING:
+    from malan.core import Clip
+    from malan.workspace import Workspace
 
 KINDS = ("confirm", "reject", "waive")
-LABEL = "label.review"
+LABEL_SET = "review"
+LABEL = f"label.{LABEL_SET}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +135,39 @@ def labels_of(report: Mapping[str, Any], decisions: Iterable[Decision]) -> list[
             }
         )  # fmt: skip
     return made
+
+
+def keep_labels(ws: Workspace, labels: Sequence[Mapping[str, Any]], *, by: str = "", caller: Caller = HOUSE) -> int:
+    """Keep labels as findings about the clips of registered assets; how many clips were labelled.
+
+    A clip is labelled with the rules people confirmed in it, and with `none` where all they said of it was no. A clip
+    counts when it holds at least half of the stretch, or the stretch covers half of it.
+
+    Raises:
+        NotGranted: The caller may not label, or a clip may not be looked at.
+    """
+    from malan.services.clip_labels import NOTHING, Label, label_each
+
+    said: dict[Clip, set[str]] = {}
+    for one in labels:
+        for clip in _clips(ws, one):
+            names = said.setdefault(clip, set())
+            if one["value"]["class"] == "yes":
+                names.add(str(one["value"]["rule"]))
+    if not said:
+        return 0
+    told = {clip: [Label(LABEL_SET, name) for name in sorted(names) or [NOTHING]] for clip, names in said.items()}
+    return label_each(ws, told, by=by, caller=caller).clips
+
+
+def _clips(ws: Workspace, one: Mapping[str, Any]) -> list[Clip]:
+    """The clips of the library a label is about; none if its media are not registered."""
+    if one["asset"] not in ws.library.assets_by_id([one["asset"]]):
+        return []
+    start_s, end_s = one["start_s"], one["end_s"]
+    found = []
+    for row in ws.library.clips(one["asset"]):
+        shared = min(end_s, row.span.end_s) - max(start_s, row.span.start_s)
+        if shared > 0 and shared >= 0.5 * min(end_s - start_s, row.span.end_s - row.span.start_s):
+            found.append(row.clip)
+    return found

@@ -122,7 +122,8 @@ def _quality(name: str, found: Measured) -> Value:
     if name == "damage":
         listed = heard.damage if heard else []
         lost = [Moment(0.0, found.duration_s, source="damage", detail=(("frames", found.frames_missing),))]
-        return moments([*_moments(listed, name, found.start_s), *(lost if found.frames_missing else ())])
+        gaps = _moments(found.stretches.get("gap", []), "gap", 0.0)
+        return moments([*_moments(listed, name, found.start_s), *gaps, *(lost if found.frames_missing else ())])
     if name in FACTS_OF_PICTURES:
         return moments(_moments(found.stretches.get(name, []), name, 0.0))
     if name in ("has_picture", "has_sound", "interlaced"):

@@ -25,6 +25,10 @@ from malan.media.probe import probe
 
 Progress = Callable[[int, int], None]
 
+_LEAST_FRAMES = 25
+_STEADY = 0.95  # share of frames of one length in a film of constant rate
+_GAP_S, _GAP_FRAMES = 0.2, 4
+
 
 @dataclass
 class Measured:
@@ -105,8 +109,10 @@ def _see(made: Measured, path: Path, reader: TextReader, progress: Progress | No
     made.duration_s = float(starts[-1])
     made.size_px, made.frames = check.shown_px, index.frame_count
     made.frames_missing = max(0, index.frame_count - check.seen)
+    made.stretches = check.stretches()
+    made.stretches["gap"] = _gaps(starts)
     made.rate = index.frame_count / made.duration_s if made.duration_s else 0.0
-    made.stretches, made.kept, made.thumbs = check.stretches(), check.kept, check.thumbs
+    made.kept, made.thumbs = check.kept, check.thumbs
     made.text_reads = report.ocr_calls + cards.calls
     width, height = made.size_px
     made.captions = [
@@ -127,6 +133,18 @@ def frame_starts(index: PacketIndex) -> NDArray[np.float64]:
         return np.zeros(0)
     ticks = np.append(index.frame_pts, max(index.end_ticks, int(index.frame_pts[-1]) + 1))
     return np.asarray((ticks - ticks[0]) * float(index.timebase), np.float64)
+
+
+def _gaps(starts: NDArray[np.float64]) -> list[Stretch]:
+    """Where frames are missing: a picture stands far longer than all others. Nothing where the rate varies anyway."""
+    lengths = np.diff(starts)
+    usual = float(np.median(lengths)) if len(lengths) else 0.0
+    if len(lengths) < _LEAST_FRAMES or np.count_nonzero(np.abs(lengths - usual) <= 0.5 * usual) < _STEADY * len(
+        lengths
+    ):
+        return []
+    places = np.flatnonzero(lengths[:-1] > max(_GAP_S, _GAP_FRAMES * usual))  # the last one may be held on purpose
+    return [Stretch(float(starts[n]), float(starts[n + 1]), round(float(lengths[n] / usual))) for n in places]
 
 
 def _moment(

@@ -6,6 +6,7 @@ The page is our own file, shown without network and without scripts of others. S
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from malan.core.errors import MissingExtra
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _WAIT_S = 120
+_DAY = b"20000101000000"
 
 
 def find_browser() -> str | None:
@@ -46,4 +48,10 @@ def print_pdf(html: Path, out: Path, language: str) -> Path:
             raise MissingExtra("review.no_browser") from None
     if not out.is_file():
         raise MissingExtra("review.no_browser")
+    out.write_bytes(without_clock(out.read_bytes()))
     return out
+
+
+def without_clock(data: bytes) -> bytes:
+    """A PDF whose dates of making are all the same day, so that the same report gives the same bytes."""
+    return re.sub(rb"/(CreationDate|ModDate) \(D:(\d{14})", lambda found: b"/" + found[1] + b" (D:" + _DAY, data)
