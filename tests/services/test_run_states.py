@@ -139,7 +139,10 @@ class Toy:
 
 _POINTS = {
     run_work: ("count_run", "mark", "reserve_output", "state_start", "move", "end_run", "release_holds", "judge_run"),
-    run_gate: ("mark", "_settle", "_owe", "keep_receipts", "state_end", "move", "release_holds", "_inspect", "_seal"),
+    run_gate: (
+        *("mark", "_settle", "_owe", "keep_receipts", "state_end", "move", "release_holds", "_inspect", "_seal"),
+        "tidy_up",
+    ),
 }
 _PLACES = [(module, name) for module, names in _POINTS.items() for name in names]
 
@@ -259,7 +262,7 @@ class LifeOfRuns(RuleBasedStateMachine):
     @invariant()
     def nothing_is_held_for_a_run_that_nobody_is_at(self) -> None:
         run = self._row()
-        if run.is_at_work and run.worker is not None:
+        if (run.is_at_work and run.worker is not None) or (run.is_over and not run.tidy):
             return
         with reading(run_tables(self.ws)) as connection:
             mine = select(HOLDS.c.reservation_id).where(HOLDS.c.run_id == run.id)
@@ -269,7 +272,7 @@ class LifeOfRuns(RuleBasedStateMachine):
     @invariant()
     def what_is_over_has_no_checkpoint_unless_it_can_be_resumed(self) -> None:
         run = self._row()
-        if run.is_over and run.state not in states.RESUMABLE:
+        if run.tidy and run.state not in states.RESUMABLE:
             assert not RunFolder(self.ws, run.id).has_checkpoint()
             assert not RunFolder(self.ws, run.id).leaving()
 
@@ -280,6 +283,7 @@ class LifeOfRuns(RuleBasedStateMachine):
         self._settle_down(self._row())
         run, now = self._row(), self._accounts()
         assert run.is_over
+        assert run.tidy
         assert now["runs"].reserved == now["output_bytes"].reserved == 0
         begun = run.life if run.has_begun else run.life - 1
         assert now["runs"].consumed - self.before["runs"].consumed == begun

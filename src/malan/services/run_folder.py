@@ -76,10 +76,11 @@ class RunFolder:
         """Delete what the run wrote: its checkpoint and what it handed in."""
         self._delete(_CHECKPOINT, f"{_RAW}*", ".*.part")
 
-    def clear(self) -> None:
-        """Delete everything but the log."""
-        self.clear_raw()
-        self._delete(f"{_LEAVING}*")
+    def clear(self, *, keeps_checkpoint: bool = False) -> None:
+        """Delete everything but the log and, where it is kept, the checkpoint."""
+        self._delete(f"{_RAW}*", f"{_LEAVING}*", ".*.part")
+        if not keeps_checkpoint:
+            self._delete(_CHECKPOINT)
 
     def _made(self) -> Path:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -27,7 +28,7 @@ from malan.services.run_checks import check_footage, check_still, said_in
 from malan.services.run_folder import RunFolder, gate_secret
 from malan.services.run_meter import RunAccount, release_holds
 from malan.services.run_receipts import keep_receipts, state_end
-from malan.services.run_rows import Run, mark, move, plain, reasons
+from malan.services.run_rows import ALL_GONE, HOLDS_GONE, Run, mark, move, note_tidy, plain, reasons
 from malan.services.run_tables import DECISIONS, RESULTS, run_tables
 from malan.training.gate import GateResult, inspect_output, settle_output
 from malan.training.gate.budget import OUTCOME_BYTES, charge_of
@@ -88,12 +89,21 @@ def end_run(
         keep_receipts(ws, run, result, charged)
         state_end(ws, run, states.after(run.state, action))
     ended = move(ws, run, action, who=who, why=why, told=told, note=note, charged_bytes=charged)
+    return tidy_up(ws, ended)
+
+
+def tidy_up(ws: Workspace, run: Run, *, keeps_checkpoint: bool = True) -> Run:
+    """Put away what a run that is over left: holds, files, and usage that is not sealed. Twice does no harm.
+
+    A checkpoint of a run that may be resumed stays, as long as `keeps_checkpoint`.
+    """
     release_holds(ws, run.id)
-    if ended.state not in states.RESUMABLE:
-        RunFolder(ws, run.id).clear()
-    if run.has_begun:
+    stays = keeps_checkpoint and run.state in states.RESUMABLE
+    RunFolder(ws, run.id).clear(keeps_checkpoint=stays)
+    if run.has_begun and run.tidy == 0:
         _seal(ws)
-    return ended
+    note_tidy(ws, run, HOLDS_GONE if stays else ALL_GONE)
+    return replace(run, tidy=HOLDS_GONE if stays else ALL_GONE)
 
 
 def finish_ending(ws: Workspace, run: Run) -> Run:
@@ -168,11 +178,7 @@ def _release(ws: Workspace, run: Run, result: GateResult, register: Register, ho
     keep_receipts(ws, run, result, total)
     state_end(ws, run, states.RELEASED)
     why = (Reason("runs.released", (("model", model_id[:12]),)),)
-    released = move(ws, run, states.PASS, why=why, model_id=model_id, charged_bytes=total)
-    release_holds(ws, run.id)
-    RunFolder(ws, run.id).clear()
-    _seal(ws)
-    return released
+    return tidy_up(ws, move(ws, run, states.PASS, why=why, model_id=model_id, charged_bytes=total))
 
 
 def _settle(ws: Workspace, run: Run, result: GateResult, hold: str) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 
 from malan.core.decisions import Reason
 from malan.core.errors import NotFound, RetryLater, UsageError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 SILENCE_S = 20.0  # a worker that says nothing for so long is dead, whatever its process looks like
+HOLDS_GONE, ALL_GONE = 1, 2  # of what a run left
 _LEAST_LETTERS = 6
 
 
@@ -63,6 +64,7 @@ class Run:
     ran: Mapping[str, Any] = field(default_factory=dict)
     charged_bytes: int = 0
     model_id: str | None = None
+    tidy: int = 0
 
     @property
     def is_at_work(self) -> bool:
@@ -229,6 +231,20 @@ def ask_to_cancel(ws: Workspace, run_id: str) -> None:
     """Note that a person wants a run to end; its worker looks every second."""
     with updating(run_tables(ws)) as connection:
         connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(cancel_asked=1))
+
+
+def find_untidy(ws: Workspace, ended_before_s: float) -> list[Run]:
+    """Runs that are over and whose leavings are there still: all but checkpoints kept for whoever resumes them."""
+    old = and_(RUNS.c.tidy == HOLDS_GONE, RUNS.c.state.in_(states.RESUMABLE), RUNS.c.ended_s < ended_before_s)
+    fresh = and_(RUNS.c.tidy == 0, RUNS.c.state.in_(states.OVER))
+    with reading(run_tables(ws)) as connection:
+        return [read_row(row) for row in connection.execute(select(RUNS).where(or_(fresh, old)))]
+
+
+def note_tidy(ws: Workspace, run: Run, tidy: int) -> None:
+    """Note that what a run left is put away."""
+    with updating(run_tables(ws)) as connection:
+        connection.execute(update(RUNS).where(RUNS.c.id == run.id, RUNS.c.turn == run.turn).values(tidy=tidy))
 
 
 def find_lost(ws: Workspace, now_s: float) -> list[Run]:

@@ -57,8 +57,10 @@ RUNS = Table(
     Column("ran", JSON, nullable=False),  # what the sandbox told: end, limit, level, seconds, memory, attempts
     Column("charged_bytes", BigInteger, nullable=False),
     Column("model_id", String(64)),
+    Column("tidy", Integer, nullable=False),  # what it left is put away: 1 but for its checkpoint, 2 all
     Index("runs_by_state", "state", "submitted_s"),
     Index("runs_by_grant", "grant_id"),
+    Index("runs_by_tidy", "tidy", "state"),
 )
 STEPS = Table(
     "run_steps",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.core.decisions import Reason
 from malan.rights.meter import CLIP_SECONDS, shown_amount
+from malan.rights.usage import MICROSECONDS
 from malan.services import run_states as states
 from malan.services.access import HOUSE, Caller
 from malan.services.algorithms import CODE
@@ -62,8 +63,8 @@ def describe_run(ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool
         "isolation": run.ran.get("level"),
         "epsilon": run.ran.get("epsilon"),
         "delta": run.ran.get("delta"),
-        "cost": _cost(ws, run),
-        "left": _left(ws, run),
+        "cost": _cost(ws, run, exact=sees_all),
+        "left": _left(ws, run, exact=sees_all),
         "steps": [_step(one, names, sees_all=sees_all) for one in steps_of(ws, run.id)],
     }
     if run.state == states.RELEASED and (result := known_result(ws, run)) is not None:
@@ -83,25 +84,28 @@ def _progress(run: Run, *, sees_all: bool) -> dict[str, Any]:
     return {"phase": run.phase if is_told else None, "percent": run.percent if is_told else None}
 
 
-def _cost(ws: Workspace, run: Run) -> dict[str, Any]:
-    """What it took of the grant, and what is owed for it."""
+def _cost(ws: Workspace, run: Run, *, exact: bool) -> dict[str, Any]:
+    """What it took of the grant, and what is owed for it. How much footage a program asked for is a message as well:
+    the buyer is told whole seconds, as in its receipt."""
     used_us = sum(seconds_by_owner(ws, run.id).values())
     terms = get_grant(ws, run.grant_id).signed.agreement.terms
     owed = terms.price_minor if terms.price_per == "run" and run.model_id else 0
     if terms.price_per == "clip_second":
-        owed = terms.price_minor * used_us // 1_000_000
+        owed = terms.price_minor * used_us // MICROSECONDS
     return {
         "runs": run.life if run.has_begun else run.life - 1,
-        "clip_seconds": shown_amount(CLIP_SECONDS, used_us),
+        "clip_seconds": shown_amount(CLIP_SECONDS, used_us) if exact else str(-(-used_us // MICROSECONDS)),
         "output_bytes": run.charged_bytes,
         "owed": {"minor": owed, "currency": terms.currency, "per": terms.price_per} if terms.price_minor else None,
     }
 
 
-def _left(ws: Workspace, run: Run) -> dict[str, Any]:
+def _left(ws: Workspace, run: Run, *, exact: bool) -> dict[str, Any]:
     """What the grant has left, as people count it; None: without a limit."""
-    found = left_of(ws, run.grant_id)
-    return {unit: None if one["left"] is None else shown_amount(unit, one["left"]) for unit, one in found.items()}
+    found: dict[str, Any] = {unit: one["left"] for unit, one in left_of(ws, run.grant_id).items()}
+    if not exact and found.get(CLIP_SECONDS) is not None:
+        found[CLIP_SECONDS] -= found[CLIP_SECONDS] % MICROSECONDS
+    return {unit: None if left is None else shown_amount(unit, left) for unit, left in found.items()}
 
 
 def _step(step: StepRow, names: dict[str, str], *, sees_all: bool) -> dict[str, Any]:

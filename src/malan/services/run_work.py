@@ -23,13 +23,14 @@ from malan.services.metering import seal_usage
 from malan.services.run_bench import END_LIMIT, END_OK, Bench, Ended, Prepare
 from malan.services.run_checks import missing_approvals, said_in
 from malan.services.run_folder import RunFolder
-from malan.services.run_gate import Register, end_run, finish_ending, judge_run
+from malan.services.run_gate import Register, end_run, finish_ending, judge_run, tidy_up
 from malan.services.run_meter import RunAccount, count_run, release_holds, renew_holds
 from malan.services.run_receipts import state_start
 from malan.services.run_rows import (
     Run,
     beat,
     find_lost,
+    find_untidy,
     get_row,
     is_cancel_asked,
     leave,
@@ -142,7 +143,7 @@ def carry_out(
 
 
 def recover(ws: Workspace) -> int:
-    """See to runs whose worker is gone, approvals that came, checkpoints nobody resumed; how many runs moved.
+    """See to runs whose worker is gone, approvals that came, what ended runs left; how many runs moved.
 
     Whoever looks at runs calls this, so a dead worker is noticed as long as anybody looks.
     """
@@ -154,9 +155,8 @@ def recover(ws: Workspace) -> int:
     for run in list_rows(ws, state=(states.WAITING,)):
         with suppress(MalanError):
             moved += _look_for_approval(ws, run)
-    for run in list_rows(ws, state=states.RESUMABLE):
-        if run.ended_s is not None and now_s - run.ended_s > KEEP_CHECKPOINT_S:
-            RunFolder(ws, run.id).clear()
+    for run in find_untidy(ws, now_s - KEEP_CHECKPOINT_S):
+        tidy_up(ws, run, keeps_checkpoint=run.tidy == 0)
     return moved
 
 
@@ -209,7 +209,7 @@ def _through(ws: Workspace, run: Run, watch: _Watch, prepare: Prepare, register:
         watch.check()
         if error.code == "runs.busy":
             raise
-        return _put_back(ws, watch.run, reason_of(error), again_s=_AGAIN_S)
+        return _wait_or_stop(ws, watch.run, error)
     except Exception as error:  # the edge of a worker: it goes on with the next run
         watch.check()
         if watch.is_stopping:
@@ -228,7 +228,9 @@ def _run(ws: Workspace, run: Run, watch: _Watch, prepare: Prepare) -> Run:
             return end_run(ws, run, states.CANCEL)
         run = _begin(ws, run, bench, watch)
     except _NEVER_BEGAN as error:
-        return end_run(ws, watch.run, states.REFUSE, why=said_in(error))
+        is_safe = isinstance(error, NotGranted | UsageError)  # of the agreement and the wish; others may name files
+        told = None if is_safe else (Reason("runs.told.platform"),)
+        return end_run(ws, watch.run, states.REFUSE, why=said_in(error), told=told)
     folder = RunFolder(ws, run.id)
     try:
         ended = bench.run(
@@ -274,11 +276,19 @@ def _take_in(ws: Workspace, run: Run, ended: Ended, watch: _Watch) -> Run:
     return end_run(ws, run, states.FAIL, why=(Reason("runs.failed"), *why), told=(Reason("runs.told.failed"),))
 
 
-def _put_back(ws: Workspace, run: Run, why: Reason, *, again_s: float = 0.0) -> Run:
-    """Back into the queue, or to the gate, without counting an attempt: nothing is wrong with the run."""
+def _wait_or_stop(ws: Workspace, run: Run, error: RetryLater) -> Run:
+    """What it needs is held by others: later again. A run that saw footage before does not begin anew for ever."""
+    if run.state == states.RUNNING and run.has_begun and run.attempt >= MOST_ATTEMPTS:
+        told = (Reason("runs.told.limit", (("limit", "grant"),)),)
+        return end_run(ws, run, states.STOP, why=(*told, reason_of(error)), told=told)
+    return _put_back(ws, run, reason_of(error), again_s=_AGAIN_S, is_counted=run.has_begun)
+
+
+def _put_back(ws: Workspace, run: Run, why: Reason, *, again_s: float = 0.0, is_counted: bool = False) -> Run:
+    """Back into the queue, or to the gate; not counted as an attempt where nothing is wrong with the run."""
     release_holds(ws, run.id)
     action = states.WAIT if run.state == states.RUNNING else states.LOSE
-    attempt = run.attempt - 1 if run.state == states.RUNNING else run.attempt
+    attempt = run.attempt if is_counted or run.state != states.RUNNING else run.attempt - 1
     return move(ws, run, action, why=(why,), attempt=attempt, not_before_s=time.time() + again_s, worker=None)
 
 

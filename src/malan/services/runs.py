@@ -194,7 +194,7 @@ def resume_run(ws: Workspace, run: str, *, caller: Caller = HOUSE) -> Run:
     check_run(ws, Wish.of(found))
     refuse(missing_approvals(ws, found))
     fresh: dict[str, Any] = {"life": found.life + 1, "attempt": 0, "ran": {}, "charged_bytes": 0}
-    fresh |= {"phase": "", "percent": 0, "cancel_asked": 0}
+    fresh |= {"phase": "", "percent": 0, "cancel_asked": 0, "tidy": 0}
     return move(ws, found, states.RESUME, who=party or "", not_before_s=0.0, **fresh)
 
 
