@@ -105,7 +105,8 @@ def _find(ws: Workspace, words: str) -> tuple[ClipHit, ...]:
     print_line(speak("cli.demo.found", words=words, count=page.total, ms=f"{page.took_ms:.0f}"))
     for hit in page.hits[:2]:
         span = hit.row.span
-        why = "  ".join(f"{one.field}: {one.snippet}" for one in hit.evidence[:1])
+        tags = (label for label in hit.row.labels if label.startswith("tag.") and "=" in label)
+        why = "  ".join(f"{one.field}: {one.snippet}" for one in hit.evidence[:1]) or "  ".join(tags)
         print_line(f"    {hit.row.file_name}  {span.start_s:.2f}–{span.end_s:.2f} s  {why}")
     return page.hits
 
