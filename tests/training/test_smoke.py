@@ -33,6 +33,12 @@ def test_a_new_package_works_as_it_stands() -> None:
     assert found.level == "sandbox"
 
 
+def test_without_a_word_about_it_the_drawn_labels_are_learned() -> None:
+    text = STARTER["algorithm.toml"].decode().partition("# `malan algorithm smoke`")[0]
+    assert "[smoke]" not in text
+    assert smoke_package(package_of({**STARTER, "algorithm.toml": text.encode()})).passed
+
+
 def test_an_error_is_told_with_what_the_algorithm_printed() -> None:
     found = smoke_package(changed(("start = job.restored", "raise ValueError('oh no')\n    start = job.restored")))
     assert not found.passed

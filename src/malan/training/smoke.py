@@ -30,6 +30,7 @@ from malan.training.package import (
     missing_packages,
     settle_parameters,
 )
+from malan.training.package.parameters import TEXT
 from malan.training.package.request import Smoke
 from malan.training.running import Finished, RunPlan, make_trial, run_algorithm
 
@@ -84,7 +85,7 @@ def smoke_package(
     if package.families and not base:
         raise UsageError("algorithm.needs_base", families=", ".join(package.families))
     smoke = package.smoke or _DEFAULT
-    settled = settle_parameters(package.parameters, {**smoke.parameters, **(parameters or {})})
+    settled = settle_parameters(package.parameters, _with_labels(package, {**smoke.parameters, **(parameters or {})}))
     request = ask_for_data(package, settled)
     with tempfile.TemporaryDirectory(prefix="malan-smoke-") as folder:
         data, held_out = _loaders(request, smoke, seed, Path(folder))
@@ -113,6 +114,15 @@ def smoke_package(
         finally:
             data.close()
             held_out.close()
+
+
+def _with_labels(package: Package, given: dict[str, Any]) -> dict[str, Any]:
+    """Where a label set is to be named and nobody did, it is the drawn one."""
+    asked = package.data.labels.removeprefix("$")
+    one = next((one for one in package.parameters if one.name == asked), None)
+    if one is None or one.type != TEXT or given.get(asked, one.default):
+        return given
+    return {**given, asked: "drawn"}
 
 
 def _inspect(finished: Finished, policy: Policy, plan: RunPlan) -> GateResult | None:
