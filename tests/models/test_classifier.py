@@ -75,7 +75,7 @@ def test_names_of_classes_are_as_many_as_outputs_and_differ() -> None:
 
 
 def test_rows_of_another_width_or_not_finite_are_refused() -> None:
-    for rows in (np.ones((2, WIDTH + 1)), np.ones(WIDTH), np.full((1, WIDTH), np.nan)):
+    for rows in (np.ones((2, WIDTH + 1)), np.ones(WIDTH), np.full((1, WIDTH), np.nan), np.full((1, WIDTH), 3e38)):
         with pytest.raises(UsageError):
             read().probabilities(rows)
 

@@ -50,21 +50,27 @@ class Classifier:
         """Rows of shape (N, width) → probabilities of shape (N, classes), in float32.
 
         Raises:
-            UsageError: Another width, or a number that is not finite.
+            UsageError: Another width, or numbers that are not finite, or too large to compute with.
         """
         x = np.asarray(rows, np.float32)
         if x.ndim != 2 or x.shape[1] != self.width or not np.isfinite(x).all():
             raise UsageError("models.bad_rows", shape=str(list(x.shape))[:40], width=self.width)
+        with np.errstate(over="ignore", invalid="ignore"):  # what grows beyond float32 is refused below
+            scores = self._scores(x)
+        if not np.isfinite(scores).all():
+            raise UsageError("models.bad_rows", shape=str(list(x.shape))[:40], width=self.width)
+        if self.output == SIGMOID:
+            return np.asarray(1 / (1 + np.exp(-np.clip(scores, -80, 80))), np.float32)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def _scores(self, x: Float32) -> Float32:
         x = (x - self.mean) / self.scale
         for number, (weight, bias) in enumerate(self.layers):
             x = x @ weight + bias
             if number + 1 < len(self.layers):
                 x = np.maximum(x, np.float32(0))
-        x = x / np.float32(self.temperature)
-        if self.output == SIGMOID:
-            return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))), np.float32)
-        powers = np.exp(x - x.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return np.asarray(x / np.float32(self.temperature), np.float32)
 
     def labels(self, probabilities: NDArray[Any]) -> list[list[tuple[str, float]]]:
         """For each row the classes that apply, the likeliest first: the best one, or all above their thresholds."""
