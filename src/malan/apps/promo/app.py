@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,17 @@ class Promo:
         folder = work.library.folder("cache") / "render"
         folder.mkdir(parents=True, exist_ok=True)
         music = Music(board.music) if board.music else None
-        work.progress(0, 100, "sound")
-        sound = mix_sound(built.timeline, work.out / "sound.m4a", music=music, voice=board.voice or None)
         outs = {form.name: work.out / f".malan-{form.name}.mp4" for form in built.timeline.formats}
-        rendered = render(
-            built.timeline, outs, folder, sound=sound.path,
-            tell=lambda share: work.progress(round(100 * share), 100, "render"),
-        )  # fmt: skip
+        with ThreadPoolExecutor(1) as beside:  # the sound is ready before the pictures are
+            sound = beside.submit(
+                mix_sound, built.timeline, work.out / "sound.m4a", music=music, voice=board.voice or None
+            )
+            rendered = render(
+                built.timeline, outs, folder, sound=lambda: sound.result().path,
+                tell=lambda share: work.progress(round(100 * share), 100, "render"),
+            )  # fmt: skip
         tidy_shelf(folder)
-        return sound, rendered
+        return sound.result(), rendered
 
     def _leave(self, board: Storyboard, built: Built, rendered: Rendered, sound: Mixed, work: Work) -> dict[str, Path]:
         """Publish the films, and put beside them what an editor takes along."""

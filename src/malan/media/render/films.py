@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,14 +50,19 @@ class _Part:
 
 
 def render(
-    timeline: Timeline, outs: Mapping[str, Path], shelf: Path, *, sound: Path | None = None, tell: Tell | None = None
+    timeline: Timeline,
+    outs: Mapping[str, Path],
+    shelf: Path,
+    *,
+    sound: Callable[[], Path] | Path | None = None,
+    tell: Tell | None = None,
 ) -> Rendered:
     """Render a timeline to an mp4 a format, H.264 and the sound as it is.
 
     Args:
         outs: By name of the format, where the film shall be; a file that is there is replaced at the very end.
         shelf: A folder that keeps what was rendered; the next render of a changed timeline takes the rest from there.
-        sound: An m4a as `mix_sound` leaves it.
+        sound: An m4a as `mix_sound` leaves it, or what gives it: asked when the pictures are done.
         tell: Given the share done, 0 to 1. What it raises ends the work.
 
     Raises:
@@ -73,9 +78,10 @@ def render(
     if missing:
         _encode(timeline, missing, keys, shelf, tell)
         known = {form.name: _on_shelf(shelf, form) for form in timeline.formats}
+    heard = sound() if callable(sound) else sound
     for form in timeline.formats:
         parts = [known[form.name][key] for key in keys[form.name]]
-        _join(parts, timeline, sound, outs[form.name])
+        _join(parts, timeline, heard, outs[form.name])
     if tell:
         tell(1.0)
     return Rendered(dict(outs), timeline.frames, sum(timeline.pieces[number].frames for number in missing))
