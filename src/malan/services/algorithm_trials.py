@@ -84,7 +84,7 @@ def describe_difference(found: Difference | None) -> dict[str, Any]:
         "files": dict(found.files),
         "lines": list(found.lines),
         "left_out": list(found.left_out),
-        "hints": [{"file": one.path, "line": one.line, "kind": one.kind, "name": one.name} for one in found.hints],
+        "hints": [one.as_record() for one in found.hints],
     }
 
 

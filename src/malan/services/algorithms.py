@@ -237,10 +237,7 @@ def describe_algorithm(ws: Workspace, algorithm: Algorithm, *, whole: bool = Tru
         "parameters": parameter_schema(package.parameters, lang),
         "files": {path: len(data) for path, data in package.files.items()},
         "size_bytes": package.size_bytes,
-        "hints": [
-            {"file": one.path, "line": one.line, "kind": one.kind, "name": one.name}
-            for one in find_hints(package.files)
-        ],
+        "hints": [one.as_record() for one in find_hints(package.files)],
     }
 
 
@@ -274,7 +271,7 @@ def check_package(folder: Path) -> dict[str, Any]:
         "files": len(package.files) if package else None,
         "size_bytes": package.size_bytes if package else None,
         "problems": [{"code": one.code, "message": one.message(), "hint": one.hint()} for one in report.problems],
-        "hints": [{"file": one.path, "line": one.line, "kind": one.kind, "name": one.name} for one in report.hints],
+        "hints": [one.as_record() for one in report.hints],
     }
 
 

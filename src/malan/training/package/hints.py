@@ -41,6 +41,10 @@ class Hint:
     kind: str
     name: str
 
+    def as_record(self) -> dict[str, str | int]:
+        """For JSON."""
+        return {"file": self.path, "line": self.line, "kind": self.kind, "name": self.name}
+
 
 def find_hints(files: Mapping[str, bytes]) -> tuple[Hint, ...]:
     """Hints in all files, in order; at most `MOST_HINTS`."""
