@@ -127,6 +127,16 @@ def test_an_approval_is_for_one_digest(local: Workspace) -> None:
     assert not approved_for(local, newer.digest, OWNERS).allowed
 
 
+def test_who_read_one_version_does_not_approve_the_next_by_its_name(local: Workspace) -> None:
+    grant = granted(local)
+    submitted(local, grant)
+    newer = submitted(local, grant, version="1.0.1")
+    with pytest.raises(UsageError, match=r"lines@1\.0\.1, lines@1\.0\.0"):
+        approve_algorithm(local, "lines", caller=party(STATION))
+    approve_algorithm(local, "lines@1.0.0", caller=party(STATION))
+    assert not approved_for(local, newer.digest, (party_id(STATION),)).allowed
+
+
 def test_the_last_word_counts(workspace: Workspace) -> None:
     found = submitted(workspace, granted(workspace))
     owner = (party_id(STATION),)

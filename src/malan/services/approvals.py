@@ -110,14 +110,14 @@ def approve_algorithm(ws: Workspace, text: str, *, reason: str = "", caller: Cal
 
     Args:
         ws: Where.
-        text: Which, as `find_algorithm` takes it.
+        text: Which, as `find_algorithm` takes it; a name alone only while there is one version of it.
         reason: Kept, and shown to the party that submitted it.
         caller: The owner; whoever runs this workspace from its folder decides for all owners that were asked.
 
     Raises:
         NotFound: There is none that the caller may see.
         Rejected: It comes with Malan and needs no approval.
-        UsageError: Nobody was asked about it.
+        UsageError: Nobody was asked about it, or a name does not say which version.
         NotGranted: The caller is no owner.
     """
     return _decide(ws, text, APPROVED, reason, caller)
@@ -253,6 +253,13 @@ def said_about(ws: Workspace, digest: str) -> list[Said]:
 
 def _decide(ws: Workspace, text: str, decision: str, reason: str, caller: Caller) -> Approval:
     found = find_algorithm(ws, text, caller=caller)
+    same = [
+        one for one in list_algorithms(ws, caller=caller) if (one.party_id, one.name) == (found.party_id, found.name)
+    ]
+    if text.strip() == found.name and len(same) > 1:  # who read one version must not decide on the next
+        raise UsageError(
+            "algorithm.which_version", name=found.name, references=", ".join(one.reference for one in same)
+        )
     if found.is_built_in:
         raise Rejected("algorithm.needs_none", owner="", algorithm=found.reference)
     owner_ids = _deciders(ws, found, caller)
