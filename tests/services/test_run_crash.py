@@ -91,10 +91,9 @@ def test_a_killed_worker_takes_its_sandbox_along_and_the_run_goes_on_from_its_ch
     assert released.state == "released"
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_killed_at_random_moments_a_run_ends_once(slow_here, seed):
+def test_killed_at_random_moments_a_run_ends_once(slow_here):
     ws, grant, run = slow_here
-    moments = random.Random(seed)
+    moments = random.Random(1)
     for _ in range(MOST_ATTEMPTS - 1):
         worker = Worker(ws.root)
         until(lambda: get_run(ws, run.id).worker is not None)

@@ -26,6 +26,7 @@ from malan.rights.meter_tables import HELD, RESERVATIONS
 from malan.runtime.database import reading, updating
 from malan.services import run_gate, run_rows, run_work
 from malan.services import run_states as states
+from malan.services.charges import settlement_tables
 from malan.services.metering import meter
 from malan.services.run_bench import Ended
 from malan.services.run_engine import register
@@ -33,6 +34,7 @@ from malan.services.run_folder import RunFolder
 from malan.services.run_states import Queued, after, choose
 from malan.services.run_tables import HOLDS, RUNS, run_tables
 from malan.services.runs import cancel_run, decide_run, get_run, resume_run, submit_run
+from malan.services.settlement_tables import CHARGES
 from malan.training.gate import Declared, Policy
 from malan.training.gate.effect import Effect
 from malan.training.gate.gate import ADAPTER, Memory
@@ -138,9 +140,19 @@ class Toy:
 
 
 _POINTS = {
-    run_work: ("count_run", "mark", "reserve_output", "state_start", "move", "end_run", "release_holds", "judge_run"),
+    run_work: (
+        "count_run",
+        "mark",
+        "owe_for",
+        "reserve_output",
+        "state_start",
+        "move",
+        "end_run",
+        "release_holds",
+        "judge_run",
+    ),
     run_gate: (
-        *("mark", "_settle", "_owe", "keep_receipts", "state_end", "move", "release_holds", "_inspect", "_seal"),
+        *("mark", "_settle", "keep_receipts", "state_end", "move", "release_holds", "_inspect", "_seal"),
         "tidy_up",
     ),
 }
@@ -289,6 +301,9 @@ class LifeOfRuns(RuleBasedStateMachine):
         assert now["runs"].consumed - self.before["runs"].consumed == begun
         charged = now["output_bytes"].consumed - self.before["output_bytes"].consumed
         assert charged >= run.charged_bytes
+        with settlement_tables(self.ws).connect() as connection:
+            mine = select(CHARGES).where(CHARGES.c.about == f"run:{run.id}")
+            assert len(connection.execute(mine).all()) == begun
         if run.life == 1:
             assert charged == run.charged_bytes
         assert (run.model_id is not None) == (run.state == states.RELEASED)

@@ -85,6 +85,7 @@ def end_run(
     charged = run.charged_bytes
     if run.has_begun:
         run = mark(ws, run, ending=[action, plain(why), plain(told)])
+        owe_for(ws, run)
         charged = charged or _settle(ws, run, result, "output")
         keep_receipts(ws, run, result, charged)
         state_end(ws, run, states.after(run.state, action))
@@ -110,6 +111,14 @@ def finish_ending(ws: Workspace, run: Run) -> Run:
     """Go on with the end of a run whose worker was killed in the middle of it."""
     action, why, told = run.ending or (states.FAIL, [], [])
     return end_run(ws, run, action, why=reasons(why), told=reasons(told))
+
+
+def owe_for(ws: Workspace, run: Run) -> None:
+    """The price of a run is owed once it was counted, whatever becomes of it, and divided as it used the footage."""
+    terms = get_grant(ws, run.grant_id).signed.agreement.terms
+    if terms.price_minor and terms.price_per == "run":
+        key = f"run:{run.id}:{run.life}"
+        charge(ws, run.grant_id, terms.price_minor, terms.currency, key=key, kind="model", about=f"run:{run.id}")
 
 
 def known_result(ws: Workspace, run: Run) -> GateResult | None:
@@ -173,7 +182,6 @@ def _release(ws: Workspace, run: Run, result: GateResult, register: Register, ho
             ran = {name: value for name, value in run.ran.items() if name != "ending"}
             return move(ws, run, states.HOLD, why=why, told=(Reason("gate.state.held"),), ran=ran)
         return end_run(ws, run, states.REFUSE, why=why, told=why)
-    _owe(ws, run, model_id)
     total = charged + (run.charged_bytes if hold == "approved" else 0)
     keep_receipts(ws, run, result, total)
     state_end(ws, run, states.RELEASED)
@@ -200,14 +208,6 @@ def _settle(ws: Workspace, run: Run, result: GateResult, hold: str) -> int:
         if result.state == PASSED:
             raise
         return 0  # nothing leaves: a grant that is over must not keep a run from ending
-
-
-def _owe(ws: Workspace, run: Run, model_id: str) -> None:
-    """The price of a run is owed for its model, and divided as the footage was used in it."""
-    terms = get_grant(ws, run.grant_id).signed.agreement.terms
-    if terms.price_minor and terms.price_per == "run":
-        key = f"run:{run.id}:{run.life}"
-        charge(ws, run.grant_id, terms.price_minor, terms.currency, key=key, kind="model", about=f"model:{model_id}")
 
 
 def _seal(ws: Workspace) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from malan.core.decisions import Reason
+from malan.core.errors import NotFound
 from malan.rights.meter import CLIP_SECONDS, shown_amount
 from malan.rights.usage import MICROSECONDS
 from malan.services import run_states as states
@@ -33,8 +34,14 @@ _NAMES = {value: name for name, value in states.PRIORITIES.items()}
 
 
 def describe_run(ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool = True) -> dict[str, Any]:
-    """A run as JSON, in the copy that is the caller's: the line of a list or, `whole`, with history and cost."""
+    """A run as JSON, in the copy that is the caller's: the line of a list or, `whole`, with history and cost.
+
+    Raises:
+        NotFound: The caller is no party to it.
+    """
     sees_all = caller.is_operator or caller.party_id in run.owner_ids
+    if not sees_all and caller.party_id != run.party_id:
+        raise NotFound("runs.none", id=run.id[:12])
     names = owner_names(ws)
     line: dict[str, Any] = {
         "run": run.id,
@@ -89,11 +96,12 @@ def _cost(ws: Workspace, run: Run, *, exact: bool) -> dict[str, Any]:
     the buyer is told whole seconds, as in its receipt."""
     used_us = sum(seconds_by_owner(ws, run.id).values())
     terms = get_grant(ws, run.grant_id).signed.agreement.terms
-    owed = terms.price_minor if terms.price_per == "run" and run.model_id else 0
+    lives = run.life if run.has_begun else run.life - 1
+    owed = lives * terms.price_minor if terms.price_per == "run" else 0
     if terms.price_per == "clip_second":
         owed = terms.price_minor * used_us // MICROSECONDS
     return {
-        "runs": run.life if run.has_begun else run.life - 1,
+        "runs": lives,
         "clip_seconds": shown_amount(CLIP_SECONDS, used_us) if exact else str(-(-used_us // MICROSECONDS)),
         "output_bytes": run.charged_bytes,
         "owed": {"minor": owed, "currency": terms.currency, "per": terms.price_per} if terms.price_minor else None,

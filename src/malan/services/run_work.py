@@ -23,7 +23,7 @@ from malan.services.metering import seal_usage
 from malan.services.run_bench import END_LIMIT, END_OK, Bench, Ended, Prepare
 from malan.services.run_checks import missing_approvals, said_in
 from malan.services.run_folder import RunFolder
-from malan.services.run_gate import Register, end_run, finish_ending, judge_run, tidy_up
+from malan.services.run_gate import Register, end_run, finish_ending, judge_run, owe_for, tidy_up
 from malan.services.run_meter import RunAccount, count_run, release_holds, renew_holds
 from malan.services.run_receipts import state_start
 from malan.services.run_rows import (
@@ -249,11 +249,12 @@ def _run(ws: Workspace, run: Run, watch: _Watch, prepare: Prepare) -> Run:
 
 
 def _begin(ws: Workspace, run: Run, bench: Bench, watch: _Watch) -> Run:
-    """Count the run and hold what it may put out, then state it; only now may it see anything."""
+    """Hold what the run may put out, count it, then state it; only now may it see anything."""
+    reserve_output(RunAccount(ws, run.grant_id, run.id), bench.policy, f"{run.id}:{run.life}")
     count_run(ws, run.grant_id, run.id, run.life)
     run = mark(ws, run, most_bytes=most_of(bench.policy), facts=dict(bench.facts))
     watch.follow(run)
-    reserve_output(RunAccount(ws, run.grant_id, run.id), bench.policy, f"{run.id}:{run.life}")
+    owe_for(ws, run)
     state_start(ws, run)
     return run
 
