@@ -22,11 +22,11 @@ from leak_run import run_ours, workspace  # noqa: E402
 from malan.workspace import Workspace  # noqa: E402
 
 MUST_HELD, HONEST_RUNS = 0.95, 50
-NOTE = f"""Each run has {SECRET_BYTES} random bytes in its footage. Recovered is what the attack's own decoder, or a search for
-any four of them in the clear, backwards or in hexadecimal, finds in everything the buyer receives: files, figures,
-reasons, minutes, seconds used; at the peer also exit status, log and exact times. Charged: no more was recovered than the
-contract's output budget paid for. The owner releases whatever the gate passes. –: would take a machine without limits
-along."""
+NOTE = f"""Each run has {SECRET_BYTES} random bytes in its footage. Recovered is what the attack's own decoder, or a
+search for any four of them in the clear, backwards or in hexadecimal, finds in everything the buyer receives:
+files, figures, reasons, minutes, seconds used; at the peer also exit status, log and exact times. Charged: no more
+was recovered than the contract's output budget paid for. The owner releases whatever the gate passes. –: would take
+a machine without limits along."""
 QUICK = ("a byte in each of some weights", "an extra tensor's name", "a file", "a connection", "the exit status")
 
 

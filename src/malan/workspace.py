@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from malan.store import Library
 
 SETTINGS_FILE = "malan.toml"
-_SECRET = ("database",)
+_SECRET = ("database", "oidc_client_secret",)
 _FIRST_SETTINGS = """\
 # Settings of this Malan workspace. Every one has a default; what is set here wins.
 # 本工作区的设置。每一项都有默认值，此处填写的优先。
@@ -56,6 +56,10 @@ class Settings:
     run_memory_mb: int = 8192  # an algorithm that asks for more is refused
     run_hours: int = 48  # likewise
     territory: str = ""  # where this is used: ISO 3166 code, such as CN; licences of models ask for it
+    oidc_issuer: str = ""  # identity provider one may sign in by, such as https://id.example.org
+    oidc_client_id: str = ""  # what we are called there
+    oidc_client_secret: str = field(default="", repr=False)  # if it gave us one
+    oidc_claim: str = "email"  # which of its claims is a login here: email (verified), sub, preferred_username
     database: str = field(default="", repr=False)  # empty: malan.db in the workspace; may hold a password: never shown
 
     @property

@@ -98,6 +98,27 @@ def sign_in(
     return SignedIn(token, caller, now + LONGEST_S)
 
 
+def sign_in_as(ws: Workspace, login: str, *, former: str = "", now_s: float | None = None) -> SignedIn:
+    """Begin a session for a login whose holder was recognised elsewhere; see `oidc`.
+
+    Raises:
+        NotSignedIn: There is no such login, it was ended, or its party is shut out.
+    """
+    now, plain = time.time() if now_s is None else now_s, plain_login(login)
+    with reading(engine_of(ws)) as connection:
+        row = connection.execute(select(accounts).where(accounts.c.login == plain)).one_or_none()
+    caller = _caller(ws, plain, row.party_id) if row is not None and row.password else None
+    if caller is None:
+        raise NotSignedIn("access.wrong")
+    with writing(engine_of(ws)) as connection:
+        connection.execute(delete(sessions).where(or_(sessions.c.id == _id(former), sessions.c.ends_s < now)))
+        still = accounts.c.login == plain, accounts.c.password != ""
+        if not connection.execute(update(accounts).where(*still).values(signed_in_s=now)).rowcount:
+            raise NotSignedIn("access.wrong")  # ended in this very moment
+        token = _begin(connection, plain, now)
+    return SignedIn(token, caller, now + LONGEST_S)
+
+
 def caller_of_session(ws: Workspace, token: str, *, now_s: float | None = None) -> Caller | None:
     """Who holds a session, with the roles of this moment; None when there is none, or it has ended."""
     now = time.time() if now_s is None else now_s

@@ -68,6 +68,8 @@ RULES: Mapping[str, str] = {
     "POST /account/sign-out-everywhere": "own.account",
     "GET /openapi.json": "own.account",
     "GET /sign-in": PUBLIC,
+    "GET /sign-in/provider": PUBLIC,
+    "GET /sign-in/back": PUBLIC,
     "POST /sign-in": PUBLIC,
     "POST /sign-out": PUBLIC,
     "POST /language/{lang}": PUBLIC,

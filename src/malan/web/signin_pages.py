@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Path, Request
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError, Rejected
-from malan.services import account_view, api_keys, sessions
+from malan.services import account_view, api_keys, oidc, sessions
 from malan.services.access import NotSignedIn
 from malan.services.sessions import TooManyTries, form_token, is_form_token
 from malan.services.views import Failure
@@ -25,6 +26,8 @@ from malan.web.pages import Pages
 router = APIRouter()
 _FORM_COOKIE = "malan_form"
 _FORM_AGE_S = 3600
+_OIDC_COOKIE, _OIDC_AGE_S = "malan_oidc", int(oidc.PATIENCE_S)
+_OIDC_ANSWER = ("code", "state", "iss", "error")
 Field = Annotated[str, Form(max_length=2000)]
 
 
@@ -61,6 +64,42 @@ def sign_in(
     _set(request, reply, cookie_name(request), done.token, int(sessions.LONGEST_S), "lax")
     reply.delete_cookie(cookie_name(request, _FORM_COOKIE), path="/", secure=_is_encrypted(request))
     return reply
+
+
+@router.get("/sign-in/provider", include_in_schema=False)
+def sign_in_by_provider(request: Request, next: str = "/") -> Response:
+    """Lead the browser to the identity provider that is set."""
+    target = _inside(next)
+    try:
+        begun = oidc.begin_sign_in(request.app.state.workspace, _back(request), target)
+    except MalanError as error:
+        return _form(request, target, error=error)
+    reply = RedirectResponse(begun.address, status_code=303, headers={"cache-control": "no-store"})
+    _set(request, reply, cookie_name(request, _OIDC_COOKIE), begun.browser, _OIDC_AGE_S, "lax")
+    return reply
+
+
+@router.get("/sign-in/back", include_in_schema=False)
+def signed_in_by_provider(request: Request) -> Response:
+    """The provider's answer: a session for whoever it says is there, if somebody here gave that a login."""
+    said = {name: value[:2000] for name, value in request.query_params.items() if name in _OIDC_ANSWER}
+    browser = request.cookies.get(name := cookie_name(request, _OIDC_COOKIE), "")
+    try:
+        workspace, former = request.app.state.workspace, session_of(request)
+        done, target = oidc.finish_sign_in(workspace, said, browser, former=former)
+    except MalanError as error:
+        reply: Response = _form(request, "/", error=error)
+    else:
+        place = target if target != "/" else first_page(done.caller)
+        reply = RedirectResponse(place, status_code=303, headers={"cache-control": "no-store"})
+        _set(request, reply, cookie_name(request), done.token, int(sessions.LONGEST_S), "lax")
+    reply.delete_cookie(name, path="/", secure=_is_encrypted(request))
+    return reply
+
+
+def _back(request: Request) -> str:
+    """Where the provider sends the browser back to: this console, by the name it was called by (`guard` checked it)."""
+    return f"{request.url.scheme}://{request.url.netloc}/sign-in/back"
 
 
 @router.post("/sign-out", include_in_schema=False)
@@ -141,7 +180,7 @@ def end_key(
 def _form(
     request: Request, target: str, *, login: str = "", ended: bool = False, error: MalanError | None = None
 ) -> Response:
-    pages, lang = request.app.state.pages, language_of(request.scope)
+    workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
     name = cookie_name(request, _FORM_COOKIE)
     secret = request.cookies.get(name, "") or secrets.token_urlsafe(32)
     failure = Failure.of(error, lang) if error else None
@@ -154,6 +193,7 @@ def _form(
         next=target,
         ended=ended,
         token=form_token(secret),
+        by_provider=f"/sign-in/provider?{urlencode({'next': target})}" if oidc.is_configured(workspace) else "",
     )
     if isinstance(error, TooManyTries):
         reply.headers["retry-after"] = str(error.values["seconds"])
