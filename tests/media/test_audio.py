@@ -15,6 +15,7 @@ from media_factory import draw_film
 
 from malan.core.errors import MediaError
 from malan.media import AudioBlock, audio_blocks
+from malan.media.audio import audio_between
 
 
 def joined(blocks: list[AudioBlock]) -> np.ndarray:
@@ -126,3 +127,24 @@ def test_two_equal_channels_are_as_loud_as_one(tmp_path: Path) -> None:
         file.writeframes(samples.tobytes())
     heard = np.concatenate([block.samples for block in audio_blocks(path, rate=None)])
     assert np.allclose(heard, tone, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "most_off"), [("a.wav", 0), ("a.flac", 0), ("a.mp3", 0), ("a.m4a", 0), ("a.mka", 48)])
+def test_a_stretch_found_by_seeking_is_the_one_that_lies_there(tmp_path: Path, name: str, most_off: int) -> None:
+    """Exact where the container tells exact times; within the millisecond that Matroska rounds to."""
+    seconds = np.arange(48_000 * 20) / 48_000
+    path = write_sound(
+        tmp_path / name, (0.3 * np.sin(2 * np.pi * (100 + 30 * seconds) * seconds)).astype(np.float32)[:, None]
+    )
+    whole = joined(list(audio_blocks(path, rate=48_000)))
+    begins = round(next(audio_blocks(path, rate=48_000)).start * 48_000)
+    for start in (Fraction(7, 3), Fraction(14)):
+        found = np.zeros(48_000, np.float32)
+        for block in audio_between(path, start, start + 1, rate=48_000):
+            at = round((block.start - start) * 48_000)
+            first, end = max(at, 0), min(at + len(block.samples), 48_000)
+            if first < end:
+                found[first:end] = block.samples[first - at : end - at, 0]
+        at = round(start * 48_000) - begins
+        likeness = [float(found[1000:40_000] @ whole[at + 1000 + off : at + 40_000 + off]) for off in range(-60, 61)]
+        assert abs(int(np.argmax(likeness)) - 60) <= most_off
