@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from caption_film import chinese_font
+from episode_factory import Plan, Text, draw_episode
 from media_factory import draw_film
 from typer.testing import CliRunner
 
@@ -88,6 +90,19 @@ def test_the_guide_for_promos_runs(shell: Shell) -> None:
     shown = [shell.run(line) for line in lines_of("promo.md")]
     assert "promo-9x16.mp4" in shown[0]
     assert Path("promo/jianying/draft_content.json").is_file()
+
+
+def test_the_guide_for_reviewers_runs(shell: Shell) -> None:
+    if chinese_font() is None:
+        pytest.skip("no font with Chinese characters on this machine")
+    Path("Episodes").mkdir()
+    said = Text("他又去赌场了", (0.4, 2.4), height_share=0.07)
+    draw_episode(Path("Episodes/第1集.mkv"), Plan(seconds=3, size=(360, 640), texts=(said,)))
+    assert lines_of("review.md") == lines_of("review.zh-CN.md")
+    shown = [shell.run(line) for line in lines_of("review.md")]
+    assert "CON-13" in shown[1]
+    assert json.loads(shown[4])["labels"][0]["value"]["rule"] == "CON-13"
+    assert json.loads(Path("second/review.json").read_text())["diff"]["kept"]
 
 
 def test_the_guide_for_authors_of_algorithms_runs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ GROUPS = (
     "settle",
     "model",
     "app",
+    "review",
 )
 PLAIN = ("init", "up", "demo")
 

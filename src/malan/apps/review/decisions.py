@@ -55,14 +55,21 @@ def decide(
         NotFound: The report has no such finding.
         UsageError: A rejection without reason, a waiver without a day, or no such decision.
     """
-    found = next((one for one in report["findings"] if finding in (one["id"], one["mark"])), None)
-    if found is None:
-        raise NotFound("review.unknown_finding", id=finding[:40])
+    found = _finding(report, finding)
     made = Decision(found["mark"], decision, by.strip(), on, reason.strip(), until, found["id"], found["rule"])
     _check(made, file.name, 0)
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(asdict(made), ensure_ascii=False, sort_keys=True) + "\n")
     return made
+
+
+def _finding(report: Mapping[str, Any], said: str) -> Mapping[str, Any]:
+    """A finding by its id, its mark, or its rule where there is only one of it."""
+    named = [one for one in report["findings"] if said in (one["id"], one["mark"])]
+    named = named or [one for one in report["findings"] if said == one["rule"] and one["state"] == "found"]
+    if len({one["mark"] for one in named}) != 1:
+        raise NotFound("review.unknown_finding", id=said[:40])
+    return named[0]
 
 
 def read_decisions(file: Path) -> list[Decision]:

@@ -15,8 +15,9 @@ from malan.core.errors import ProofError
 if TYPE_CHECKING:
     from malan.apps.frame import Work
     from malan.apps.review.app import Reviewed
+    from malan.services.signed_reports import SignedReport
 
-__all__ = ["read_report", "write_reports"]
+__all__ = ["check_signature", "read_report", "write_reports"]
 
 LARGEST = 200_000_000
 
@@ -61,6 +62,20 @@ def read_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProofError("review.report.bad", file=path.name, why=str(error)[:120]) from None
     return dict(said)
+
+
+def check_signature(path: Path) -> SignedReport:
+    """Who signed a report and about which media; the signature lies beside it, as it was made.
+
+    Raises:
+        ProofError: There is none, or it does not hold.
+    """
+    from malan.services.signed_reports import check_report
+
+    signature = path.with_name("review.sig.json")
+    if not path.is_file() or not signature.is_file():
+        raise ProofError("review.report.bad", file=path.name, why=signature.name)
+    return check_report(path.read_bytes(), signature.read_bytes())
 
 
 def _sign(value: dict[str, Any], data: bytes, work: Work) -> bytes | None:
