@@ -57,7 +57,7 @@ def test_models_are_listed_and_shown(root: Path) -> None:
     assert shown["shares"] == [{"owner": ANN, "name": ANN[:12], "share": "1/1"}]
     assert shown["uses"]["apply"]["allowed"]
     assert {"en", "zh", "code"} <= set(shown["uses"]["apply"]["reasons"][0])
-    assert "accuracy: 0.81" in run(root, "show", "夜景")
+    assert "0.81" in run(root, "show", "夜景")
 
 
 def test_the_card_is_printed_in_the_language_of_the_session(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

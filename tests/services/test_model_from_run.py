@@ -53,7 +53,7 @@ def test_shares_are_those_of_the_meter(released: tuple[Workspace, ModelRow]) -> 
 def test_the_card_tells_what_the_gate_measured(released: tuple[Workspace, ModelRow]) -> None:
     ws, model = released
     card = card_markdown(ws, model, "zh")
-    assert "metrics.accuracy" in card
+    assert "均衡准确率" in card
     assert "tagger" in card
     assert show_model(ws, model.id)["uses"]["export"]["allowed"]
 

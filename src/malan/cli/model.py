@@ -120,7 +120,7 @@ def compare(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import compare_models
+    from malan.services.model_cards import compare_models, figure_name
     from malan.services.products import caller_for
 
     ws = open_workspace(workspace)
@@ -131,7 +131,7 @@ def compare(
     names = [one["name"] for one in found["models"]]
     rows = [
         (speak("models.card.licence"), *(one["licence"]["id"] for one in found["models"])),
-        *((name, *(value or "–" for value in values)) for name, values in found["metrics"].items()),
+        *((figure_name(name), *(value or "–" for value in values)) for name, values in found["metrics"].items()),
         *((owner, *(f"{float(share):.2%}" for share in shares)) for owner, shares in found["shares"].items()),
     ]
     print_table([speak("models.card.what"), *names], rows)
@@ -332,22 +332,26 @@ def _asked(action: str, purpose: str, territory: str | None) -> Asked:
 
 
 def _print_model(found: dict[str, Any]) -> None:
+    from malan.services.model_cards import figure_name
+
+    lang = session_language()
     print_line(f"{found['name']}  {found['model']}")
     fields = {
         speak("models.card.kind"): [speak(f"models.card.kind.{found['kind']}")],
         speak("cli.column.state"): [speak(f"models.state.{found['state']}")],
-        speak("models.card.licence"): [found["licence"]["title"] or found["licence"]["id"]],
+        speak("models.card.licence"): [found["licence"]["title"].get(lang, found["licence"]["id"])],
         speak("models.card.family"): [found["family"] or "–"],
         speak("models.card.run"): [found["run"].get("id") or "–"],
         speak("models.card.snapshot"): [found["snapshot"] or "–"],
         speak("models.card.owners"): [f"{o['name']}  {o['share']}" for o in found["shares"]] or ["–"],
     }
     print_fields(fields)
-    for name, value in sorted(found["evaluation"].items()):
-        print_line(f"  {name}: {value}")
-    lang = session_language()
+    if found["figures"]:
+        rows = [(figure_name(name), value) for name, value in sorted(found["figures"].items())]
+        print_table([speak("models.card.evaluation"), speak("models.card.value")], rows)
     for use, answer in found["uses"].items():
-        print_line(f"{'✓' if answer['allowed'] else '✗'} {use}: {' '.join(one[lang] for one in answer['reasons'])}")
+        said = " ".join(one[lang] for one in answer["reasons"])
+        print_line(f"{'✓' if answer['allowed'] else '✗'} {speak(f'models.use.{use}')} ({use}): {said}")
 
 
 def _owners(shares: list[dict[str, Any]]) -> str:

@@ -61,6 +61,11 @@ class Licence:
     begins: str = ""
     notice: str = ""
     family: str = ""
+    title_zh: str = ""
+
+    def shown(self, lang: str) -> str:
+        """Its title in a language; most have one only."""
+        return self.title_zh if lang == "zh" and self.title_zh else self.title
 
     def excludes_place(self, territory: str) -> bool:
         return territory in self.excludes or ("EU" in self.excludes and territory in EU)
@@ -219,4 +224,5 @@ def _teaching(licence: Licence, use: WeightUse) -> Reason | None:
 
 
 def _reason(code: str, licence: Licence, **values: str) -> Reason:
-    return Reason(f"licence.{code}", (("licence", licence.title), *sorted(values.items())))
+    named = licence.id if licence.title_zh else licence.title  # the same in every language a reason is read in
+    return Reason(f"licence.{code}", (("licence", named), *sorted(values.items())))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malan.core.catalogue import LANGUAGES, entry
+from malan.core.catalogue import LANGUAGES, catalogue, entry
 from malan.core.errors import Rejected
 from malan.inference.lowrank import distance, frobenius
 from malan.inference.tensors import parse_tensors
@@ -79,7 +79,7 @@ def _described(model: ModelRow, names: Mapping[str, str]) -> dict[str, Any]:
         "parts": [{"model": part, "weight": weight} for part, weight in model.parts],
         "licence": {
             "id": model.licence,
-            "title": licence.title if licence else "",
+            "title": {lang: licence.shown(lang) for lang in LANGUAGES} if licence else {},
             "commercial": licence.commercial if licence else "no",
             "limit": licence.limit.name if licence and licence.limit else None,
             "excludes": list(licence.excludes) if licence else [],
@@ -93,6 +93,7 @@ def _described(model: ModelRow, names: Mapping[str, str]) -> dict[str, Any]:
             for party, share in sorted(model.shares.items(), key=lambda one: (-one[1], one[0]))
         ],
         "evaluation": dict(model.evaluation),
+        "figures": figures_of(model.evaluation),
         "card": dict(model.card),
         "place": model.place.get("folder"),
         "size_bytes": model.size_bytes,
@@ -135,6 +136,12 @@ def figures_of(evaluation: Mapping[str, Any], prefix: str = "") -> dict[str, str
     return found
 
 
+def figure_name(name: str, lang: str | None = None) -> str:
+    """What a figure is called: `effect.gain` → its name where it has one, else as it is."""
+    code = f"models.figure.{name}"
+    return entry(code).text(lang) if code in catalogue() else name
+
+
 class _Card:
     """The lines of a card in one language."""
 
@@ -160,8 +167,9 @@ class _Card:
         import json
 
         if self._licence is None or self._licence.id.startswith("LicenseRef-"):
-            link = json.dumps(self._licence.url) if self._licence else '""'
-            return ["license: other", f"license_name: {json.dumps(self._model.licence)}", f"license_link: {link}"]
+            named = ["license: other", f"license_name: {json.dumps(self._model.licence)}"]
+            is_public = self._licence is not None and self._licence.url.startswith("https://")
+            return [*named, f"license_link: {json.dumps(self._licence.url)}"] if self._licence and is_public else named
         return [f"license: {self._licence.id.lower()}"]
 
     def body(self) -> list[str]:
@@ -170,7 +178,7 @@ class _Card:
             (self._say("digest"), f"`sha256:{model.id}`"),
             (self._say("kind"), self._say(f"kind.{model.kind}")),
             (self._say("family"), model.family or "–"),
-            (self._say("licence"), f"[{licence.title}]({licence.url})" if licence else model.licence),
+            (self._say("licence"), self._linked()),
             (self._say("algorithm"), self._algorithm()),
             (self._say("run"), f"`{model.run['id']}`" if model.run.get("id") else "–"),
             (self._say("snapshot"), f"`{model.snapshot_id}`" if model.snapshot_id else "–"),
@@ -182,6 +190,12 @@ class _Card:
             lines += ["", f"> {licence.notice}"]
         lines += self._conditions() + self._measured() + self._lineage() + self._owners()
         return [*lines, "", self._say("generated")]
+
+    def _linked(self) -> str:
+        if self._licence is None:
+            return self._model.licence
+        shown = self._licence.shown(self._lang)
+        return f"[{shown}]({self._licence.url})" if self._licence.url.startswith("https://") else shown
 
     def _algorithm(self) -> str:
         run = self._model.run
@@ -202,7 +216,8 @@ class _Card:
         figures = figures_of(self._model.evaluation)
         if not figures:
             return [*lines, self._say("not_measured")]
-        return [*lines, *self._table([self._say("what"), self._say("value")], sorted(figures.items()))]
+        rows = [(figure_name(name, self._lang), value) for name, value in sorted(figures.items())]
+        return [*lines, *self._table([self._say("what"), self._say("value")], rows)]
 
     def _lineage(self) -> list[str]:
         lines = ["", f"## {self._say('lineage')}", ""]
