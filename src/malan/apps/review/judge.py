@@ -51,7 +51,7 @@ def verdict_of(rule: Rule, pack: Pack, facts: Facts) -> Verdict:
 def _whole(facts: Facts, shown: Sequence[Moment]) -> Moment:
     """The moment of a rule about the episode: where what it is about is seen, else the episode itself."""
     if shown:
-        words = "\n".join(dict.fromkeys(m.text for m in shown[:6] if m.text))
+        words = "\n".join(dict.fromkeys(m.text for m in shown[:3] if m.text))
         first = shown[0]
         return replace(first, text=words, hits=first.hits if words == first.text else ())
     return Moment(0.0, facts.duration_s, source="episode")
