@@ -72,6 +72,11 @@ class Program:
     environment: Needs = Needs()
 
 
+def used_up() -> NotGranted:
+    """What the meter says when nothing is left."""
+    return NotGranted("meter.used_up", grant="g", unit="clip_seconds", asked="1", left="0")
+
+
 class Purse:
     """A counter with so many microseconds in it, which writes down what was counted."""
 
@@ -82,12 +87,12 @@ class Purse:
 
     def gone(self) -> Collection[str]:
         if self.ended:
-            raise NotGranted("loader.empty")
+            raise used_up()
         return self.withdrawn
 
     def count(self, amounts: Mapping[str, int]) -> None:
         if sum(amounts.values()) > self.left_us:
-            raise NotGranted("loader.empty")
+            raise used_up()
         self.left_us -= sum(amounts.values())
         self.counted.append(dict(amounts))
         self.on_count()

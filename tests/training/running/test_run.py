@@ -145,7 +145,7 @@ def test_a_run_ends_where_its_grant_ends(tmp_path: Path) -> None:
     found = run_algorithm(plan_of(purse=purse))
     assert (found.ran.end, found.ran.limit) == ("limit", "grant")
     assert found.reason is not None
-    assert found.reason.code == "loader.empty"
+    assert found.reason.code == "meter.used_up"
     assert purse.total_us == found.counted_us == TRAIN_US + 8 * 5_000_000
 
 
