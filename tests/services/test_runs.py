@@ -6,6 +6,7 @@ import json
 import stat
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ from malan.services.journal import events_about, read_event
 from malan.services.metering import meter, page_event, seal_usage
 from malan.services.models import get_model
 from malan.services.run_folder import RunFolder, gate_secret
-from malan.services.run_receipts import check_receipt
+from malan.services.run_gate import known_result
+from malan.services.run_receipts import certified, check_receipt
 from malan.services.run_view import describe_run
 from malan.services.run_work import recover, work
 from malan.services.runs import (
@@ -43,6 +45,7 @@ from malan.services.runs import (
 )
 from malan.services.settlement_tables import CHARGES
 from malan.services.withdrawal import reach_of, withdraw_asset
+from malan.training.gate import owner_receipt, party_receipt
 from malan.workspace import Workspace
 
 
@@ -227,6 +230,21 @@ def test_nonsense_is_refused_as_such(local):
         with pytest.raises(UsageError):
             submit_run(local, "tagger", grant, given, asked=Asked(**asked), caller=BUYER)
     assert list_runs(local) == []
+
+
+def test_a_promise_of_privacy_is_not_made_with_an_epsilon_of_zero(local):
+    grant = grant_on(local, uses=["retrieve", "train", "generative_train"])
+    with pytest.raises(NotGranted, match="ε = 0"):
+        submit_run(local, "text-lora", grant, {}, asked=Asked(tier="recipe-dp"), caller=BUYER)
+
+
+def test_epsilon_and_delta_stand_in_both_copies_of_the_receipt(released):
+    ws, run = released
+    private = replace(run, tier="recipe-dp", ran={**run.ran, "epsilon": "2", "delta": "1e-05"})
+    told = certified(ws, private)
+    for write in (owner_receipt, party_receipt):
+        said = json.loads(write(told, known_result(ws, run), 64))
+        assert (said["tier"], said["epsilon"], said["delta"]) == ("recipe-dp", "2", "1e-05")
 
 
 def test_a_stranger_finds_neither_grant_nor_run(local):

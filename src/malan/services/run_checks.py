@@ -16,7 +16,7 @@ from malan.core.errors import MalanError, NotGranted
 from malan.rights.decide import DEFAULT_LEVEL, TIERS, Use
 from malan.rights.meter import OUTPUT_BYTES, RUNS
 from malan.runtime.sandbox import measure_level
-from malan.services.algorithms import CODE, load_package, tiers_of
+from malan.services.algorithms import CODE, RECIPE_DP, load_package, tiers_of
 from malan.services.approvals import approval_of
 from malan.services.grants import get_grant, grant_allows
 from malan.services.run_base import Base, find_base, objections
@@ -92,7 +92,7 @@ def check_run(ws: Workspace, wish: Wish, *, counted: bool = False) -> Ready:
     request = ask_for_data(package, parameters)
     terms = get_grant(ws, wish.grant_id).signed.agreement.terms
     use = _use(wish, package, request)
-    refuse([*_of_the_tier(wish, package), *_of_the_grant(ws, wish, use), *_of_the_machine(ws, package)])
+    refuse([*_of_the_tier(wish, package, parameters), *_of_the_grant(ws, wish, use), *_of_the_machine(ws, package)])
     refuse(objections(ws, package, wish.asked))
     chosen = choose_clips(ws, wish.grant_id, use, request)
     refuse(_of_the_data(package, chosen))
@@ -180,7 +180,9 @@ def _use(wish: Wish, package: Package, request: DataRequest) -> Use:
     )
 
 
-def _of_the_tier(wish: Wish, package: Package) -> Iterable[Reason]:
+def _of_the_tier(wish: Wish, package: Package, parameters: Mapping[str, Any]) -> Iterable[Reason]:
+    if wish.tier == RECIPE_DP and not parameters.get("epsilon", 1):  # 0: the recipe would train without privacy
+        yield Reason("runs.no_epsilon_asked", (("algorithm", package.reference),))
     if wish.tier not in TIERS or wish.tier not in tiers_of(package):
         yield Reason(
             "runs.other_tier",

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malan.core.errors import NotGranted, Rejected
+from malan.core.decisions import Reason
+from malan.core.errors import NotGranted
 from malan.services import run_checks
 from malan.services.grants import grant_allows
 from malan.services.run_bench import END_OK, Ended
@@ -56,7 +58,12 @@ class Engine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return self._ready.chosen.facts()
+        """What is known of the data, and of an adapter how strongly it is put in: its file does not tell."""
+        declared = self._ready.policy.declared
+        if declared.kind != "lora":
+            return self._ready.chosen.facts()
+        rank = min(next(slot.shape for slot in declared.slots.values() if slot.shape))
+        return {**self._ready.chosen.facts(), "alpha": declared.scale * rank}
 
     def run(
         self,
@@ -154,6 +161,9 @@ class Engine:
         ran = finished.ran
         is_ok = ran.end == END_OK and bool(finished.files)
         epsilon, delta = self._privacy(finished) if is_ok else (None, None)
+        reason = finished.reason
+        if is_ok and self._run.tier == _DP and epsilon is None:
+            is_ok, reason = False, Reason("runs.no_epsilon", (("algorithm", self._ready.package.reference),))
         return Ended(
             end=ran.end if is_ok or ran.end != END_OK else "failed",
             limit=ran.limit,
@@ -162,27 +172,23 @@ class Engine:
             cpu_s=ran.cpu_s,
             peak_memory_bytes=ran.peak_memory_bytes,
             attempts=ran.attempts,
-            files=finished.files,
+            files=finished.files if is_ok else {},
             epsilon=epsilon,
             delta=delta,
-            reason=finished.reason,
+            reason=reason,
         )
 
     def _privacy(self, finished: Finished) -> tuple[str | None, str | None]:
-        """What bounds the influence of one clip, as our own recipe worked it out; only where the tier promises it.
-
-        Raises:
-            Rejected: The recipe did not tell.
-        """
+        """What bounds the influence of one clip, as our own recipe worked it out; None where it bounds nothing."""
         if self._run.tier != _DP:
             return None, None
         figures: dict[str, Any] = {}
         with suppress(KeyError, ValueError):
             figures = json.loads(finished.files[METRICS])
-        epsilon, delta = figures.get("epsilon"), figures.get("delta", self._ready.parameters.get("delta"))
-        if epsilon is None or delta is None:
-            raise Rejected("runs.no_epsilon", algorithm=self._ready.package.reference)
-        return f"{float(epsilon):.4g}", f"{float(delta):.4g}"
+        said: list[Any] = [figures.get("epsilon"), figures.get("delta", self._ready.parameters.get("delta"))]
+        if not all(type(one) in (int, float) and isfinite(one) and one > 0 for one in said):
+            return None, None
+        return f"{said[0]:.4g}", f"{said[1]:.4g}"
 
 
 class _Trial:
@@ -229,7 +235,12 @@ def register(ws: Workspace, run: Run, result: GateResult, facts: Mapping[str, An
         snapshot_id=run.snapshot_id,
         licence=_licence(ws, run),
         evaluation={"metrics": dict(result.metrics), **_gain(result)},
-        card={"title": dict(package.title), "summary": dict(package.summary), "publisher": package.publisher},
+        card={
+            "title": dict(package.title),
+            "summary": dict(package.summary),
+            "publisher": package.publisher,
+            **({"alpha": facts["alpha"]} if "alpha" in facts else {}),
+        },
         party_id=run.party_id,
     )
     return model.id
