@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from market_place import STATION, STUDIO
-from run_place import BUYER, SET, grant_on
+from run_place import BUYER, OWNER, SET, grant_on
 from typer.testing import CliRunner
 
 from malan.cli.main import app
 from malan.core.errors import NotGranted
 from malan.rights.terms import party_id
+from malan.services.grants import revoke_grant
 from malan.services.model_cards import card_markdown, show_model
 from malan.services.model_exports import export_model
-from malan.services.model_rights import retire_model
+from malan.services.model_rights import decide_model_use, retire_model
 from malan.services.model_rows import ModelRow
 from malan.services.model_service import open_service
 from malan.services.model_trace import describe_trace, trace_model
@@ -70,6 +71,20 @@ def test_it_answers_rows_of_features(released: tuple[Workspace, ModelRow]) -> No
     ws, model = released
     answer = open_service(ws, model.id).classify(np.zeros((2, WIDTH)).tolist())
     assert [sum(row) for row in answer["probabilities"]] == pytest.approx([1, 1], abs=1e-4)
+
+
+def test_after_the_grant_is_revoked_only_what_owners_approve_leaves(released: tuple[Workspace, ModelRow]) -> None:
+    ws, model = released
+    revoke_grant(ws, model.run["grant"], "违约", caller=OWNER)
+    decision = decide_model_use(ws, model, "export", caller=BUYER)
+    assert {reason.code for reason in decision.reasons} == {"models.why.revoked"}
+    assert decide_model_use(ws, model, "apply").allowed
+    for name in (STATION, STUDIO):
+        done = CliRunner().invoke(
+            app, ["model", "approve", model.id, "--for", "export", "--as", name, "--workspace", str(ws.root)]
+        )
+        assert done.exit_code == 0, done.output
+    assert decide_model_use(ws, model, "export", caller=BUYER).allowed
 
 
 def test_it_is_applied_by_command_and_then_retired(released: tuple[Workspace, ModelRow]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -115,3 +120,28 @@ def test_owners_are_asked_again_every_few_seconds(ws: Workspace) -> None:
     now[0] = 6.0
     service.classify([[0.0] * WIDTH])
     assert service.checked_s == 6.0
+
+
+def test_the_command_becomes_the_service_and_ends_when_told(ws: Workspace) -> None:
+    release_classifier(ws)
+    command = [sys.executable, "-m", "malan", "model", "serve", "景别", "--port", "0", "--workspace", str(ws.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            url = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+            reply = httpx.post(f"{url}/classify", json={"features": [[0.0] * WIDTH]}, timeout=20)
+            assert reply.status_code == 200
+            process.send_signal(signal.SIGINT)
+            process.wait(15)
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_the_command_says_why_it_does_not_answer(ws: Workspace) -> None:
+    release_classifier(ws, licence="CC-BY-NC-4.0")
+    command = [sys.executable, "-m", "malan", "model", "serve", "景别", "--port", "0", "--workspace", str(ws.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "NonCommercial" in done.stderr

@@ -25,7 +25,7 @@ _INDEX = ".safetensors.index.json"
 _WORDS = {".json", ".txt", ".model", ".jinja", ".md", ".jsonl"}  # configuration, tokenizers, cards
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", ".gitattributes"}
 _BESIDE = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".svg", ".pdf"}  # of the card; not part of the model
-_MOST_FILES, _MOST_WORDS_BYTES, _DEEPEST = 2_000, 256 * 2**20, 4
+_MOST_FILES, _MOST_WORDS_BYTES, _DEEPEST = 2_000, 64 * 2**20, 4
 _LIMITS = Limits(file_bytes=2**40, header_bytes=2**26, tensors=200_000)
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"BZh")
 

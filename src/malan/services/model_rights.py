@@ -13,17 +13,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from malan.core import Decision, Reason, Terms
 from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, UsageError
 from malan.ledger.statement import Subject, urn
 from malan.models.licences import ACTIONS, EXPORT, SERVE, WeightUse, decide_licence, find_licence
 from malan.rights.decide import Use, compile_terms
-from malan.runtime.database import writing
+from malan.runtime.database import reading, writing
 from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.datasets import show_snapshot
 from malan.services.journal import Fact, record
+from malan.services.market_tables import GRANTS, market
 from malan.services.model_rows import RETIRED, ModelRow, decisions_of, find_model
 from malan.services.model_tables import DECISIONS, MODELS, registry
 from malan.services.models import ADAPTER, family_tree, get_model, is_of, now
@@ -206,6 +207,8 @@ def _owners_against(ws: Workspace, model: ModelRow, caller: Caller) -> dict[str,
     """Owner → why its footage does not let this model leave."""
     if model.snapshot_id is None:
         return {}
+    if (grant_id := model.run.get("grant")) and _is_revoked(ws, grant_id):
+        return dict.fromkeys(model.shares, Reason("models.why.revoked", (("model", model.title),)))
     try:
         _, manifest = show_snapshot(ws, model.snapshot_id)
     except (NotFound, ProofError):
@@ -225,6 +228,12 @@ def _owners_against(ws: Workspace, model: ModelRow, caller: Caller) -> dict[str,
             values = (("terms", terms.name), ("form", _form(model)))
             against[terms.owner_id] = Reason("models.why.terms", values)
     return against
+
+
+def _is_revoked(ws: Workspace, grant_id: str) -> bool:
+    """Whether the grant a model was trained under was taken back; one that is not on record here was not."""
+    with reading(market(ws)) as connection:
+        return bool(connection.scalar(select(GRANTS.c.revoked).where(GRANTS.c.id == grant_id)))
 
 
 def _lets_out(terms: Terms, model: ModelRow, caller: Caller) -> bool:
