@@ -80,7 +80,10 @@ class Recipe:
                 for example in self._examples(batch):
                     cache.put(**example)
             if of == "data":
-                Cache(self.job.cache, "empty").put(self._one(self.family.describe([""])))
+                empty = Cache(self.job.cache, "empty")
+                empty.put({name: held[0] for name, held in self.family.describe([""]).items()})
+                empty.close()
+        cache.close()
         let_go()
         return cache
 
@@ -145,9 +148,6 @@ class Recipe:
             }
             for n in range(len(frames))
         ]
-
-    def _one(self, told: Tensors) -> Tensors:
-        return {name: held[0] for name, held in told.items()}
 
     def _loss_of(self, model: Any, cache: Cache) -> Any:
         """The loss of some examples in a step: each with its own latents, noise and level, drawn for it alone."""
