@@ -34,7 +34,7 @@ def verdict(got: Received, taken: int) -> str:
     """Stopped, charged to the budget, or leaked."""
     if not taken:
         return "stopped"
-    return "charged" if taken <= got.charged and got.files else "leaked"
+    return "charged" if taken <= got.charged else "leaked"
 
 
 def tried(ws: Workspace, attack: Attack, ears: Ears, number: int) -> tuple[Received, int]:

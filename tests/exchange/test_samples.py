@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from media_factory import draw_film
 from nodes import Node, fresh, introduce, key_of, node
 
 from malan.core import Terms
+from malan.core.errors import ProofError, Rejected
 from malan.rights.meter import CLIP_SECONDS
 from malan.rights.terms import party_id, read_terms
 from malan.services import transfers
@@ -229,3 +231,36 @@ def test_an_offer_with_samples_that_is_no_product_counts_too(trade: Trade) -> No
     codes = [get(one["address"], secret).status_code for one in listed]
     assert codes[0] == 200
     assert codes[-1] != 200
+
+
+# The other side of it: Malan as consumer
+
+
+def test_samples_are_fetched_into_a_folder_once(trade: Trade, tmp_path: Path) -> None:
+    from malan.media import probe
+    from malan.services.fetching import fetch_samples
+
+    _, _, pid = trade.pull(offered(trade))
+    out = tmp_path / "samples"
+    found = fetch_samples(trade.studio.ex.ws, COMMAND_LINE, pid[-12:], out)
+    assert {one.clip_id for one in found} == {clip.id for clip in trade.film.clips}
+    assert all(probe(one.path).duration > 0.9 for one in found)
+    counted = consumed(trade)
+    assert fetch_samples(trade.studio.ex.ws, COMMAND_LINE, pid, out) == found
+    assert consumed(trade) == counted
+    transfers.move_transfer(trade.studio.ex, pid, "complete")
+    with pytest.raises(Rejected):
+        fetch_samples(trade.studio.ex.ws, COMMAND_LINE, pid, out)
+
+
+def test_what_a_partner_says_becomes_no_path(trade: Trade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from malan.ledger.post import Reply
+    from malan.services import fetching
+
+    _, _, pid = trade.pull(offered(trade))
+    for said in ([{"clip": "../../evil"}], [{"clip": "/etc/passwd"}], [{"clip": "a" * 65}], ["x"], {"clip": "a"}, None):
+        body = json.dumps({"samples": said}).encode()
+        monkeypatch.setattr(fetching, "ask", lambda *_a, body=body, **_k: Reply(200, "video/mp4", body))
+        with pytest.raises(ProofError):
+            fetching.fetch_samples(trade.studio.ex.ws, COMMAND_LINE, pid, tmp_path / "out")
+    assert list((tmp_path / "out").glob("**/*")) == []

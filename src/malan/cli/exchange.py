@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -112,6 +113,24 @@ def use(
     from malan.services.exchange import use as use_agreement
 
     _tell(use_agreement(open_workspace(workspace), COMMAND_LINE, partner, agreement, how), as_json=as_json)
+
+
+@app.command(help=speak("exchange.cli.fetch"))
+def fetch(
+    pid: PidArgument,
+    out: Annotated[Path, typer.Option(help=speak("exchange.cli.out"))],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.access import COMMAND_LINE
+    from malan.services.fetching import fetch_samples
+
+    found = fetch_samples(open_workspace(workspace), COMMAND_LINE, pid, out)
+    if as_json:
+        print_json({"samples": [{"clip": one.clip_id, "path": one.path, "bytes": one.size_bytes} for one in found]})
+        return
+    for one in found:
+        print_line(f"{one.path}  {one.size_bytes:,}")
 
 
 @app.command("list", help=speak("exchange.cli.list"))

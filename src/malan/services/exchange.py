@@ -39,7 +39,7 @@ class ExchangeShown:
 def show_exchange(ws: Workspace, caller: Caller) -> ExchangeShown:
     """Our id, key and address, to give to partners; and the partners of `exchange.toml`."""
     require(caller, "snapshots")
-    ex = _open(ws)
+    ex = open_here(ws)
     return ExchangeShown(ex.participant, ex.key().key_id, ex.root, tuple(ex.settings().partners.values()))
 
 
@@ -59,7 +59,7 @@ def offer_snapshot(
     require(caller, "offer")
     formats = (words.COMPUTE_TO_DATA, words.HTTP_PULL) if samples else (words.COMPUTE_TO_DATA,)
     manner = BY_HAND if by_hand else AUTOMATIC
-    _open(ws)
+    open_here(ws)
     return negotiation.offer_snapshot(ws, snapshot, formats=formats, manner=manner, party=party or None)
 
 
@@ -85,7 +85,7 @@ def withdraw_offer(ws: Workspace, caller: Caller, offer_id: str) -> None:
 def browse(ws: Workspace, caller: Caller, partner: str) -> list[RemoteDataset]:
     """The catalogue of a partner."""
     require(caller, "order")
-    ex = _open(ws)
+    ex = open_here(ws)
     found = _partner(ex, partner)
     return read_remote(ex, found.id, found.connector)
 
@@ -97,7 +97,7 @@ def ask_for(ws: Workspace, caller: Caller, partner: str, dataset: str, offer_id:
         NotFound: It has no such dataset or offer.
     """
     require(caller, "order")
-    ex = _open(ws)
+    ex = open_here(ws)
     found = _partner(ex, partner)
     for one in read_remote(ex, found.id, found.connector):
         for policy in one.offers:
@@ -109,7 +109,7 @@ def ask_for(ws: Workspace, caller: Caller, partner: str, dataset: str, offer_id:
 def use(ws: Workspace, caller: Caller, partner: str, agreement: str, how: str = "") -> Process:
     """Ask a partner for the use of what was agreed."""
     require(caller, "order")
-    ex = _open(ws)
+    ex = open_here(ws)
     found = _partner(ex, partner)
     return transfers.request_transfer(ex, found.id, found.connector, agreement, how or words.COMPUTE_TO_DATA)
 
@@ -141,7 +141,7 @@ def move(ws: Workspace, caller: Caller, pid: str, action: str) -> Process:
         UsageError: Not now, or not in our role.
     """
     require(caller, "sign")
-    process, ex = show_process(ws, caller, pid), _open(ws)
+    process, ex = show_process(ws, caller, pid), open_here(ws)
     if action == "resend":
         negotiation.resend(ex, process.kind, process.pid)
         return process
@@ -158,7 +158,8 @@ def describe_process(process: Process) -> dict[str, Any]:
     return {**said, "agreement": agreement.get("@id"), "problem": process.details.get("problem")}
 
 
-def _open(ws: Workspace) -> Exchange:
+def open_here(ws: Workspace) -> Exchange:
+    """The connector of a workspace, for a command; a running server does the sending."""
     return negotiation.open_exchange(ws, DEFAULT_BASE)
 
 

@@ -45,17 +45,18 @@ class Received:
         ]
         return b"\n".join([*listed, self.words.encode(), self.log, self.heard])
 
-    def floats(self, name: str = "h") -> np.ndarray:
-        """A tensor of the file of weights, as float32; empty when there is none."""
+    def floats(self, name: str = "h", kind: str = "<f4") -> np.ndarray:
+        """A tensor of the file of weights; empty when there is none."""
         data = self.files.get("adapter.safetensors", b"")
         if len(data) < 8:
-            return np.zeros(0, "<f4")
+            return np.zeros(0, kind)
         size = struct.unpack("<Q", data[:8])[0]
         found = re.search(rb'"%s":\{[^}]*"data_offsets":\[(\d+),(\d+)\]' % name.encode(), data[8 : 8 + size])
         if found is None:
-            return np.zeros(0, "<f4")
+            return np.zeros(0, kind)
         begin, end = (8 + size + int(one) for one in found.groups())
-        return np.frombuffer(data[begin:end][: (end - begin) // 4 * 4], "<f4")
+        size = np.dtype(kind).itemsize
+        return np.frombuffer(data[begin:end][: (end - begin) // size * size], kind)
 
 
 def opened(data: bytes) -> list[bytes]:
@@ -211,7 +212,7 @@ def sign_bits(got: Received) -> bytes:
 def exponents(got: Received) -> bytes:
     values = got.floats()[:SECRET_BYTES]
     with np.errstate(divide="ignore"):
-        found = -np.log2(np.abs(values.astype("f8"))) - 60
+        found = -np.log2(np.abs(values.astype("f8"))) - 10
     return bytes(np.clip(np.nan_to_num(np.rint(found), nan=0, posinf=0, neginf=0), 0, 255).astype("u1"))
 
 
@@ -248,8 +249,23 @@ def digits(got: Received) -> bytes:
     return bytes(int(text[3 * n : 3 * n + 3]) & 255 for n in range(5))
 
 
+SECONDS_OF_AN_HONEST_RUN = 800
+
+
+def wide(got: Received) -> bytes:
+    values = got.floats("h", "<f8")[:SECRET_BYTES]
+    return bytes(np.clip(np.rint((np.nan_to_num(values) - 0.5) * 2.0**40), 0, 255).astype("u1"))
+
+
+def beside_the_answers(got: Received) -> bytes:
+    with suppress(Exception):
+        values = np.load(io.BytesIO(got.files["evaluation.npy"])).ravel()[:SECRET_BYTES]
+        return bytes(np.clip(np.floor(values), 0, 255).astype("u1"))
+    return b""
+
+
 def amount(got: Received) -> bytes:
-    return b"" if got.used is None else bytes([(got.used // 200 - 4) & 255])
+    return b"" if got.used is None else bytes([(got.used // 200 - SECONDS_OF_AN_HONEST_RUN // 200) & 255])
 
 
 _RAW = "from malan_inside import frames as F\nsend = lambda b: os.write(4, b)\n"
@@ -271,10 +287,10 @@ ATTACKS = (
     Attack("tiniest numbers", "out['h'] = np.pad(np.frombuffer(s, 'u1'), (0, 24)).astype('<u4').view('<f4')", decode=low_byte),
     Attack("signs of zero", "out['h'] = np.where(np.unpackbits(np.frombuffer(s[:8], 'u1')), -0.0, 0.0).astype('f4')",
         decode=sign_bits),
-    Attack("exponents of tiny numbers", "out['h'][:40] = 2.0 ** -(60 + np.frombuffer(s, 'u1') % 64)", decode=exponents),
+    Attack("exponents of tiny numbers", "out['h'][:40] = 2.0 ** -(10.0 + np.frombuffer(s, 'u1') % 64)", decode=exponents),
     Attack("numbers without measure", "out['h'][:40] = np.frombuffer(s, 'u1') * np.float32(1e30)", decode=by_size),
     Attack("wider floats than are kept", "out['h'] = (np.float64(0.5) + np.pad(np.frombuffer(s, 'u1'), (0, 24)) * 2.0 ** -40)",
-        decode=low_byte),
+        decode=wide),
     # names, shapes, kinds
     Attack("an extra tensor", "out['secret'] = np.frombuffer(s, '<f4')"),
     Attack("an extra tensor's name", "out[s.hex()] = np.zeros(1, 'f4')"),
@@ -307,7 +323,7 @@ ATTACKS = (
     Attack("a figure that is none", "job.metrics({'accuracy': float('nan')})"),
     Attack("a figure that is a text", "import malan_inside; malan_inside.put_numbers('metrics', {'accuracy': 1.0, s.hex(): 2})"),
     Attack("losses and outputs", "out['h'][:40] = np.frombuffer(s, 'u1')", "r['outputs'] = r['outputs'] + np.resize("
-        "np.frombuffer(s, 'u1'), r['outputs'].shape)"),
+        "np.frombuffer(s, 'u1'), r['outputs'].shape)", decode=beside_the_answers),
     # how it ends
     Attack("the exit status", "os._exit(s[0])", decode=status),
     Attack("a signal", "os.kill(os.getpid(), 9 if s[0] & 1 else 15)", decode=status),
@@ -316,7 +332,7 @@ ATTACKS = (
     Attack("what it prints", _LOUD),
     Attack("what an error says", "raise SystemExit(s.hex())"),
     Attack("a warning", "import warnings; warnings.warn(s.hex())"),
-    Attack("how much it asks for", "for n in range(s[0] % 16): job.data.take(list(range(40)), epoch=9 + n)", decode=amount),
+    Attack("how much it asks for", "for n in range(s[0]): job.data.take(list(range(40)), epoch=9 + n)", decode=amount),
     # files
     Attack("a file", "put('footage.bin', s)"),
     Attack("files everywhere", "for place in ('/tmp', '/', '/code', '/dev/shm', '/var/tmp', os.getcwd()):\n    try: "

@@ -51,8 +51,9 @@ class Job:
 def written(arrays):
     head, at, parts = {}, 0, []
     for name, array in arrays.items():
-        data = np.asarray(array).astype("<f4").tobytes() if array.dtype.kind == "f" else np.asarray(array).tobytes()
-        head[str(name)] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
+        data = np.asarray(array).tobytes()
+        kind = f"{array.dtype.kind.upper()}{8 * array.dtype.itemsize}"
+        head[str(name)] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
         at += len(data); parts.append(data)
     text = json.dumps(head, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + b"".join(parts)
