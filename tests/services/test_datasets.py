@@ -2,12 +2,14 @@
 
 import csv
 import json
+import subprocess
 import tarfile
 import wave
 from pathlib import Path
 
 import av
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 from media_factory import Film, draw_film, read_number
 
 from malan.core.errors import NotFound, NotGranted, ProofError, UsageError
@@ -234,3 +236,27 @@ def test_a_trainer_gets_what_the_cutter_cuts(frozen: tuple[Workspace, str], tmp_
     else:
         with wave.open(str(tmp_path / "out" / rows[0]["file"])) as sound:
             assert sound.getnframes() > sound.getframerate() / 2
+
+
+def test_sound_with_a_picture_on_its_cover_is_cut_as_sound(tmp_path: Path) -> None:
+    picture, song = tmp_path / "cover.jpg", tmp_path / "films" / "song.mp3"
+    song.parent.mkdir()
+    ffmpeg = get_ffmpeg_exe()
+    drawn = ["-f", "lavfi", "-i", "testsrc=s=64x64:d=1", "-frames:v", "1", str(picture)]
+    covered = ["-f", "lavfi", "-i", "sine=d=3", "-i", str(picture), "-map", "0:a", "-map", "1:v", "-c:v", "copy",
+               "-disposition:v", "attached_pic", str(song)]  # fmt: skip
+    for words in (drawn, covered):
+        subprocess.run([ffmpeg, "-v", "error", "-y", *words], check=True)
+    ws = Workspace.create(tmp_path / "ws")
+    add_assets(ws, [song.parent], owner="湖南台")
+    scan_assets(ws, captions=False)
+    snapshot = freeze_snapshot(ws, "song", condition("")).saved.snapshot.id
+    done = export_snapshot(ws, snapshot, "ace-step", tmp_path / "out")
+    (sound,) = (tmp_path / "out").rglob("*.wav")
+    with wave.open(str(sound)) as wav:
+        assert wav.getnframes() / wav.getframerate() == pytest.approx(3, abs=0.2)
+    assert (done.clips, done.left_out) == (1, 0)
+    with pytest.raises(UsageError):
+        export_snapshot(ws, snapshot, "cosmos", tmp_path / "no")
+    ws.log.close()
+    ws.database.dispose()

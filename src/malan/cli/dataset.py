@@ -132,12 +132,15 @@ def export(
                 "format": done.format,
                 "out": done.out,
                 "clips": done.clips,
+                "left_out": done.left_out,
                 "size_bytes": done.size_bytes,
             }
         )
         return
     megabytes = f"{done.size_bytes / 1e6:.1f}"
     print_line(speak("cli.dataset.exported", name=done.snapshot.name, clips=done.clips, out=done.out, mb=megabytes))
+    if done.left_out:
+        print_line(speak("cli.dataset.left_out", clips=done.left_out, format=done.format))
 
 
 @app.command(help=speak("cli.dataset.dossier"))

@@ -96,8 +96,9 @@ class Cutter:
 
 
 def is_still(asset: Asset) -> bool:
-    """A picture that does not move."""
-    return any(track.kind == "image" for track in asset.tracks) and asset.first("video") is None
+    """A picture that does not move; not sound with a picture on its cover."""
+    has_picture = any(track.kind == "image" for track in asset.tracks)
+    return has_picture and asset.first("video") is None and asset.first("audio") is None
 
 
 def item_suffix(asset: Asset) -> str:

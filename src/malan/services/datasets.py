@@ -20,6 +20,7 @@ from malan.core import Snapshot
 from malan.core.errors import NotFound, UsageError
 from malan.datasets import EXPORTERS, Entry, Exporter, Item, Manifest, View, split_assets
 from malan.datasets.croissant import croissant_card
+from malan.datasets.exporters.trainers import LEFT_OUT
 from malan.rights.signals import usage_info
 from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.cutting import Cutter, item_suffix
@@ -59,6 +60,7 @@ class Exported:
     out: Path
     clips: int
     size_bytes: int
+    left_out: int = 0  # clips without what the format is made of, listed in `left_out.jsonl`
 
 
 def freeze_snapshot(
@@ -164,7 +166,8 @@ def export_snapshot(
     digests = {path.relative_to(out).as_posix(): file_digest(path) for path in files}
     record(ws, [snapshot_exported(saved.snapshot.id, exporter.name, digests)])
     size = sum(path.stat().st_size for path in files)
-    return Exported(saved.snapshot, exporter.name, out, len(view.items), size)
+    left_out = len((out / LEFT_OUT).read_bytes().splitlines()) if (out / LEFT_OUT).is_file() else 0
+    return Exported(saved.snapshot, exporter.name, out, len(view.items) - left_out, size, left_out)
 
 
 def _may_ask(caller: Caller) -> None:
