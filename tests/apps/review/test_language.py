@@ -163,7 +163,7 @@ _EXPRESSIONS = st.recursive(
 
 
 @given(_EXPRESSIONS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_has_a_type_has_a_value_of_it(said: str) -> None:
     try:
         node = parse(said)
@@ -175,7 +175,7 @@ def test_what_has_a_type_has_a_value_of_it(said: str) -> None:
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_text_is_an_expression_or_a_syntax_fault(said: str) -> None:
     try:
         node = parse(said)

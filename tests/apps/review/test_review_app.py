@@ -102,6 +102,37 @@ def test_the_same_request_gives_the_same_bytes(episodes: Path, reviewed: Path, t
         assert (tmp_path / name).read_bytes() == (reviewed / name).read_bytes()
 
 
+def test_a_review_that_is_taken_up_again_measures_nothing_twice(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    def stop() -> None:
+        stopped.append("x")
+        if len(stopped) == 2:
+            raise KeyboardInterrupt
+
+    paths = [str(episodes / "good.mkv"), str(episodes / "bad.mkv")]
+    values = {**TOLD, "paths": paths, "pack": "tech-qc"}
+    with pytest.raises(KeyboardInterrupt):
+        run_app(None, "review", values, tmp_path, stop_if_asked=stop)
+    assert not (tmp_path / "review.json").exists()
+    review(tmp_path, *map(Path, paths), pack="tech-qc")
+    first = (tmp_path / "review.html").read_bytes()
+    monkeypatch.setattr("malan.apps.review.measure.episode.measure", None)
+    review(tmp_path, *map(Path, paths), pack="tech-qc")
+    assert (tmp_path / "review.html").read_bytes() == first
+
+
+def test_a_damaged_note_of_what_was_measured_is_measured_anew(episodes: Path, tmp_path: Path) -> None:
+    review(tmp_path, episodes / "good.mkv", pack="tech-qc")
+    first = (tmp_path / "review.json").read_bytes()
+    for note in (tmp_path / ".measured").iterdir():
+        note.write_bytes(note.read_bytes()[:-40])
+    review(tmp_path, episodes / "good.mkv", pack="tech-qc")
+    assert (tmp_path / "review.json").read_bytes() == first
+
+
 def test_the_command_prints_one_object(episodes: Path, tmp_path: Path) -> None:
     line = ["app", "run", "review", str(episodes / "good.mkv"), "--pack", "tech-qc", "--as-of", "2026-10-01"]
     done = CliRunner().invoke(app, [*line, "--no-pdf", "--out", str(tmp_path / "out"), "--json"])
@@ -113,6 +144,7 @@ def test_the_command_prints_one_object(episodes: Path, tmp_path: Path) -> None:
 
 
 def test_a_decision_is_kept_for_the_next_cut(episodes: Path, reviewed: Path, tmp_path: Path) -> None:
+    shutil.copytree(reviewed / ".measured", tmp_path / "out" / ".measured")
     report = read_report(reviewed / "review.json")
     file = tmp_path / "decisions.jsonl"
     word, black, number = (_of(report, rule)[0] for rule in ("CON-13", "QC-01", "NUM-01"))

@@ -22,6 +22,7 @@ from malan.core.errors import MalanError, MediaError, NotFound, Rejected
 FILM_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".mxf", ".flv", ".mpg", ".mpeg")
 VERSION = "1"
 DETECT_SIDE_PX = 512
+MEANS = f"review {VERSION}, text {DETECT_SIDE_PX}, no speech, no detectors"
 
 
 class ReviewRequest(Request):
@@ -110,9 +111,11 @@ class Review:
 
 def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[list[Reviewed], list[dict[str, str]]]:
     """Measure and judge every file; what cannot be read is told and the rest goes on."""
-    from malan.apps.review.measure.episode import Measured, measure
+    from malan.apps.review.measure.episode import measure
+    from malan.apps.review.measure.kept import find, keep
     from malan.apps.review.series import compare_episodes, library_matches
     from malan.inference.ocr import OnnxTextReader
+    from malan.services.outputs import file_digest
 
     files = list(episode_files(request.paths, work))
     reader, measured, refused = OnnxTextReader(detect_side_px=DETECT_SIDE_PX), [], []
@@ -120,7 +123,11 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
     for place, path in enumerate(files):
         work.progress(place, len(files), path.name)
         try:
-            found: Measured = measure(path, reader, progress=lambda *_: work.stop_if_asked())
+            digest = file_digest(path)
+            found = find(work.out, path, digest, MEANS)
+            if found is None:
+                found = measure(path, reader, progress=lambda *_: work.stop_if_asked())
+                keep(work.out, found, MEANS)
             measured.append(found)
         except MediaError as error:
             first = first or error

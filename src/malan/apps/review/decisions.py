@@ -65,7 +65,7 @@ def decide(
 
 def _finding(report: Mapping[str, Any], said: str) -> Mapping[str, Any]:
     """A finding by its id, its mark, or its rule where there is only one of it."""
-    named = [one for one in report["findings"] if said in (one["id"], one["mark"])]
+    named: list[Mapping[str, Any]] = [one for one in report["findings"] if said in (one["id"], one["mark"])]
     named = named or [one for one in report["findings"] if said == one["rule"] and one["state"] == "found"]
     if len({one["mark"] for one in named}) != 1:
         raise NotFound("review.unknown_finding", id=said[:40])

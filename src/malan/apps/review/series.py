@@ -111,8 +111,8 @@ def _texts(one: Measured) -> Iterable[Moment]:
 
 
 def prints_of(one: Measured, name: str) -> list[ClipPrint]:
-    """The fingerprint of an episode: a clip every ten seconds, a frame every second."""
-    from malan.curation.fingerprint import ClipPrint, thumb_of
+    """The fingerprint of an episode: a clip every ten seconds, five frames a second."""
+    from malan.curation.fingerprint import ClipPrint
 
     made = []
     thumbs = [(t, picture) for t, picture in one.thumbs if int(picture.max()) - int(picture.min()) > 24]
@@ -122,7 +122,7 @@ def prints_of(one: Measured, name: str) -> list[ClipPrint]:
             made.append(
                 ClipPrint(
                     f"{name}#{start:.0f}", name, float(start), float(min(start + PRINT_S, one.duration_s)),
-                    np.array([t for t, _ in inside]), np.stack([thumb_of(picture) for _, picture in inside]),
+                    np.array([t for t, _ in inside]), np.stack([picture for _, picture in inside]),
                 )
             )  # fmt: skip
     return made

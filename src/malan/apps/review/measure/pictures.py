@@ -18,6 +18,7 @@ from malan.apps.review.measure.reading import EXACT_S, CardReader
 from malan.apps.review.measure.stripes import AREA as STRIPE_AREA
 from malan.apps.review.measure.stripes import SIDE_PX, stripe_area
 from malan.curation.captions.luma import View
+from malan.curation.fingerprint import thumb_of
 from malan.media.picture import clockwise
 
 Luma = NDArray[np.uint8]
@@ -26,6 +27,7 @@ POINTS_SIDE_PX = 108  # short side of the small picture
 OPENING_SIDE_PX = 240  # of the pictures of the opening that tell when a label goes
 KEEP_S = 0.5  # between pictures kept as evidence
 KEPT_WIDTH_PX = 360
+THUMB_S = 0.2  # between frames of the fingerprint
 STRIPES_S = 0.4
 COMB_S = 1.0
 BLACK_CODE = 36  # luma below which a point is black (legal range; 20 above black)
@@ -90,11 +92,11 @@ class PictureCheck:
         self._before: Luma | None = None
         self._meter = FlashMeter()
         self._black, self._still, self._stripes, self._combed = _Run(), _Run(), _Run(), _Run()
-        self._kept_until = self._stripes_until = self._comb_until = -1.0
+        self._kept_until = self._stripes_until = self._comb_until = self._thumb_until = -1.0
         self._table = luminance_table(False)
         self._is_full = False
         self.kept: list[tuple[float, bytes]] = []  # time and JPEG
-        self.thumbs: list[tuple[float, Luma]] = []  # time and small picture, for fingerprints
+        self.thumbs: list[tuple[float, Luma]] = []  # time and 16 x 16 picture without bars, for fingerprints
         self.size_px = (0, 0)
         self.seen = 0
 
@@ -110,7 +112,10 @@ class PictureCheck:
         if start_s >= self._comb_until:
             self._judge_combing(frame, start_s)
         if start_s >= self._kept_until:
-            self._keep(frame, small, start_s)
+            self._keep(frame, start_s)
+        if start_s >= self._thumb_until:
+            self._thumb_until = start_s + THUMB_S - 1e-6
+            self.thumbs.append((start_s, thumb_of(without_bars(small))))
         if number in self._read_at:
             self._texts.read(number, View(1).small(frame), small)
         if start_s < EXACT_S:
@@ -191,11 +196,9 @@ class PictureCheck:
         share = combed_share(_columns(frame))
         self._combed.add(share >= COMBED_SHARE, start_s, start_s + COMB_S, share)
 
-    def _keep(self, frame: av.VideoFrame, small: Luma, start_s: float) -> None:
+    def _keep(self, frame: av.VideoFrame, start_s: float) -> None:
         self._kept_until = start_s + KEEP_S - 1e-6
         self.kept.append((start_s, jpeg_of(frame, self._aspect)))
-        if not len(self.thumbs) or start_s - self.thumbs[-1][0] >= 1.0 - 1e-6:
-            self.thumbs.append((start_s, small))
 
 
 def jpeg_of(frame: av.VideoFrame, aspect: float = 1.0, width_px: int = KEPT_WIDTH_PX, quality: int = 72) -> bytes:
@@ -212,6 +215,15 @@ def jpeg_of(frame: av.VideoFrame, aspect: float = 1.0, width_px: int = KEPT_WIDT
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=quality)
     return out.getvalue()
+
+
+def without_bars(small: Luma) -> Luma:
+    """A picture without the black bars around it; the whole one when all is dark."""
+    lit = small > BLACK_CODE
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    if len(rows) < 8 or len(columns) < 8:
+        return small
+    return small[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def combed_share(rows_HW: NDArray[np.uint8]) -> float:
