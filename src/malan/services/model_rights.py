@@ -9,7 +9,7 @@ model itself stands. Start reading at `decide_model_use`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from malan.services.access import ALL, HOUSE, Caller, require, scope
 from malan.services.datasets import show_snapshot
 from malan.services.journal import Fact, record
 from malan.services.market_tables import GRANTS, market
-from malan.services.model_rows import RETIRED, ModelRow, decisions_of, find_model
+from malan.services.model_rows import RETIRED, Decided, ModelRow, decisions_of, decisions_of_all, find_model
 from malan.services.model_tables import DECISIONS, MODELS, registry
 from malan.services.models import ADAPTER, family_tree, get_model, is_of, now
 from malan.services.parties import terms_of
@@ -68,14 +68,17 @@ def decide_model_use(ws: Workspace, model: ModelRow, asked: Asked | str, *, call
     wanted = Asked(asked) if isinstance(asked, str) else asked
     if wanted.territory is None and ws.settings.territory:
         wanted = replace(wanted, territory=ws.settings.territory)
-    refusals = list(_state(ws, model))
-    for one in family_tree(ws, model):
-        confirmed = frozenset(d.use for d in decisions_of(ws, one.id) if d.action == CONFIRM)
+    family = family_tree(ws, model)
+    decided = decisions_of_all(ws, [one.id for one in family])
+    refusals = list(_state(family, decided))
+    for one in family:
+        confirmed = frozenset(d.use for d in decided[one.id] if d.action == CONFIRM)
         decision = decide_licence(one.licence, wanted.of(model, confirmed))
         if not decision.allowed:
             refusals += [_about(reason, one, model) for reason in decision.reasons]
     if wanted.action in LEAVING:
-        refusals += _leaving(ws, model, wanted.action, caller)
+        approved = {d.party_id for d in decided[model.id] if (d.action, d.use) == (APPROVE, wanted.action)}
+        refusals += _leaving(ws, family, approved, wanted.action, caller)
     if refusals:
         return Decision(False, tuple(dict.fromkeys(refusals)))
     return Decision(True, (Reason("models.why.fine", (("licence", model.licence), ("action", wanted.action))),))
@@ -170,16 +173,11 @@ def retire_model(ws: Workspace, text: str, reason: str, *, caller: Caller = HOUS
     return replace(model, state=RETIRED)
 
 
-def approvals_of(ws: Workspace, model_id: str, use: str) -> set[str]:
-    """The parties that approved a use of a model; `` is the house."""
-    return {one.party_id for one in decisions_of(ws, model_id) if (one.action, one.use) == (APPROVE, use)}
-
-
-def _state(ws: Workspace, model: ModelRow) -> Iterable[Reason]:
+def _state(family: Sequence[ModelRow], decided: Mapping[str, Sequence[Decided]]) -> Iterable[Reason]:
     """Nothing stands on a model that was taken out of use."""
-    for one in family_tree(ws, model):
+    for one in family:
         if one.state == RETIRED:
-            why = next((d.reason for d in decisions_of(ws, one.id) if d.action == RETIRE), "–")
+            why = next((d.reason for d in decided[one.id] if d.action == RETIRE), "–")
             yield Reason("models.why.retired", (("model", one.title), ("reason", why)))
 
 
@@ -190,14 +188,17 @@ def _about(reason: Reason, one: ModelRow, model: ModelRow) -> Reason:
     return Reason("models.why.ancestor", (("model", one.title), ("reason", reason.text())))
 
 
-def _leaving(ws: Workspace, model: ModelRow, action: str, caller: Caller) -> Iterable[Reason]:
+def _leaving(
+    ws: Workspace, family: Sequence[ModelRow], approved: set[str], action: str, caller: Caller
+) -> Iterable[Reason]:
+    """Why a model, the first of its family, does not leave."""
+    model = family[0]
     if scope(caller, EXPORT) != ALL or not (caller.is_operator or is_of(model, caller)):
         yield Reason("rights.role", (("action", EXPORT),))
     if model.place and action == EXPORT:
         yield Reason("models.why.base_stays", (("model", model.title),))
-    approved = approvals_of(ws, model.id, action)
     refused: dict[str, Reason] = {}
-    for one in family_tree(ws, model):
+    for one in family:
         for party, reason in _owners_against(ws, one, caller).items():
             refused.setdefault(party, reason)
     yield from (reason for party, reason in sorted(refused.items()) if party not in approved)

@@ -208,9 +208,17 @@ def next_version(connection: Connection, name: str) -> str:
 
 def decisions_of(ws: Workspace, model_id: str) -> list[Decided]:
     """What was decided about a model, the oldest first."""
+    return decisions_of_all(ws, [model_id])[model_id]
+
+
+def decisions_of_all(ws: Workspace, model_ids: Sequence[str]) -> dict[str, list[Decided]]:
+    """What was decided about each of some models."""
     with reading(registry(ws)) as connection:
-        rows = connection.execute(select(DECISIONS).where(DECISIONS.c.model_id == model_id).order_by(DECISIONS.c.seq))
-        return [Decided(row.action, row.use, row.party_id, row.reason, row.at) for row in rows]
+        found = _by_model(connection, DECISIONS, model_ids, DECISIONS.c.seq)
+    return {
+        model_id: [Decided(row.action, row.use, row.party_id, row.reason, row.at) for row in found[model_id]]
+        for model_id in model_ids
+    }
 
 
 def _named(connection: Connection, text: str) -> list[Row[Any]]:
