@@ -154,3 +154,14 @@ def test_a_pack_nobody_has_is_named() -> None:
 def test_what_is_no_map_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         read_yaml(data, "x.yaml")
+
+
+def test_no_rule_rests_on_a_text_of_later() -> None:
+    pack = load_pack("cn-microdrama")
+    for day in ("2024-12-01", "2026-08-15", "2026-10-01"):
+        for rule in pack.rules:
+            if rule.in_force(day):
+                assert all(cite.document.about["effective"] <= day for cite in rule.cites_on(day))
+    old = [cite.document.id for cite in pack.rule("CON-13").cites_on("2026-08-15")]
+    assert old == ["cnsa-2021"]
+    assert not pack.rule("CPR-01").in_force("2020-01-01")

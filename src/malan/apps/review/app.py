@@ -126,9 +126,9 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
             digest = file_digest(path)
             found = find(work.out, path, digest, MEANS)
             if found is None:
-                found = measure(path, reader, progress=lambda *_: work.stop_if_asked())
+                found = measure(path, reader, digest=digest, progress=lambda *_: work.stop_if_asked())
                 keep(work.out, found, MEANS)
-            measured.append(found)
+            measured.append(replace(found, kept=[]))  # pictures are fetched again for the report: a series is long
         except MediaError as error:
             first = first or error
             said = {lang: error.message(lang) for lang in LANGUAGES}
@@ -142,7 +142,9 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
         matches = library_matches(work.workspace, one, allowed) if work.workspace else None
         facts = EpisodeFacts(one, request.told, request.as_of, beside, matches)
         judged = judge(pack, facts, request.as_of)
-        reviewed.append(Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest)))
+        reviewed.append(
+            Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest, request.as_of))
+        )
     work.progress(len(files), len(files), "")
     return reviewed, refused
 

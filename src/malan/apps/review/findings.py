@@ -54,14 +54,14 @@ class Finding:
         return asdict(self)
 
 
-def findings_of(judged: Sequence[Judged], episode: str, digest: str) -> list[Finding]:
-    """What rules found in an episode, and what stays open, gravest first, then in the order of time."""
+def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str) -> list[Finding]:
+    """What rules found in an episode, and what stays open, in the order of the pack, then of time."""
     found: list[Finding] = []
     order: Counter[str] = Counter()
     for one in judged:
         rule, verdict = one.rule, one.verdict
         if verdict.state == "unknown":
-            found.append(_finding(rule, episode, digest, "open", {"missing": sorted(verdict.missing)}, "open"))
+            found.append(_finding(rule, episode, digest, "open", {"missing": sorted(verdict.missing)}, "open", day))
         for moment in verdict.moments if verdict.state == "found" else ():
             said = {
                 "start_s": round(moment.start_s, 3), "end_s": round(moment.end_s, 3), "source": moment.source,
@@ -73,7 +73,7 @@ def findings_of(judged: Sequence[Judged], episode: str, digest: str) -> list[Fin
             }  # fmt: skip
             like = f"{rule.id} {plain(moment.text)}"
             order[like] += 1
-            found.append(_finding(rule, episode, digest, "found", said, f"{like} {order[like]}"))
+            found.append(_finding(rule, episode, digest, "found", said, f"{like} {order[like]}", day))
     return found
 
 
@@ -81,7 +81,7 @@ def _rounded(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _finding(rule: Rule, episode: str, digest: str, state: State, said: dict[str, Any], like: str) -> Finding:
+def _finding(rule: Rule, episode: str, digest: str, state: State, said: dict[str, Any], like: str, day: str) -> Finding:
     said = {"start_s": 0.0, "end_s": 0.0, **said}
     mark = digest_record("review.mark", [rule.id, episode, state, like])[:20]
     place = [str(said["start_s"]), str(said["end_s"]), said.get("words", "")]
@@ -93,7 +93,7 @@ def _finding(rule: Rule, episode: str, digest: str, state: State, said: dict[str
             "wording": one.document.about["wording"], "standing": one.document.about["standing"],
             "source": one.document.about["source"], "digest": one.document.digest,
         }
-        for one in rule.cites
+        for one in rule.cites_on(day)
     ]  # fmt: skip
     return Finding(
         identity, mark, rule.id, rule.version, rule.pack, state, rule.severity, rule.decision, dict(rule.title),

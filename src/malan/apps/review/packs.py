@@ -64,8 +64,12 @@ class Rule:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def in_force(self, day: str) -> bool:
-        """Whether it holds on a day; both ends included."""
-        return (self.starts or "") <= day <= (self.ends or "9999-12-31")
+        """Whether it holds on a day, both ends included, and stands on a text that does."""
+        return (self.starts or "") <= day <= (self.ends or "9999-12-31") and bool(self.cites_on(day))
+
+    def cites_on(self, day: str) -> tuple[Cite, ...]:
+        """The clauses that are in force on a day: a report never rests on a text of later."""
+        return tuple(one for one in self.cites if one.document.about["effective"] <= day)
 
     @cached_property
     def version(self) -> str:

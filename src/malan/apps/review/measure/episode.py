@@ -66,6 +66,7 @@ def measure(
     path: Path,
     reader: TextReader,
     *,
+    digest: str | None = None,
     detectors: Detectors | None = None,
     speech: SpeechReader | None = None,
     progress: Progress | None = None,
@@ -79,7 +80,7 @@ def measure(
     picture, sound = found.first("video"), found.first("audio")
     if picture is None and sound is None:
         raise MediaError("review.nothing", path=path.name)
-    made = Measured(path, _digest(path), float(found.duration))
+    made = Measured(path, digest or _digest(path), float(found.duration))
     if picture is not None:
         made.pixel_aspect = float(picture.sample_aspect or 1)
         made.is_interlaced = bool(picture.is_interlaced)

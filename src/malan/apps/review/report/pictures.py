@@ -20,13 +20,20 @@ MOST_AGAIN = 24  # of an episode that are decoded again
 _NO_PICTURE = ("silence", "clipping", "series", "title")
 
 
-def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], folder: Path) -> dict[str, bytes]:
-    """Give findings their pictures: names into `value`, files into `folder`; also by name, for the page."""
+def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], out: Path) -> dict[str, bytes]:
+    """Give findings their pictures: names into `value`, files into `pictures/`; also by name, for the page."""
+    from malan.apps.review.app import MEANS
+    from malan.apps.review.measure.kept import find
+
     made: dict[str, bytes] = {}
+    folder = out / "pictures"
     for place, episode in enumerate(episodes):
         listed = [one for one in value["findings"] if one["episode"] == episode.file and one["state"] == "found"]
         wanted = [one for one in listed if one["source"] not in _NO_PICTURE and not _is_whole(one, episode.measured)]
-        for one, (time_s, data) in _chosen(episode.measured, wanted):
+        if not wanted:
+            continue
+        measured = find(out, episode.measured.path, episode.measured.digest, MEANS) or episode.measured
+        for one, (time_s, data) in _chosen(measured, wanted):
             if len(made) >= MOST:
                 break
             name = f"{place + 1:03}-{time_s:08.2f}.jpg"
