@@ -15,10 +15,9 @@ from sqlalchemy import func, select
 from malan.core.errors import UsageError
 from malan.core.ids import digest_record
 from malan.rights.holders import Holders
-from malan.rights.meter import Meter
-from malan.rights.meter_tables import USAGE
+from malan.rights.meter_tables import METADATA, USAGE
 from malan.rights.shares import fraction_text, weigh
-from malan.runtime.database import reading
+from malan.runtime.database import ensure_tables, reading
 from malan.services.datasets import show_snapshot
 
 if TYPE_CHECKING:
@@ -32,19 +31,17 @@ def shares_of_run(ws: Workspace, run_id: str) -> dict[str, Fraction]:
 
     Empty when the meter counted nothing for the run.
     """
-    meter = Meter(ws.database)  # makes the tables
+    ensure_tables(ws.database, METADATA)
     query = select(USAGE.c.holders_id, func.sum(USAGE.c.amount).label("amount")).group_by(USAGE.c.holders_id)
     with reading(ws.database) as connection:
         rows = connection.execute(query.where(USAGE.c.work == f"run:{run_id}")).all()
-    del meter
     used = {row.holders_id: int(row.amount) for row in rows}
     return normal(weigh(used, Holders(ws.database).read(used))) if used else {}
 
 
 def shares_of_snapshot(ws: Workspace, snapshot: str) -> dict[str, Fraction]:
     """Party → share by the length of its clips in the training split, or of all where nothing is split off so."""
-    saved, manifest = show_snapshot(ws, snapshot)
-    del saved
+    _, manifest = show_snapshot(ws, snapshot)
     entries = [one for one in manifest.entries if one.split == TRAIN] or list(manifest.entries)
     seconds: dict[str, Fraction] = defaultdict(Fraction)
     for entry in entries:

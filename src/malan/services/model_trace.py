@@ -16,9 +16,8 @@ from sqlalchemy import func, select
 
 from malan.core.errors import MalanError, ProofError
 from malan.ledger.statement import urn
-from malan.rights.meter import Meter
-from malan.rights.meter_tables import USAGE
-from malan.runtime.database import reading
+from malan.rights.meter_tables import METADATA, USAGE
+from malan.runtime.database import ensure_tables, reading
 from malan.services.access import HOUSE, Caller
 from malan.services.datasets import show_snapshot
 from malan.services.journal import read_event
@@ -168,7 +167,7 @@ def _footage(ws: Workspace, model: ModelRow) -> tuple[int, tuple[Used, ...]]:
 
 
 def _metered(ws: Workspace, model: ModelRow) -> dict[tuple[str, str], Fraction]:
-    Meter(ws.database)  # makes the tables
+    ensure_tables(ws.database, METADATA)
     amount = func.sum(USAGE.c.amount).label("amount")
     query = select(USAGE.c.asset_id, USAGE.c.owner_id, amount).group_by(USAGE.c.asset_id, USAGE.c.owner_id)
     found: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
