@@ -207,6 +207,21 @@ def test_when_the_meter_is_used_up_no_further_sample_leaves(trade: Trade) -> Non
     assert get(listed[0]["address"], secret).status_code == 200  # of what was counted, any part may be read again
 
 
+def test_while_another_is_cut_one_is_told_to_come_again_and_what_is_cut_still_leaves(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from malan.services import samples
+
+    monkeypatch.setattr(samples, "_PATIENCE_S", 0.05)
+    endpoint, secret, _ = trade.pull(offered(trade))
+    first, second = (one["address"] for one in get(endpoint, secret).json()["samples"][:2])
+    assert get(first, secret).status_code == 200
+    with trade.archive.ex.one_at_a_time:
+        assert {get(second, secret).status_code for _ in range(10)} == {503}
+        assert get(first, secret).status_code == 200
+    assert get(second, secret).status_code == 200
+
+
 def test_a_long_clip_is_shown_from_its_beginning(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
     from malan.services import samples
 

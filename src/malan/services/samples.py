@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.core import Clip, Span
-from malan.core.errors import NotFound, NotGranted, Rejected
+from malan.core.errors import NotFound, NotGranted, Rejected, RetryLater
 from malan.core.ids import digest_record
 from malan.rights.decide import Use, compile_terms
 from malan.rights.meter import CLIP_SECONDS, Reservation
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 APP = "exchange.sample"
 LONGEST_S = 30  # of a sample; a clip that is longer is shown from its beginning
 _DATASET = "urn:malan:snapshot:"
+_PATIENCE_S = 5.0  # to wait for others to be cut
 _MOST_TRIES = 8  # of one sample in one transfer, whose holds ended without a delivery
 _MIME = {".mp4": "video/mp4", ".m4a": "audio/mp4", ".png": "image/png", ".webp": "image/webp", ".jpg": "image/jpeg"}
 
@@ -100,10 +101,10 @@ def open_sample(ex: Exchange, pid: str, secret: str, clip_id: str) -> SampleFile
     path = _place(ex.ws, agreement, sample)
     hold = _hold(ex.ws, process, agreement, sample)
     try:
-        with ex.one_at_a_time:  # strangers do not fill this machine with work
-            if not path.is_file():
-                _cut(ex.ws, agreement, sample, path)
+        _made(ex, agreement, sample, path)
         _count(ex.ws, hold, agreement, sample)
+    except RetryLater:
+        raise  # what is held is for the next try, until its lease ends
     except BaseException:
         meter(ex.ws).release(hold)
         raise
@@ -124,6 +125,24 @@ def cut_one(workspace: str, clip: tuple[str, int, int, int, int, int], use: str,
     source = Source(part, asset.owner_id, asset.terms_id, Fraction(0), part.span.duration)
     draft = Draft(APP, "retrieve", path.name, (source,), use=use)
     publish(ws, draft, lambda bare: Cutter(ws).cut(part, bare), path, caller=_caller(party))
+
+
+def _made(ex: Exchange, agreement: SignedAgreement, sample: Sample, path: Path) -> None:
+    """Have a sample cut, unless it is. One after the other for all partners, so that strangers do not fill this machine
+    with work, nor its threads with waiting.
+
+    Raises:
+        RetryLater: Others are being cut.
+    """
+    if path.is_file():
+        return
+    if not ex.one_at_a_time.acquire(timeout=_PATIENCE_S):
+        raise RetryLater("exchange.cutting")
+    try:
+        if not path.is_file():
+            _cut(ex.ws, agreement, sample, path)
+    finally:
+        ex.one_at_a_time.release()
 
 
 def _samples(ws: Workspace, agreement: SignedAgreement) -> list[Sample]:
