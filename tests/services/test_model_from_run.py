@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from malan.cli.main import app
 from malan.core.errors import NotGranted
 from malan.rights.terms import party_id
 from malan.services.grants import revoke_grant
+from malan.services.keys import show_keys
 from malan.services.model_cards import card_markdown, show_model
 from malan.services.model_exports import export_model
 from malan.services.model_rights import decide_model_use, retire_model
 from malan.services.model_rows import ModelRow
 from malan.services.model_service import open_service
-from malan.services.model_trace import describe_trace, trace_model
+from malan.services.model_trace import describe_trace, model_receipt, trace_model
 from malan.services.models import get_model
 from malan.services.run_work import work
 from malan.services.runs import get_run, submit_run
@@ -65,6 +68,14 @@ def test_its_buyer_takes_it_away_as_onnx(released: tuple[Workspace, ModelRow], t
     assert (done.difference or 0) < 1e-4
     described = json.loads((tmp_path / "out" / "model.json").read_text("utf-8"))
     assert sorted(described["run"]["facts"]["classes"]) == ["夜", "日"]
+
+
+def test_a_stranger_checks_the_proof_of_its_release(released: tuple[Workspace, ModelRow], tmp_path: Path) -> None:
+    ws, model = released
+    (tmp_path / "receipt").write_bytes(model_receipt(ws, model.id, caller=BUYER))
+    command = [sys.executable, "-m", "malan.ledger.verify", str(tmp_path / "receipt"), "--key", show_keys(ws).vkey]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert model.title.encode() not in (tmp_path / "receipt").read_bytes()
 
 
 def test_it_answers_rows_of_features(released: tuple[Workspace, ModelRow]) -> None:
