@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from malan.apps.frame import Card, Made, Request, Work
 from malan.apps.review.facts import EpisodeFacts
 from malan.apps.review.findings import Finding, findings_of
-from malan.apps.review.judge import Judged, judge
+from malan.apps.review.judge import Judged, is_about_submission, judge
 from malan.apps.review.language.check import is_day
 from malan.apps.review.packs import Pack, load_pack
 from malan.core.catalogue import LANGUAGES, say
@@ -141,7 +141,9 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
     for one, beside in zip(measured, series, strict=True):
         matches = library_matches(work.workspace, one, allowed) if work.workspace else None
         facts = EpisodeFacts(one, request.told, request.as_of, beside, matches)
-        judged = judge(pack, facts, request.as_of)
+        judged = [
+            done for done in judge(pack, facts, request.as_of) if beside.is_first or not is_about_submission(done.rule)
+        ]
         reviewed.append(
             Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest, request.as_of))
         )

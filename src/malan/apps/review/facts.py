@@ -101,7 +101,7 @@ class EpisodeFacts:
         said, length = self.series, self.measured.duration_s
         whole: Callable[[str], Moment] = lambda words: Moment(0.0, length, words, source="series")  # noqa: E731
         if rest == "missing":
-            return moments([whole("、".join(map(str, said.missing)))] if said.missing else ())
+            return moments([whole(f"第{'、'.join(map(str, said.missing))}集")] if said.missing else ())
         if rest == "duplicate":
             return moments(whole(other) for other in said.duplicate_of)
         if rest == "number_differs":
@@ -151,10 +151,13 @@ def _quality(name: str, found: Measured) -> Value:
 FACTS_OF_PICTURES = ("black", "freeze", "flash", "flash_long", "red_flash", "pattern", "combing")
 
 
+_MEASURES = {"flash": "area", "flash_long": "area", "red_flash": "area", "pattern": "area", "clipping": "samples"}
+
+
 def _moments(listed: Iterable[Stretch], source: str, start_s: float) -> list[Moment]:
     return [
         Moment(max(0.0, one.start_s - start_s), one.end_s - start_s, source=source,
-               detail=(("value", round(one.value, 4)),) if one.value else ())
+               detail=((_MEASURES[source], round(one.value, 4)),) if source in _MEASURES else ())
         for one in listed
     ]  # fmt: skip
 

@@ -48,10 +48,20 @@ def verdict_of(rule: Rule, pack: Pack, facts: Facts) -> Verdict:
     return Verdict("unknown", missing=found.missing) if found.missing else Verdict("clear")
 
 
+def is_about_submission(rule: Rule) -> bool:
+    """Whether a rule asks only what was told of the work: then it is said once, not of every episode."""
+    names = {name for node in (rule.applies, rule.when) for name in _names(node)}
+    return (
+        rule.find is None
+        and all(name.startswith("meta.") and name != "meta.digest" for name in names)
+        and bool(names - {"meta.kind"})
+    )
+
+
 def _whole(facts: Facts, shown: Sequence[Moment]) -> Moment:
     """The moment of a rule about the episode: where what it is about is seen, else the episode itself."""
     if shown:
-        words = "\n".join(dict.fromkeys(m.text for m in shown[:3] if m.text))
+        words = "\n".join(dict.fromkeys(line for m in shown[:3] for line in m.text.split("\n") if line))
         first = shown[0]
         return replace(first, text=words, hits=first.hits if words == first.text else ())
     return Moment(0.0, facts.duration_s, source="episode")
@@ -90,4 +100,4 @@ def _distinct(found: Sequence[Moment]) -> Iterator[Moment]:
             yield one
 
 
-__all__ = ["NONE", "Judged", "judge", "verdict_of"]
+__all__ = ["NONE", "Judged", "is_about_submission", "judge", "verdict_of"]

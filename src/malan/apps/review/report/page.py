@@ -87,13 +87,11 @@ def _lacking(name: str) -> dict[str, str]:
 
 def _fact(name: str, told: Any) -> dict[str, str] | None:
     """A fact as a person reads it; None for what says nothing by itself."""
-    area, _, rest = name.partition(".")
+    _, _, rest = name.partition(".")
     code = f"review.fact.{rest or name}"
-    if isinstance(told, bool) or (area != "meta" and code not in catalogue()):
+    if isinstance(told, bool) or code not in catalogue():
         return None
-    if area == "meta":
-        return {lang: f"{_named(area, rest, lang)} {told}" for lang in LANGUAGES}
-    shown = f"{told:g}" if isinstance(told, (int, float)) else told
+    shown = f"{told:.0%}" if rest == "" and name == "area" else f"{told:,g}" if isinstance(told, (int, float)) else told
     return {lang: entry(code).text(lang, {"value": shown}) for lang in LANGUAGES}
 
 
