@@ -167,16 +167,6 @@ def _measured(picture: Picture, text: str, box: Box) -> _Seen:
     return _Seen(_plain(text), ink, letters, letters / min(height, width), at_edge)
 
 
-def letters_box(luma_HW: NDArray[np.uint8], box: Box) -> Box:
-    """The box of the letters in a line of text that a reader found; its height is that of the text."""
-    margin = (box[3] - box[1]) // 4
-    top, left = max(0, box[1] - margin), box[0]
-    part = luma_HW[top : box[3] + margin, left : box[2]]
-    inside = (0, box[1] - top, box[2] - left, box[3] - top)
-    ink = _ink_box(np.repeat(part[:, :, None], 3, axis=2), inside)
-    return ink[0] + left, ink[1] + top, ink[2] + left, ink[3] + top
-
-
 def _ink_box(picture: Picture, box: Box) -> Box:
     """The box of the letters themselves; the box a reader gave is wider than they are, or cuts them.
 
