@@ -18,7 +18,16 @@ from malan import __version__
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MalanError, NotFound, UsageError
 from malan.services.views import Failure
-from malan.web import app_pages, asset_pages, job_pages, log_pages, market_pages, media_files, search_pages, signin_pages
+from malan.web import (
+    app_pages,
+    asset_pages,
+    job_pages,
+    log_pages,
+    market_pages,
+    media_files,
+    search_pages,
+    signin_pages,
+)
 from malan.web.built import FOLDER
 from malan.web.failures import failure_response, status_of
 from malan.web.gate import Gate, Who
