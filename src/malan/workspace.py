@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from malan.store import Library
 
 SETTINGS_FILE = "malan.toml"
-_SECRET = ("database", "oidc_client_secret",)
+_SECRET = (
+    "database",
+    "oidc_client_secret",
+)
 _FIRST_SETTINGS = """\
 # Settings of this Malan workspace. Every one has a default; what is set here wins.
 # 本工作区的设置。每一项都有默认值，此处填写的优先。
