@@ -73,3 +73,13 @@ def test_noise_and_soft_pictures_are_no_stripes() -> None:
     soft = np.cumsum(np.cumsum(rng.standard_normal((341, 192)), 0), 1)
     soft = (soft - soft.min()) / (soft.max() - soft.min())
     assert stripe_area(soft.astype(np.float32)) < AREA
+
+
+def test_a_stretch_of_flashing_has_its_times() -> None:
+    meter = FlashMeter()
+    for n in range(100):
+        is_light = 25 <= n < 50 and n // 2 % 2
+        meter.see(np.full((8, 8), 0.6 if is_light else 0.05, np.float32), None, n / 25, 1 / 25)
+    (found,) = meter.found()
+    assert (found.kind, found.area) == ("flash", 1.0)
+    assert (found.start_s, found.end_s) == pytest.approx((1.0, 2.0), abs=0.13)

@@ -82,6 +82,14 @@ def test_other_numbers_are_not(text: str) -> None:
     assert NUMBER.find(text) == []
 
 
+def test_a_phone_number_is_one_however_it_is_parted() -> None:
+    phone = Pattern("phone", ["{phone}"])
+    for text in ("电话13800138000", "138-0013-8000", "138 0013 8000", "１３８００１３８０００"):
+        assert len(phone.find(text)) == 1
+    for text in ("第113800138000号", "1380013800", "23800138000"):
+        assert phone.find(text) == []
+
+
 @given(st.text("（(马栏)网微剧备字2026第号1", max_size=200))
 def test_number_formats_are_matched_in_time(text: str) -> None:
     assert isinstance(NUMBER.find(text), list)

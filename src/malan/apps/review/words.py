@@ -183,7 +183,7 @@ _BRACKETS = str.maketrans("〔〕【】[]{}〈〉<>", "()()()()()()")
 
 
 class Pattern:
-    """Formats of numbers, such as `({name})网微剧备字({year})第{digits}号`. Width, brackets and blanks do not count."""
+    """Formats of numbers, such as `({name})网微剧备字({year})第{digits}号`. Width, brackets, blanks and hyphens do not count."""
 
     def __init__(self, name: str, templates: Sequence[str]) -> None:
         self.name, self.templates = name, tuple(templates)
@@ -194,7 +194,7 @@ class Pattern:
         kept, places = [], []
         for place, char in enumerate(text):
             for part in unicodedata.normalize("NFKC", char).translate(_BRACKETS).translate(_simplified()):
-                if not part.isspace():
+                if not part.isspace() and part not in "-‐–·":
                     kept.append(part)
                     places.append(place)
         said = "".join(kept)

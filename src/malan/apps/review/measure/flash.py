@@ -74,9 +74,9 @@ class Changes:
         return float(np.count_nonzero(self._count > changes)) / max(1, self._count.size)
 
     @property
-    def since_s(self) -> float | None:
-        """When the oldest change that still counts was."""
-        return self._recent[0][0] if self._recent else None
+    def span_s(self) -> tuple[float, float]:
+        """When the oldest and the latest change that still count were."""
+        return (self._recent[0][0], self._recent[-1][0]) if self._recent else (0.0, 0.0)
 
     @property
     def is_at_rest(self) -> bool:
@@ -111,7 +111,6 @@ class FlashMeter:
         self._found: list[Failing] = []
         self._slow: deque[tuple[float, float]] = deque()  # time and length of frames with slow flashing
         self._slow_sum = 0.0
-        self._last_s = 0.0
 
     def see(self, luminance: _F32, red: _F32 | None, time_s: float, length_s: float) -> None:
         """Take the next picture.
@@ -121,22 +120,21 @@ class FlashMeter:
             red: `saturated_red` of each point; None when no point of the picture is saturated red.
         """
         self._light.see(luminance, time_s)
-        self._judge("flash", self._light, time_s, length_s)
+        self._judge("flash", self._light, length_s)
         if red is not None or not self._red.is_at_rest:
             self._red.see(np.zeros_like(luminance) if red is None else red, time_s)
-            self._judge("red_flash", self._red, time_s, length_s)
+            self._judge("red_flash", self._red, length_s)
         self._judge_slow(time_s, length_s)
-        self._last_s = time_s + length_s
 
     def found(self) -> list[Failing]:
         """What failed, in order; stretches of one kind that touch are one."""
         return sorted(self._found, key=lambda one: (one.start_s, one.kind))
 
-    def _judge(self, kind: str, changes: Changes, time_s: float, length_s: float) -> None:
+    def _judge(self, kind: str, changes: Changes, length_s: float) -> None:
         share = changes.share_over(MOST_CHANGES)
         if share >= AREA:
-            since = changes.since_s
-            self._add(kind, time_s if since is None else since, time_s + length_s, share)
+            first_s, last_s = changes.span_s
+            self._add(kind, first_s, last_s + length_s, share)
 
     def _judge_slow(self, time_s: float, length_s: float) -> None:
         share = self._light.share_over(SLOW_CHANGES - 1)
@@ -152,7 +150,7 @@ class FlashMeter:
         for place in range(len(self._found) - 1, max(-1, len(self._found) - 4), -1):
             last = self._found[place]
             if last.kind == kind and start_s <= last.end_s + 1e-6:
-                self._found[place] = Failing(kind, last.start_s, end_s, max(last.area, area))
+                self._found[place] = Failing(kind, last.start_s, max(last.end_s, end_s), max(last.area, area))
                 return
         self._found.append(Failing(kind, start_s, end_s, area))
 
