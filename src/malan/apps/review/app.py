@@ -106,7 +106,9 @@ class Review:
         value = report_value(request, pack, episodes, refused)
         value["diff"] = compare_reports(earlier, value) if earlier else None
         files = write_reports(value, episodes, work, language=request.language, pdf=request.pdf)
-        return Made(files, {key: value[key] for key in ("pack", "as_of", "verdict", "counts", "refused", "diff")})
+        told = {key: value[key] for key in ("pack", "as_of", "verdict", "counts", "refused", "diff")}
+        pdf = "made" if "pdf" in files else say("review.no_browser") if request.pdf else "not asked for"
+        return Made(files, {**told, "pdf": pdf})
 
 
 def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[list[Reviewed], list[dict[str, str]]]:

@@ -14,8 +14,6 @@ from malan.apps.review.measure.detectors import detected
 from malan.apps.review.measure.episode import Measured
 from malan.apps.review.measure.pictures import Stretch
 
-UNKNOWN: Mapping[str, str | float | bool | None] = {}
-
 
 @dataclass(frozen=True)
 class SeriesFacts:

@@ -183,7 +183,10 @@ _BRACKETS = str.maketrans("〔〕【】[]{}〈〉<>", "()()()()()()")
 
 
 class Pattern:
-    """Formats of numbers, such as `({name})网微剧备字({year})第{digits}号`. Width, brackets, blanks and hyphens do not count."""
+    """Formats of numbers, such as `({name})网微剧备字({year})第{digits}号`.
+
+    Width, brackets, blanks and hyphens do not count.
+    """
 
     def __init__(self, name: str, templates: Sequence[str]) -> None:
         self.name, self.templates = name, tuple(templates)

@@ -74,7 +74,7 @@ def check_signature(path: Path) -> SignedReport:
 
     signature = path.with_name("review.sig.json")
     if not path.is_file() or not signature.is_file():
-        raise ProofError("review.report.bad", file=path.name, why=signature.name)
+        raise ProofError("review.report.unsigned", file=path.name, signature=signature.name)
     return check_report(path.read_bytes(), signature.read_bytes())
 
 
