@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,14 @@ def footage() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"real footage is not on this machine (looked in {folder}; set MALAN_FOOTAGE)")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_open_files() -> Iterator[None]:
+    """Workspaces that tests made hold files until they are collected; a long suite would hold thousands."""
+    yield
+    if len(os.listdir("/proc/self/fd")) > 200:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -202,9 +202,10 @@ def _run_child(seeds: list[Path], number: int, most: int | None, ends: float | N
     """Feed one child until it is done, dies or hangs; gives the next case number."""
     command = [sys.executable, __file__, "--child", str(number), "--most", str(most or -1), *map(str, seeds)]
     with tempfile.TemporaryFile() as noise, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=noise) as child:
-        buffer, running = b"", number - 1
+        buffer, running, ready = b"", number - 1, select.poll()
+        ready.register(child.stdout, select.POLLIN)
         while ends is None or time.monotonic() < ends:
-            if not select.select([child.stdout], [], [], CASE_SECONDS)[0]:
+            if not ready.poll(CASE_SECONDS * 1000):
                 found.defects[running] = f"hangs for more than {CASE_SECONDS} s"
                 break
             chunk = os.read(child.stdout.fileno(), 1 << 16)

@@ -67,6 +67,7 @@ def test_batches_are_those_of_a_run(data: ClipDataset) -> None:
     assert sorted(np.concatenate([batch["clip_N"] for batch in batches]).tolist()) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")  # it is here from other tests, and not used
 def test_it_goes_into_forked_and_spawned_workers(data: ClipDataset) -> None:
     expected = data[2]["frames_THWC"].tobytes()
     again = pickle.loads(pickle.dumps(data))
