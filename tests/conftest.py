@@ -33,7 +33,7 @@ def footage() -> Path:
 def _few_open_files() -> Iterator[None]:
     """Workspaces that tests made hold files until they are collected; a long suite would hold thousands."""
     yield
-    if len(os.listdir("/proc/self/fd")) > 200:
+    if sum(1 for _ in Path("/proc/self/fd").iterdir()) > 200:
         gc.collect()
 
 
