@@ -19,6 +19,7 @@ from malan.services import run_checks
 from malan.services.access import COMMAND_LINE
 from malan.services.clip_labels import label_sets
 from malan.services.clip_trace import trace_clip
+from malan.services.datasets import show_snapshot
 from malan.services.demo.films import ARCHIVE, FILMS, STUDIO, TERMS, Film
 from malan.services.demo.learning import (
     _PLACES,
@@ -91,7 +92,10 @@ def test_the_person_labels_all_films_but_two(ws: Workspace) -> None:
 def test_the_lesson_goes_from_labels_to_owners(ws: Workspace) -> None:
     truth = drawn_truth(ws)
     label_drawn(ws, truth, caller=COMMAND_LINE)
-    frozen = freeze_lesson(ws, caller=COMMAND_LINE)
+    frozen = freeze_lesson(ws, truth, caller=COMMAND_LINE)
+    entries = show_snapshot(ws, frozen.saved.snapshot.id)[1].entries
+    held = {(entry.split, truth.labelled[entry.clip]) for entry in entries if entry.clip in truth.labelled}
+    assert held == {(part, place) for part in ("train", "test") for place in ("city", "indoor", "nature")}
     grant = agree(ws, frozen.saved.snapshot.id, "places", caller=COMMAND_LINE)
     assert agree(ws, frozen.saved.snapshot.id, "places", caller=COMMAND_LINE) == grant
     run = train(ws, grant)

@@ -134,7 +134,7 @@ def _learn(ws: Workspace) -> None:
     if not _is_trained(ws):
         done = learning.label_drawn(ws, truth, caller=COMMAND_LINE)
         print_line(speak("cli.demo.labelled", person=learning.PERSON, clips=done.clips))
-        frozen = learning.freeze_lesson(ws, caller=COMMAND_LINE)
+        frozen = learning.freeze_lesson(ws, truth, caller=COMMAND_LINE)
         title = speak("cli.demo.product")
         grant_id = learning.agree(ws, frozen.saved.snapshot.id, title, caller=COMMAND_LINE)
         print_line(speak("cli.demo.granted", company=learning.COMPANY, grant=grant_id[:12]))
@@ -169,7 +169,7 @@ def _say_run(ws: Workspace, run: Run) -> bool:
     from malan.services.run_view import describe_run
 
     if run.model_id is None:
-        why = " ".join(describe_run(ws, run, caller=COMMAND_LINE).get("reasons") or [])
+        why = " ".join(one["text"] for one in describe_run(ws, run, caller=COMMAND_LINE)["reasons"])
         print_line(speak("cli.demo.not_released", state=run.state, why=why))
         return False
     model = get_model(ws, run.model_id, caller=COMMAND_LINE)
