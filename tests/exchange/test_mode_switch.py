@@ -38,6 +38,12 @@ SEED: dict[str, Any] = {
 needs_console = pytest.mark.skipif(not (FOLDER / "manifest.json").is_file(), reason="the console is not built")
 
 
+@pytest.fixture(autouse=True)
+def _records_in_the_workspace(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--postgres"):
+        pytest.skip("test mode refuses a workspace whose records a server keeps")
+
+
 @contextmanager
 def up(folder: Path, seed: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`malan up` over a workspace, and the address it prints."""
@@ -78,9 +84,7 @@ def test_without_the_switch_its_module_is_not_imported() -> None:
 
 
 @needs_console
-def test_with_the_switch_it_says_so_and_leaves_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--postgres"):
-        pytest.skip("test mode refuses a workspace whose records a server keeps")
+def test_with_the_switch_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     ws = Workspace.create(tmp_path / "ws")
     with up(ws.root, write(tmp_path)) as (process, url):
         said = CLIENT.post(f"{url}/dsp/2025-1/catalog/request", json=message("CatalogRequestMessage")).json()
