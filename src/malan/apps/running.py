@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +137,6 @@ def resume_app(ws: Workspace, job_id: str, progress: Progress | None = None) -> 
 
 
 def _go_on(ws: Workspace, job_id: str) -> None:
-    from contextlib import suppress
-
     with suppress(MalanError):  # its row says why
         resume_app(ws, job_id)
 

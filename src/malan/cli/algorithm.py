@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,12 +168,8 @@ def approve(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.approvals import approve_algorithm
-    from malan.services.products import caller_for
 
-    ws = open_workspace(workspace)
-    caller = caller_for(ws, acting_as)
-    approve_algorithm(ws, algorithm, reason=reason, caller=caller)
-    _decided(ws, algorithm, caller, as_json=as_json)
+    _decide(approve_algorithm, algorithm, reason, acting_as, workspace, as_json=as_json)
 
 
 @app.command(help=speak("cli.algorithm.reject"))
@@ -184,12 +181,8 @@ def reject(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.approvals import reject_algorithm
-    from malan.services.products import caller_for
 
-    ws = open_workspace(workspace)
-    caller = caller_for(ws, acting_as)
-    reject_algorithm(ws, algorithm, reason=reason, caller=caller)
-    _decided(ws, algorithm, caller, as_json=as_json)
+    _decide(reject_algorithm, algorithm, reason, acting_as, workspace, as_json=as_json)
 
 
 @app.command(help=speak("cli.algorithm.revoke"))
@@ -201,12 +194,8 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.approvals import revoke_approval
-    from malan.services.products import caller_for
 
-    ws = open_workspace(workspace)
-    caller = caller_for(ws, acting_as)
-    revoke_approval(ws, algorithm, reason=reason, caller=caller)
-    _decided(ws, algorithm, caller, as_json=as_json)
+    _decide(revoke_approval, algorithm, reason, acting_as, workspace, as_json=as_json)
 
 
 @app.command(help=speak("cli.algorithm.trust"))
@@ -288,10 +277,23 @@ def _difference(algorithm: str, before: str | None, acting_as: str | None, works
     return compare_with_before(ws, algorithm, before, caller=caller)
 
 
-def _decided(ws: Any, algorithm: str, caller: Any, *, as_json: bool) -> None:
+def _decide(
+    decide: Callable[..., Any],
+    algorithm: str,
+    reason: str,
+    acting_as: str | None,
+    workspace: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say an owner's word about an algorithm, and show what all owners have said then."""
     from malan.services.algorithms import find_algorithm
     from malan.services.approvals import describe_approvals
+    from malan.services.products import caller_for
 
+    ws = open_workspace(workspace)
+    caller = caller_for(ws, acting_as)
+    decide(ws, algorithm, reason=reason, caller=caller)
     one = find_algorithm(ws, algorithm, caller=caller)
     found = describe_approvals(ws, one, caller=caller)
     if as_json:

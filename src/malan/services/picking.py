@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core.errors import UsageError
+from malan.media.render import is_hdr
 from malan.services.access import HOUSE, Caller
 from malan.services.cutting import Cutter
 from malan.services.datasets import show_snapshot
@@ -71,6 +72,7 @@ class Footage:
     video: Track
     sound_track: int | None
     timebase: Fraction
+    is_hdr: bool
 
 
 def candidates(
@@ -208,6 +210,7 @@ class Shelf:
     def __init__(self, ws: Workspace, uses: Sequence[str], caller: Caller = HOUSE) -> None:
         self._ws, self._uses, self._caller = ws, tuple(uses), caller
         self._cutter = Cutter(ws)
+        self._is_hdr = lru_cache(maxsize=64)(is_hdr)
         self._index = lru_cache(maxsize=16)(self._read_index)
 
     def footage(self, row: ClipRow) -> Footage:
@@ -225,7 +228,8 @@ class Shelf:
         if video is None or video.shown_size_px is None:
             raise UsageError("app.no_picture", clip=row.id[:12])
         path = self._cutter.source(row.clip.asset_id)
-        return Footage(path, video, sound.index if sound else None, row.clip.span.timebase)
+        is_hdr = self._is_hdr(path, video.index)
+        return Footage(path, video, sound.index if sound else None, row.clip.span.timebase, is_hdr)
 
     def frame_start(self, row: ClipRow, at_s: float) -> Fraction:
         """When the frame that is nearest to a moment of the file begins, in seconds, exact."""

@@ -13,7 +13,7 @@ import pytest
 from media_factory import draw_film, read_number
 
 from malan.core.errors import MediaError, NotFound, UsageError
-from malan.media.render import Format, Key, Music, Piece, Timeline, View, mix_sound, render
+from malan.media.render import Format, Key, Music, Piece, Timeline, View, is_hdr, mix_sound, render
 from malan.media.render.graph import film_clock, window
 from malan.media.render.shelf import tidy_shelf
 
@@ -276,3 +276,27 @@ def test_ffmpeg_is_asked_for_nothing_but_open_files(films, tmp_path):
     lured = piece(tmp_path / "list.mp4", 3, 10)
     with pytest.raises(MediaError):
         render(Timeline(Fraction(25), (lured,), (WIDE,)), {"16x9": tmp_path / "out.mp4"}, tmp_path / "shelf")
+
+
+def test_pictures_for_bright_screens_are_known_and_brought_into_range(tmp_path):
+    path = tmp_path / "bright.mp4"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = 16, 9, 9
+        for _ in range(12):
+            grey = av.VideoFrame.from_ndarray(np.full((180, 320, 3), 150, np.uint8), format="rgb24")
+            film.mux(stream.encode(grey))
+        film.mux(stream.encode(None))
+    assert is_hdr(path, 0)
+    bright = piece(path, 0, 8, is_hdr=True)
+    render(Timeline(Fraction(25), (bright,), (WIDE,)), {"16x9": tmp_path / "out.mp4"}, tmp_path / "shelf")
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        frame = next(film.decode(video=0))
+    assert frame.format.name == "yuv420p"
+    assert 20 < frame.to_ndarray(format="gray").mean() < 250
+
+
+def test_usual_pictures_are_not_taken_for_bright_ones(films):
+    assert not is_hdr(films[0], 0)

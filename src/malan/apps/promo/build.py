@@ -93,7 +93,7 @@ def _piece(
         gain_db=0.0 if shot.sound else None,
         sound_track=file.sound_track,
         is_interlaced=bool(file.video.is_interlaced),
-        is_hdr=(file.video.pixel_format or "").endswith("10le") and "hdr" in (file.video.title or "").lower(),
+        is_hdr=file.is_hdr,
     )
 
 
