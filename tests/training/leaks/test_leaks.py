@@ -7,6 +7,7 @@ leave no mark share a run here; `bench/bench_leaks.py` gives each its own, besid
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,4 +115,5 @@ def test_the_measure_finds_what_is_there_and_nothing_else() -> None:
     for said in (secret, secret[::-1], secret.hex().encode(), secret.hex().upper().encode()):
         assert in_the_clear(b"x" * 9 + said + b"y", secret) == SECRET_BYTES
     assert in_the_clear(b"--" + secret[7:19] + b"--", secret) == 12
-    assert in_the_clear(os.urandom(200_000), secret) == 0
+    drawn = random.Random(7)  # four bytes in a row agree by chance once in some hundred draws
+    assert in_the_clear(drawn.randbytes(200_000), drawn.randbytes(SECRET_BYTES)) == 0
