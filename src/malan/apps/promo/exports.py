@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from malan.services.picking import Footage
 
 
-def write_timelines(board: Storyboard, built: Built, out: Path) -> dict[str, Path]:
-    """Write all of them; by what they are."""
+def write_timelines(board: Storyboard, built: Built, out: Path, stem: str = "promo") -> dict[str, Path]:
+    """Write all of them, called `stem`; by what they are."""
     made = {
-        "otio": (out / "promo.otio", _otio(board, built)),
-        "fcpxml": (out / "promo.fcpxml", _fcpxml(board, built)),
-        "edl": (out / "promo.edl", _edl(board, built)),
+        "otio": (out / f"{stem}.otio", _otio(board, built)),
+        "fcpxml": (out / f"{stem}.fcpxml", _fcpxml(board, built)),
+        "edl": (out / f"{stem}.edl", _edl(board, built)),
         "jianying": (out / "jianying" / "draft_content.json", _jianying(board, built)),
     }
     for path, text in made.values():

@@ -1,0 +1,139 @@
+"""From a storyboard to what leaves the house: films in every format, cover, subtitles, timelines for editing systems.
+
+    storyboard ─ build ─▶ timeline ─ mix, render ─▶ films ─ publish ─▶ out
+
+Any app with a storyboard ends here. Start reading at `make_film`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malan.apps.frame import Card, Made, Work
+from malan.apps.promo.board import Storyboard
+from malan.apps.promo.build import Built, build
+from malan.apps.promo.exports import write_timelines
+from malan.apps.promo.plan import USES
+from malan.apps.promo.writing import srt
+from malan.media.render import Mixed, Music, Rendered, mix_sound, render
+from malan.media.render.shelf import tidy_shelf
+from malan.media.thumbs import encode_jpeg
+from malan.services.picking import Shelf
+
+if TYPE_CHECKING:
+    from malan.services.publish import AiPart
+
+
+def make_film(
+    board: Storyboard, script: str, work: Work, card: Card, *, stem: str, out: Path | None = None,
+    ai: AiPart | None = None,
+) -> Made:  # fmt: skip
+    """Render a storyboard and publish it.
+
+    Args:
+        board: What is shown.
+        script: Words for captions over the whole film; shots' own texts win over it.
+        work: The run.
+        card: Whose film it is.
+        stem: Films are called `STEM-16x9.mp4`.
+        out: Where they come; the folder of the run unless said otherwise.
+        ai: The part AI had in it.
+
+    Raises:
+        NotGranted: A clip may not be used (any more).
+        UsageError: The storyboard or the script does not fit.
+        MediaError: Footage or music cannot be read.
+    """
+    return _Making(board, build(board, script, work), work, card, stem, out or work.out, ai).make()
+
+
+@dataclass(frozen=True)
+class _Making:
+    board: Storyboard
+    built: Built
+    work: Work
+    card: Card
+    stem: str
+    out: Path
+    ai: AiPart | None
+
+    def make(self) -> Made:
+        self.out.mkdir(parents=True, exist_ok=True)
+        sound, rendered = self._render()
+        files = self._leave(rendered.films, sound)
+        told = {"encoded_frames": rendered.encoded, "frames": rendered.frames}
+        told |= {"loudness_lufs": sound.loudness_lufs, "true_peak_dbtp": sound.true_peak_dbtp}
+        return Made(files, {**told, "sources": _told_sources(self.built), "notes": list(self.board.notes)})
+
+    def _render(self) -> tuple[Mixed, Rendered]:
+        """Sound, then pictures; what was rendered before is taken from the workspace's cache."""
+        board, built, work = self.board, self.built, self.work
+        folder = work.library.folder("cache") / "render"
+        folder.mkdir(parents=True, exist_ok=True)
+        music = Music(board.music) if board.music else None
+        outs = {form.name: self.out / f".malan-{form.name}.mp4" for form in built.timeline.formats}
+        with ThreadPoolExecutor(1) as beside:  # the sound is ready before the pictures are
+            sound = beside.submit(
+                mix_sound, built.timeline, self.out / "sound.m4a", music=music, voice=board.voice or None
+            )
+            rendered = render(
+                built.timeline, outs, folder, sound=lambda: sound.result().path,
+                tell=lambda share: work.progress(round(100 * share), 100, "render"),
+            )  # fmt: skip
+        tidy_shelf(folder)
+        return sound.result(), rendered
+
+    def _leave(self, films: Mapping[str, Path], sound: Mixed) -> dict[str, Path]:
+        """Publish the films, and put beside them what an editor takes along."""
+        files: dict[str, Path] = {}
+        title = self.board.title or self.stem
+        for name, film in films.items():
+            out = self.out / f"{self.stem}-{name}.mp4"
+            try:
+                self.work.publish(self.card, title, self.built.sources, partial(_move, film), out, ai=self.ai)
+            finally:
+                film.unlink(missing_ok=True)
+            files[name] = out
+        sound.path.unlink(missing_ok=True)
+        files["cover"] = self._cover()
+        if self.built.captions:
+            files["srt"] = self.out / f"{self.stem}.srt"
+            files["srt"].write_text(srt(self.built.captions), "utf-8")
+        return files | write_timelines(self.board, self.built, self.out, self.stem)
+
+    def _cover(self) -> Path:
+        """The best shot, a third into it."""
+        shots = self.board.shots
+        place = max(range(len(shots)), key=lambda n: (shots[n].score, -n))
+        shelf = Shelf(self.work.library, USES, self.work.caller)
+        at = shots[place].from_s + shots[place].frames / self.board.rate / 3
+        [picture] = shelf.pictures(self.built.rows[place], [at], min(self.board.lines, 1080))
+        out = self.out / "cover.jpg"
+        out.write_bytes(encode_jpeg(picture))
+        return out
+
+
+def _move(film: Path, out: Path) -> None:
+    shutil.move(film, out)
+
+
+def _told_sources(built: Built) -> list[dict[str, Any]]:
+    """Second by second: what is shown and whose it is."""
+    return [
+        {
+            "at_s": float(one.at_s),
+            "until_s": float(one.until_s),
+            "clip": row.id,
+            "file": row.file_name,
+            "from_s": one.clip.span.start_s,
+            "owner": one.owner_id,
+            "parts": list(one.parts),
+        }
+        for one, row in zip(built.sources, built.rows, strict=True)
+    ]
