@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -220,6 +221,29 @@ def test_while_another_is_cut_one_is_told_to_come_again_and_what_is_cut_still_le
         assert {get(second, secret).status_code for _ in range(10)} == {503}
         assert get(first, secret).status_code == 200
     assert get(second, secret).status_code == 200
+
+
+def test_a_transfer_asked_for_before_the_grant_is_stated_starts_once_it_is(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contracts, may_state = trade.archive.ex.contracts, threading.Event()
+    state = contracts.accept_agreement
+    monkeypatch.setattr(contracts, "accept_agreement", lambda one: state(one) if may_state.wait(15) else "")
+    put_under(trade, uses=["retrieve", "train"], limits={"clip_seconds": 100})
+    freeze_snapshot(trade.ws, "city", ClipQuery(), use="train", caller=CURATOR)
+    offer_product(trade.ws, "city", price=Price.read("1:CNY"), automatic=True)
+    (found,) = read_remote(trade.studio.ex, ARCHIVE, trade.archive.root)
+    negotiation = request_contract(trade.studio.ex, ARCHIVE, trade.archive.root, found.id, found.offers[0])
+    wait(lambda: show_negotiation(trade.studio.ex, negotiation.pid).state == "FINALIZED")
+    agreement = str(show_negotiation(trade.studio.ex, negotiation.pid).details["agreement"]["@id"])
+    asked = transfers.request_transfer(trade.studio.ex, ARCHIVE, trade.archive.root, agreement, words.HTTP_PULL)
+    assert transfers.show_transfer(trade.studio.ex, asked.pid).state == "REQUESTED"
+    may_state.set()
+    wait(lambda: transfers.show_transfer(trade.studio.ex, asked.pid).details.get("data_address"))
+    said = transfers.show_transfer(trade.studio.ex, asked.pid).details["data_address"]
+    secret = {one["name"]: one["value"] for one in said["endpointProperties"]}["authorization"]
+    listed = get(str(said["endpoint"]), secret).json()["samples"]
+    assert get(listed[0]["address"], secret).status_code == 200
 
 
 def test_a_long_clip_is_shown_from_its_beginning(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:

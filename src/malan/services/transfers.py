@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -21,7 +22,7 @@ from malan.services.dsp.contracts import SignedAgreement, opens, read_agreement
 from malan.services.dsp.errors import BadMessage, BadTransition, NotAuthenticated, NotYours
 from malan.services.dsp.flow import Act, Effect, Exchange, act, begin, receive, receive_first, show
 from malan.services.dsp.read import Message
-from malan.services.dsp.tables import Process, agreements, new_process
+from malan.services.dsp.tables import Process, agreements, new_process, processes
 from malan.services.dsp.words import TRANSFER
 
 __all__ = [
@@ -179,13 +180,39 @@ def is_moving(process: Process) -> bool:
 
 
 def step(ex: Exchange, process: Process) -> None:
-    """Start what was asked for, or say why not."""
+    """Start what was asked for, or say why not; not before the agreement has its grant, which is stated a moment later
+    than the agreement is final."""
+    if _waits_for_grant(ex, process):
+        return
     try:
         move_transfer(ex, process.pid, "start", turn=process.turn)
     except NotGranted as error:
         move_transfer(ex, process.pid, "terminate", turn=process.turn, code=error.code)
     except BadTransition:
         return  # moved on meanwhile
+
+
+def start_waiting(ex: Exchange, agreement: SignedAgreement) -> None:
+    """Start the transfers that waited for the grant of an agreement."""
+    where = (processes.c.kind == words.TRANSFER_KIND, processes.c.role == words.PROVIDER)
+    waits = (processes.c.state == words.REQUESTED, processes.c.subject == agreement.id)
+    with reading(ex.engine) as connection:
+        pids = connection.scalars(select(processes.c.pid).where(*where, *waits)).all()
+    for pid in pids:
+        process = show(ex, TRANSFER, pid)
+        if process.party == agreement.party and is_moving(process):
+            step(ex, process)
+
+
+def _waits_for_grant(ex: Exchange, process: Process) -> bool:
+    with reading(ex.engine) as connection:
+        found = read_agreement(connection, process.subject, process.role, process.party)
+    if found is None or not found.is_in_force or found.grant_id is not None:
+        return False
+    with suppress(NotGranted):  # one that does not hold gets no grant, and the transfer is refused
+        ex.contracts.check_agreement(found)
+        return True
+    return False
 
 
 # What a message of theirs brings with it, and what our acts say.

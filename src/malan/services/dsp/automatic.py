@@ -69,9 +69,11 @@ def state_agreements(ex: Exchange) -> None:
             grant_id = ex.contracts.accept_agreement(agreement)
         except NotGranted as error:
             _log.warning("exchange: %s", error)
+            transfers.start_waiting(ex, agreement)  # they are refused
             continue
         with updating(ex.engine) as connection:
             change_agreement(connection, agreement, grant_id=grant_id)
+        transfers.start_waiting(ex, agreement)
 
 
 _MOVING = {
