@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from malan.ledger.book import LogBook
     from malan.ledger.keys import KeyRing
+    from malan.runtime.devices import Devices
     from malan.runtime.jobs import Jobs
     from malan.store import Library
 
@@ -41,6 +42,9 @@ _FIRST_SETTINGS = """\
 # organisation = ""        # who publishes; named in media credentials          发布机构名称，写入媒体凭证
 # producer_code = ""       # your provider code, for labels of AI-made files    服务提供者编码，写入 AI 生成标识
 # territory = ""           # where it is used (ISO 3166 code)                     使用地，ISO 3166 代码，如 CN
+# app_packs = ""           # rule packs for what is asked of apps and what they make   约束应用请求与成品的规则包，如 cn-microdrama
+# app_refuse = "block"     # from which severity on it is refused               达到该严重程度即拒绝：block、major、minor
+# model_share = 20         # percent of an app's price for those who trained its models  应用收入中归模型训练素材方的百分比
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
 
@@ -59,6 +63,9 @@ class Settings:
     run_memory_mb: int = 8192  # an algorithm that asks for more is refused
     run_hours: int = 48  # likewise
     territory: str = ""  # where this is used: ISO 3166 code, such as CN; licences of models ask for it
+    app_packs: str = ""  # rule packs, with commas, that requests to apps and what they make are held against
+    app_refuse: str = "block"  # from which severity on: block, major, minor, info
+    model_share: int = 20  # percent of the price of an app that goes to those whose footage trained its models
     oidc_issuer: str = ""  # identity provider one may sign in by, such as https://id.example.org
     oidc_client_id: str = ""  # what we are called there
     oidc_client_secret: str = field(default="", repr=False)  # if it gave us one
@@ -139,6 +146,13 @@ class Workspace:
         from malan.ledger.book import LogBook
 
         return LogBook(self.root / "log", self.keys, self.root / "log.db")
+
+    @cached_property
+    def devices(self) -> Devices:
+        """What stands on processor and accelerators, one user at a time."""
+        from malan.runtime.devices import Devices
+
+        return Devices(self.root / "devices")
 
     def folder(self, name: str) -> Path:
         """A folder of the workspace (`blobs`, `exports`, …), made if it is not there."""

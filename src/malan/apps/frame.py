@@ -7,16 +7,18 @@ Command, form and HTTP endpoint are made from the type: an app writes none of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound
 from malan.services.access import HOUSE, Caller
+from malan.services.granted import opened_by, require_source
 from malan.services.outputs import Source
 from malan.services.publish import AiPart, Draft, Published, publish
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 Progress = Callable[[int, int, str], None]
+BY_MACHINE = frozenset({"infer", "diffuse", "compose"})
+"""Modes in which a machine makes what is seen or heard; what they publish is labelled, whatever the app says."""
 
 
 class Request(BaseModel):
@@ -35,6 +39,8 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    grant: str = Field(default="", max_length=64, json_schema_extra={"shared": True})
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -44,9 +50,10 @@ class Card:
         name: `promo`; the name of its folder.
         mode: How it makes what it makes: retrieve, assemble, compose, render, infer, diffuse.
         uses: The rights it asks of every source; without sources, none.
-        meter: What is counted: `output_second`, `input_minute`.
+        meter: What is counted: `output_second`, `input_minute`, `run`.
         price_minor: For one of those, in fen; what owners earn is settled beside it.
         needs_workspace: Whether it works on a library; otherwise plain files do.
+        is_guarded: Whether the operator's rule packs are held against its requests; not where it judges itself.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Card:
     meter: str = "output_second"
     price_minor: int = 0
     needs_workspace: bool = True
+    is_guarded: bool = True
 
     def title(self, lang: str | None = None) -> str:
         """The name people know."""
@@ -67,10 +75,31 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a run left: files by what they are (`16x9`, `srt`, `report`), and what there is to tell, as plain JSON."""
+    """What a run left: files by what they are (`16x9`, `srt`, `report`), and what there is to tell, as plain JSON.
+
+    `seconds` is what the meter of the card counts; without it the films and sounds that were published, each as long
+    as it lasts."""
 
     files: dict[str, Path]
     report: dict[str, Any] = field(default_factory=dict)
+    seconds: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a run will come to, as far as it can be told before: seconds by the meter of its card, and files that are
+    published."""
+
+    seconds: Fraction
+    outputs: int = 1
+
+
+class Seats(Protocol):
+    """Room for outputs under a grant; one for each file, taken before it is made."""
+
+    def take(self, number: int) -> Callable[[str, Sequence[Source]], None]:
+        """Hold one output; what counts it, by the digest of the file and what it stands on."""
+        ...
 
 
 @dataclass
@@ -83,6 +112,9 @@ class Work:
     tell: Progress | None = None
     stop_if_asked: Callable[[], None] = lambda: None
     published: list[Published] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)  # digests of models that had a part
+    seats: Seats | None = None  # of a run under a grant
+    check_words: Callable[[Mapping[str, str]], None] = lambda _: None
 
     @property
     def library(self) -> Workspace:
@@ -103,22 +135,41 @@ class Work:
 
     def publish(
         self, card: Card, title: str, sources: Sequence[Source], render: Callable[[Path], None], out: Path,
-        *, ai: AiPart | None = None,
+        *, ai: AiPart | None = None, mode: str = "",
     ) -> Published:  # fmt: skip
-        """Make a file that leaves the house: every right asked of every source, labelled, signed, logged.
+        """Make a file that leaves the house: every right asked of every source, labelled, signed, logged, counted.
+
+        Args:
+            mode: How it is made, where that is not what the card says. What a machine makes (`BY_MACHINE`) is labelled
+                as generated when `ai` says nothing else.
+            ai: Which part AI had in it, and with which models.
 
         Raises:
-            NotGranted: A source may not be used so; nothing was made.
+            NotGranted: A source may not be used so, or the grant has no output left; nothing was made.
+            Rejected: The operator's rule packs do not let the title through.
         """
-        from malan.services.uses import require_use
-
-        for use in card.uses:
-            for source in sources:
-                require_use(self.library, source.terms_id, use, source.clip.id[:12], caller=self.caller)
-        draft = Draft(card.name, card.mode, title, tuple(sources), ai=ai)
-        done = publish(self.library, draft, render, out, caller=self.caller)
+        mode = mode or card.mode
+        ai = ai or (AiPart("generated", tuple(self.models)) if mode in BY_MACHINE else None)
+        self.check_words({"title": title})
+        self._require(card, sources)
+        count = self.seats.take(len(self.published)) if self.seats else None
+        draft = Draft(card.name, mode, title, tuple(sources), ai=ai)
+        done = publish(
+            self.library, draft, render, out, caller=self.caller,
+            count=lambda output_id: count(output_id, sources) if count else None,
+        )  # fmt: skip
         self.published.append(done)
+        self.models += [model for model in (ai.model_ids if ai else ()) if model not in self.models]
         return done
+
+    def _require(self, card: Card, sources: Sequence[Source]) -> None:
+        opened = opened_by(self.library, self.caller, card.uses) if self.caller.grant_id and sources else None
+        for use in card.uses:
+            for one in sources:
+                what = f"{one.clip.id[:12]} ({float(one.at_s):.2f}–{float(one.until_s):.2f} s)"
+                require_source(
+                    self.library, one.clip, one.terms_id, use, what, caller=self.caller, opened=opened
+                )  # fmt: skip
 
 
 RequestIn_contra = TypeVar("RequestIn_contra", bound=Request, contravariant=True)
@@ -143,4 +194,13 @@ class App(Protocol[RequestIn_contra]):
         Raises:
             MalanError: It cannot be done, with the reason; nothing is left in the folder that is not whole.
         """
+        ...
+
+
+@runtime_checkable
+class Foretells(Protocol):
+    """An app that can tell before a run what it will come to."""
+
+    def expect(self, request: Any, work: Work) -> Expected:
+        """What a request comes to; nothing is made, nothing is decoded."""
         ...

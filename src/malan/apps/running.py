@@ -6,9 +6,12 @@ Start reading at `run_app`; `start_app` does the same beside whoever asked.
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +19,15 @@ from pydantic import ValidationError
 
 from malan.apps.builtin import app_named
 from malan.apps.frame import App, Made, Progress, Request, Work
-from malan.core.errors import MalanError, NotGranted, UsageError
+from malan.apps.guard import Hit, check_words, texts_of
+from malan.apps.paying import cost_before, expect, settle_run
+from malan.apps.seats import GrantSeats, hold_seats
+from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.core.ids import digest_record
+from malan.runtime.jobs import DONE, JobRow
 from malan.services.access import HOUSE, Caller, require
 from malan.services.accounts import caller_of_job
+from malan.services.app_bills import describe_cost
 from malan.services.jobs import register_resume
 
 if TYPE_CHECKING:
@@ -45,6 +53,49 @@ def read_request(app: App[Any], values: Mapping[str, Any]) -> Request:
         ) from error
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A run that was checked and priced, before anything is done."""
+
+    app: App[Any]
+    request: Request
+    caller: Caller
+    run: str  # names it: the same request over the same library is the same run
+    warnings: tuple[Hit, ...] = ()
+
+
+def prepare(
+    ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE, run_id: str = ""
+) -> Ready:
+    """Check a request: role, fields, files, the operator's rule packs.
+
+    Raises:
+        NotFound: There is no such app.
+        UsageError: The values are no request of it.
+        NotGranted: The caller may not, or names a file.
+        Rejected: A rule pack refuses it: `guard.refused_input`.
+    """
+    require(caller, "app.run")
+    app = app_named(name)
+    request = read_request(app, values)
+    check_files(app, request, caller)
+    warnings = check_words(ws, texts_of(request), where="input") if app.card.is_guarded else []
+    caller = replace(caller, grant_id=request.grant) if request.grant else caller
+    return Ready(app, request, caller, run_id or _run_key(ws, app, request, caller), tuple(warnings))
+
+
+def quote_app(ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE) -> dict[str, Any]:
+    """What a run would cost, as far as it can be told without doing it.
+
+    Raises:
+        MalanError: As `prepare`.
+    """
+    ready = prepare(ws, name, values, caller=caller)
+    expected = expect(ready.app, ready.request, Work(Path(), ws, ready.caller))
+    told = {"app": name, "run": ready.run, "outputs": expected.outputs}
+    return told | {"cost": describe_cost(cost_before(ready.app, expected))}
+
+
 def run_app(
     ws: Workspace | None,
     name: str,
@@ -54,28 +105,73 @@ def run_app(
     caller: Caller = HOUSE,
     progress: Progress | None = None,
     stop_if_asked: Callable[[], None] = lambda: None,
+    run_id: str = "",
 ) -> tuple[Made, dict[str, Any]]:
     """Run an app now; the files, and what there is to tell of them (also left as `report.json`).
 
+    Outputs under a grant are held first, and given back when it fails. It is billed when it has ended well, once for
+    each `run_id`; without one, the same request over the same library is the same run.
+
     Raises:
-        NotFound: There is no such app.
-        UsageError: The values are no request of it.
-        MalanError: What the app says.
+        MalanError: As `prepare`; what the app says.
     """
-    require(caller, "app.run")
-    app = app_named(name)
-    request = read_request(app, values)
-    check_files(app, request, caller)
-    out.mkdir(parents=True, exist_ok=True)
-    work = Work(out, ws, caller, progress, stop_if_asked)
-    made = app.run(request, work)
-    told = describe_made(app, made, work)
-    (out / REPORT).write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    ready = prepare(ws, name, values, caller=caller, run_id=run_id)
+    app, request = ready.app, ready.request
+    work = Work(out, ws, ready.caller, progress, stop_if_asked)
+    work.check_words = lambda texts: _check_output(ws, texts)
+    outputs = expect(app, request, work).outputs if ready.caller.grant_id else 0
+    with _seats(ws, ready, outputs) as work.seats:
+        out.mkdir(parents=True, exist_ok=True)
+        made = app.run(request, work)
+        told = describe_made(app, made, work) | {"cost": settle_run(app, made, work, ready.run)}
+        told["warnings"] = [hit.to_json() for hit in ready.warnings]
+        _write_report(out / REPORT, told)
     return made, told
 
 
+def _seats(ws: Workspace | None, ready: Ready, outputs: int) -> AbstractContextManager[GrantSeats | None]:
+    if not ready.caller.grant_id:
+        return nullcontext()
+    if ws is None:
+        raise NotFound("grant.none", id=ready.caller.grant_id[:40])
+    return hold_seats(ws, ready.caller, ready.run, outputs)
+
+
+def _check_output(ws: Workspace | None, texts: Mapping[str, str]) -> None:
+    check_words(ws, texts, where="output")
+
+
+def _write_report(path: Path, told: Mapping[str, Any]) -> None:
+    """Whole or not at all: who sees a report sees all of it."""
+    part = path.with_name(f".malan-{os.getpid()}-{path.name}")
+    part.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    part.replace(path)
+
+
+def _run_key(ws: Workspace | None, app: App[Any], request: Request, caller: Caller) -> str:
+    """The same request of the same party over the same library and files is the same run."""
+    said = request.model_dump(mode="json")
+    library = list(ws.library.stamp) if ws is not None and app.card.needs_workspace else []
+    return digest_record("app.run", [app.card.name, said, caller.party_id or "", library, *_stamps(app, request)])
+
+
+def _stamps(app: App[Any], request: Request) -> list[list[str]]:
+    """Size and time of the files a request names."""
+    found = []
+    for name, field in app.request.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and (extra.get("file") or extra.get("stamped")):
+            said = getattr(request, name)
+            for one in said if isinstance(said, tuple) else (said or "",):
+                place = Path(one)
+                inside = sorted(place.iterdir()) if one and place.is_dir() else [place] if one else []
+                stats = [(str(file), file.stat()) for file in inside if file.is_file()]
+                found += [[path, str(stat.st_size), str(stat.st_mtime_ns)] for path, stat in stats]
+    return found
+
+
 def check_files(app: App[Any], request: Request, caller: Caller) -> None:
-    """Files of this machine may be named by whoever runs it, and by nobody else.
+    """Files of this machine may be named by whoever runs it, and by nobody else; what is kept by its digest by all.
 
     Raises:
         NotGranted: Somebody else named one.
@@ -84,7 +180,10 @@ def check_files(app: App[Any], request: Request, caller: Caller) -> None:
         return
     for name, field in app.request.model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("file") and getattr(request, name):
+        said = getattr(request, name)
+        if isinstance(extra, dict) and extra.get("file") and said:
+            if extra.get("kept") and re.fullmatch(r"[0-9a-f]{64}", said):
+                continue
             raise NotGranted("app.no_files", app=app.card.name, field=name)
 
 
@@ -102,19 +201,58 @@ def describe_made(app: App[Any], made: Made, work: Work) -> dict[str, Any]:
 def start_app(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE) -> str:
     """Run an app as a job beside whoever asked; the id of the job. Files come into `exports/<app>-<digest>`.
 
+    The same request over the same library is the same job: one that is at work or done is answered with, one that was
+    stopped or failed is taken up again.
+
     Raises:
-        NotFound, UsageError: There is no such app, or the values are no request of it; nothing is started.
+        MalanError: As `prepare`; nothing is started.
     """
-    require(caller, "app.run")
-    app = app_named(name)
-    request = read_request(app, values)
-    check_files(app, request, caller)
-    said = request.model_dump(mode="json")
-    party = caller.party_id or ""
-    folder = f"{name}-{digest_record('app.run', [name, said, party])[:12]}"
-    job = ws.jobs.create(KIND, {"app": name, "request": said, "file": folder, "party": party}, ["run"])
+    ready = prepare(ws, name, values, caller=caller)
+    said, party = ready.request.model_dump(mode="json"), caller.party_id or ""
+    spec = {"app": name, "request": said, "file": f"{name}-{ready.run[:12]}", "party": party, "run": ready.run}
+    with _STARTING:
+        job = ws.jobs.latest(KIND, spec)
+        if job is not None and _stands(ws, job):
+            return job.id
+        if job is None or job.state == DONE:
+            job = ws.jobs.create(KIND, spec, ["run"])
+        elif not job.can_go_on:
+            job = ws.jobs.retry(job.id)
     threading.Thread(target=_go_on, args=(ws, job.id), name=f"malan-app-{job.id[:8]}", daemon=True).start()
     return job.id
+
+
+_STARTING = threading.Lock()
+
+
+def _stands(ws: Workspace, job: JobRow) -> bool:
+    """Whether a job is at work, or has left what it was asked for."""
+    if job.state == DONE:
+        return (ws.folder("exports") / str(job.spec["file"]) / REPORT).is_file()
+    return job.is_alive
+
+
+def cancel_app(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
+    """Ask a run to stop, by whoever started it or an operator; nothing is billed for it.
+
+    Raises:
+        NotFound: There is none of the caller's.
+        Rejected: It has ended.
+    """
+    return ws.jobs.cancel(run_of(ws, job_id, caller=caller).id)
+
+
+def run_of(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
+    """The job of a run, to whoever started it and to operators.
+
+    Raises:
+        NotFound: There is none of the caller's.
+    """
+    require(caller, "app.see")
+    job = ws.jobs.get(job_id)
+    if job.kind != KIND or not (caller.is_operator or job.spec.get("party") == caller.party_id):
+        raise NotFound("app.no_run")
+    return job
 
 
 def resume_app(ws: Workspace, job_id: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -124,14 +262,15 @@ def resume_app(ws: Workspace, job_id: str, progress: Progress | None = None) -> 
     with ws.jobs.running(job_id) as run:
 
         def tell(done: int, total: int, current: str) -> None:
-            run.advance(0, current=f"{current} {done}/{total}")
+            run.advance(0, current=f"{current} {done}/{total}".strip())
             if progress:
                 progress(done, total, current)
 
         caller = caller_of_job(ws, {"party": str(spec.get("party", ""))})
         _, told = run_app(
-            ws, str(spec["app"]), spec["request"], folder, caller=caller, progress=tell, stop_if_asked=run.stop_if_asked
-        )
+            ws, str(spec["app"]), spec["request"], folder, caller=caller, progress=tell,
+            stop_if_asked=run.stop_if_asked, run_id=str(spec.get("run", "")),
+        )  # fmt: skip
         run.finish(["run"])
     return told
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from malan.apps.builtin import all_apps, app_named
 from malan.apps.frame import App
-from malan.apps.running import KIND, REPORT
+from malan.apps.running import REPORT, run_of
 from malan.core.catalogue import catalogue
 from malan.core.errors import MalanError, NotFound
 from malan.services.access import Caller, require
@@ -139,7 +139,7 @@ def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunVie
     Raises:
         NotFound: There is none of the caller's.
     """
-    job = _run_of(ws, job_id, caller)
+    job = run_of(ws, job_id, caller=caller)
     name = str(job.spec["app"])
     report = _report(ws, str(job.spec["file"])) if job.state == "done" else {}
     error = Failure.of(MalanError(job.code, **job.values), lang) if job.code else None
@@ -160,20 +160,12 @@ def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[
     Raises:
         NotFound: The run, or the file, is not there.
     """
-    job = _run_of(ws, job_id, caller)
+    job = run_of(ws, job_id, caller=caller)
     for one in _report(ws, str(job.spec["file"])).get("files", ()):
         path = Path(one["path"])
         if path.name == name and path.is_file():
             return path, _MEDIA.get(path.suffix, "application/octet-stream")
     raise NotFound("app.no_run")
-
-
-def _run_of(ws: Workspace, job_id: str, caller: Caller) -> Any:
-    require(caller, "app.see")
-    job = ws.jobs.get(job_id)
-    if job.kind != KIND or not (caller.is_operator or job.spec.get("party") == caller.party_id):
-        raise NotFound("app.no_run")
-    return job
 
 
 def _report(ws: Workspace, folder: str) -> Mapping[str, Any]:
@@ -189,7 +181,7 @@ def _card(app: App[Any], lang: str) -> CardView:
 
 
 def _field(app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] | None) -> FormField:
-    message = catalogue().get(f"app.{app}.{key}")
+    message = catalogue().get(f"app.{app}.{key}") or catalogue().get(f"app.any.{key}")
     label = message.text(lang, {}) if message else key
     default = field.get_default(call_default_factory=True)
     default = "" if default is PydanticUndefined else default

@@ -85,7 +85,7 @@ def show(name: Annotated[str, typer.Argument(help=speak("cli.app.name"))], as_js
 
 def about(name: str, field: str) -> str:
     """What a field of a request is about, in the language of the session."""
-    message = catalogue().get(f"app.{name}.{field}")
+    message = catalogue().get(f"app.{name}.{field}") or catalogue().get(f"app.any.{field}")
     return message.text(None, {}) if message else field
 
 
@@ -93,13 +93,17 @@ def run_command(one: App[Any]) -> Any:
     """The command of an app: a parameter for each field of its request."""
     fields = one.request.model_fields
 
-    def run(out: Path, workspace: Path | None, as_json: bool, **values: Any) -> None:
+    def run(out: Path, workspace: Path | None, quote: bool, as_json: bool, **values: Any) -> None:
         given = {name: value for name, value in values.items() if value not in (None, [], ())}
-        _run(one, given, out, workspace, as_json=as_json)
+        if quote:
+            _quote(one, given, workspace, as_json=as_json)
+        else:
+            _run(one, given, out, workspace, as_json=as_json)
 
     shared = [
         _parameter("out", Path, typer.Option("--out", help=speak("cli.app.out")), Path(one.card.name)),
         inspect.Parameter("workspace", inspect.Parameter.KEYWORD_ONLY, annotation=WorkspaceOption, default=None),
+        _parameter("quote", bool, typer.Option("--quote", help=speak("cli.app.quote")), False),
         inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, annotation=JsonOption, default=False),
     ]
     own = [_of_field(one.card.name, name, field) for name, field in fields.items()]
@@ -161,6 +165,49 @@ def _run(one: App[Any], values: dict[str, Any], out: Path, workspace: Path | Non
         print_line(f"{file['path']}  {file['size_bytes'] / 1e6:.2f} MB")
     for line in told.get("lines", []):
         print_line(line)
+    print_line(cost_line(told["cost"]))
+
+
+def _quote(one: App[Any], values: dict[str, Any], workspace: Path | None, *, as_json: bool) -> None:
+    from malan.apps.running import quote_app
+
+    told = quote_app(_workspace_of(one, workspace), one.card.name, values, caller=COMMAND_LINE)
+    if as_json:
+        print_json(told)
+        return
+    print_line(cost_line(told["cost"]))
+
+
+def cost_line(cost: dict[str, Any]) -> str:
+    """What was or would be counted, and what it comes to, as one line."""
+    units = speak(f"app.meter.{cost['meter']}", units=f"{cost['units']:g}")
+    return speak("app.cost", units=units, amount=f"{cost['minor'] / 100:.2f}", currency=cost["currency"])
+
+
+@app.command(help=speak("cli.app.bills"))
+def bills(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.app_bills import describe_bill, list_bills
+    from malan.services.parties import owner_names
+
+    ws = open_workspace(workspace)
+    names, listed = owner_names(ws), list_bills(ws, caller=COMMAND_LINE)
+    if as_json:
+        print_json({"bills": [describe_bill(one) for one in listed]})
+        return
+    columns = [speak(f"cli.column.{name}") for name in ("name", "party", "run", "units", "amount")]
+    print_table(
+        columns,
+        [
+            (
+                one.app,
+                names.get(one.party_id, one.party_id[:12] or "–"),
+                one.run[:12],
+                speak(f"app.meter.{one.meter}", units=f"{describe_bill(one)['units']:g}"),
+                f"{one.gross_minor / 100:.2f} {one.currency}",
+            )
+            for one in listed
+        ],
+    )
 
 
 def _workspace_of(one: App[Any], place: Path | None) -> Workspace | None:

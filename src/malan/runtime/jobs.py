@@ -85,6 +85,14 @@ class Jobs:
             found = connection.execute(select(JOBS).where(*where).order_by(JOBS.c.created_s.desc())).mappings()
             return next((job for job in map(job_row, found) if job.can_go_on), None)
 
+    def latest(self, kind: str, spec: Mapping[str, Any]) -> JobRow | None:
+        """The latest job that asks for the same, whatever became of it."""
+        where = (JOBS.c.kind == kind, JOBS.c.spec_digest == _spec_digest(spec))
+        with reading(self._engine) as connection:
+            query = select(JOBS).where(*where).order_by(JOBS.c.created_s.desc(), JOBS.c.id).limit(1)
+            found = connection.execute(query).mappings().one_or_none()
+        return job_row(found) if found else None
+
     @contextmanager
     def running(self, job_id: str, *, not_beside: Collection[str] = ()) -> Iterator[Run]:
         """Take up a job and work on it; leaving ends it: done, failed with the error raised, or cancelled.

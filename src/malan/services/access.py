@@ -94,6 +94,7 @@ class Caller:
     login: str = ""
     name: str = ""
     purpose: str | None = None  # what the party uses footage for, where terms name purposes
+    grant_id: str = ""  # the grant it acts under; then the agreement decides about footage, not open terms
 
     @property
     def is_operator(self) -> bool:

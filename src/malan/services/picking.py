@@ -21,7 +21,8 @@ from malan.media.render import is_hdr
 from malan.services.access import HOUSE, Caller
 from malan.services.cutting import Cutter
 from malan.services.datasets import show_snapshot
-from malan.services.uses import allowed_terms, require_use
+from malan.services.granted import Opened, opened_by, require_source
+from malan.services.uses import allowed_terms
 
 if TYPE_CHECKING:
     from malan.core import Track
@@ -76,9 +77,13 @@ class Footage:
 
 
 def candidates(
-    ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Caller = HOUSE, most: int = MOST
-) -> list[Candidate]:
+    ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Caller = HOUSE, most: int = MOST,
+    every: bool = False,
+) -> list[Candidate]:  # fmt: skip
     """Clips that match and may be used in every one of these ways, best first; near-duplicates once.
+
+    Args:
+        every: Only those with all of the words; else those with some come after them.
 
     Raises:
         UsageError: The query makes no sense.
@@ -87,10 +92,21 @@ def candidates(
     for use in uses:
         terms = allowed_terms(ws, use, terms, caller=caller)
     page = ws.library.search(replace(query, terms_ids=terms, limit=min(most, MOST)))
-    rows = [hit.row for hit in page.hits]
-    count = max(1, len(rows))
-    fits = [(1.0 - 0.5 * place / count) * (1.0 if hit.has_all_words else 0.5) for place, hit in enumerate(page.hits)]
-    return _known(ws, rows, fits)
+    hits = [hit for hit in page.hits if hit.has_all_words or not every]
+    count = max(1, len(hits))
+    fits = [(1.0 - 0.5 * place / count) * (1.0 if hit.has_all_words else 0.5) for place, hit in enumerate(hits)]
+    return _known(ws, [hit.row for hit in hits], fits)
+
+
+def how_many(ws: Workspace, text: str, uses: Sequence[str], *, caller: Caller = HOUSE) -> int:
+    """How many clips that may be used so have all of these words (beyond some thousand: at least so many)."""
+    from malan.store import ClipQuery
+
+    terms = None
+    for use in uses:
+        terms = allowed_terms(ws, use, terms, caller=caller)
+    page = ws.library.search(ClipQuery(text=text, terms_ids=terms, limit=1))
+    return page.total if any(hit.has_all_words for hit in page.hits) else 0
 
 
 def chosen(ws: Workspace, clip_ids: Iterable[str], uses: Sequence[str], *, caller: Caller = HOUSE) -> list[Candidate]:
@@ -101,9 +117,10 @@ def chosen(ws: Workspace, clip_ids: Iterable[str], uses: Sequence[str], *, calle
         NotGranted: One may not be used so; it is named.
     """
     rows = [ws.library.clip(clip_id) for clip_id in clip_ids]
+    opened = opened_by(ws, caller, uses) if caller.grant_id else None
     for row in rows:
         for use in uses:
-            require_use(ws, row.terms_id, use, row.id[:12], caller=caller)
+            require_source(ws, row.clip, row.terms_id, use, row.id[:12], caller=caller, opened=opened)
     return _known(ws, rows, [1.0] * len(rows))
 
 
@@ -115,11 +132,20 @@ def of_snapshot(ws: Workspace, name: str, uses: Sequence[str], *, caller: Caller
     """
     _, manifest = show_snapshot(ws, name)
     found = ws.library.clips_by_id(entry.clip.id for entry in manifest.entries)
-    terms = tuple(dict.fromkeys(row.terms_id for row in found.values()))
-    for use in uses:
-        terms = allowed_terms(ws, use, terms, caller=caller)
-    rows = [row for row in found.values() if row.terms_id in terms]
+    if caller.grant_id:
+        opened = opened_by(ws, caller, uses)
+        rows = [row for row in found.values() if row.id in opened.clip_ids]
+    else:
+        terms = _terms(ws, uses, tuple(dict.fromkeys(row.terms_id for row in found.values())), caller)
+        rows = [row for row in found.values() if row.terms_id in terms]
     return _known(ws, rows, [1.0] * len(rows))
+
+
+def _terms(ws: Workspace, uses: Sequence[str], among: tuple[str, ...] | None, caller: Caller) -> tuple[str, ...] | None:
+    """Those of some terms that allow every use."""
+    for use in uses:
+        among = allowed_terms(ws, use, among, caller=caller)
+    return among
 
 
 def nearest(ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Caller = HOUSE) -> list[ClipRow]:
@@ -210,6 +236,7 @@ class Shelf:
     def __init__(self, ws: Workspace, uses: Sequence[str], caller: Caller = HOUSE) -> None:
         self._ws, self._uses, self._caller = ws, tuple(uses), caller
         self._cutter = Cutter(ws)
+        self._opened: Opened | None = opened_by(ws, caller, uses) if caller.grant_id else None
         self._is_hdr = lru_cache(maxsize=64)(is_hdr)
         self._index = lru_cache(maxsize=16)(self._read_index)
 
@@ -222,7 +249,7 @@ class Shelf:
             UsageError: It has no moving picture.
         """
         for use in self._uses:
-            require_use(self._ws, row.terms_id, use, row.id[:12], caller=self._caller)
+            require_source(self._ws, row.clip, row.terms_id, use, row.id[:12], caller=self._caller, opened=self._opened)
         asset = self._cutter.asset(row.clip.asset_id).asset
         video, sound = asset.first("video"), asset.first("audio")
         if video is None or video.shown_size_px is None:

@@ -20,13 +20,14 @@ from malan.core.ids import digest_record
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.signals import MODEL_USES, NOT_ALLOWED, answers, said_in
 from malan.services.access import HOUSE, Caller
+from malan.services.granted import opened_by, require_source
 from malan.services.journal import Fact, read_event, record
 from malan.services.keys import media_chain
 from malan.services.leftovers import sweep
 from malan.services.outputs import Source, keep_sources, log_output
 from malan.services.parties import terms_of
 from malan.services.proofs import event_receipt
-from malan.services.uses import require_use, today
+from malan.services.uses import today
 
 if TYPE_CHECKING:
     from malan.media.credentials import Credential, Ingredient, Use
@@ -69,8 +70,9 @@ class Published:
 
 
 def publish(
-    ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Path, *, caller: Caller = HOUSE
-) -> Published:
+    ws: Workspace, draft: Draft, render: Callable[[Path], None], out: Path, *, caller: Caller = HOUSE,
+    count: Callable[[str], None] = lambda _: None,
+) -> Published:  # fmt: skip
     """Make a file with everything it must carry, and log it.
 
     Args:
@@ -79,14 +81,17 @@ def publish(
         render: Writes the bare file to the path it is given.
         out: Where it shall be; its ending names the container. A file that is there is replaced at the very end.
         caller: On whose behalf; its role and the terms are asked.
+        count: Told the digest of the file before it gets its name: where it is counted under a grant.
 
     Raises:
         NotGranted: A source may not be used so; nothing was made.
         UsageError: AI had a part and no provider code is set, or the container cannot carry a label.
         ProofError: Something did not read back as it was written; nothing is left.
     """
+    opened = opened_by(ws, caller, (draft.use,)) if caller.grant_id and draft.sources else None
     for source in draft.sources:
-        require_use(ws, source.terms_id, draft.use, source.clip.id[:12], caller=caller)
+        what = f"{source.clip.id[:12]} ({float(source.at_s):.2f}–{float(source.until_s):.2f} s)"
+        require_source(ws, source.clip, source.terms_id, draft.use, what, caller=caller, opened=opened)
     producer = _checked_producer(ws, draft.ai, out) if draft.ai else ""
     intent = _log_intent(ws, draft) if draft.ai else None
     sweep(out.parent)
@@ -98,6 +103,7 @@ def publish(
         _read_back(ws, work, produce_id)
         sources = draft.sources
         output_id, event = log_output(ws, work, app=draft.app, mode=draft.mode, sources=sources, intent=intent)
+        count(output_id)
         work.replace(out)
     finally:
         work.unlink(missing_ok=True)

@@ -7,13 +7,19 @@ Start at `Storyboard`.
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from malan.core.errors import NotFound, UsageError
+from malan.services.blobs import keep_bytes, read_blob
+
+if TYPE_CHECKING:
+    from malan.apps.frame import Work
+    from malan.workspace import Workspace
 
 KIND = "malan-storyboard/v1"
 LARGEST_BYTES = 1 << 20
@@ -62,29 +68,75 @@ class Storyboard(_Part):
         """Seconds, exact."""
         return Fraction(self.frames, self.rate)
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What it says to people, by place."""
+        captions = "\n".join(shot.text for shot in self.shots if shot.text)
+        return {"title": self.title, "ending": self.ending, "captions": captions}
+
     def to_json(self) -> str:
         """As people edit it."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2) + "\n"
 
 
-def read_board(path: str | Path) -> Storyboard:
-    """A storyboard from its file.
+def read_board(path: str | Path, work: Work | None = None) -> Storyboard:
+    """A storyboard from its file; one that was edited in the console from the workspace, by its digest.
 
     Raises:
         NotFound: There is none.
         UsageError: It is too long, no JSON, or something in it makes no sense; the place is named.
     """
     place = Path(path)
+    if work and work.workspace and is_digest(str(path)):
+        return kept_board(work.workspace, str(path))
     try:
         if place.stat().st_size > LARGEST_BYTES:
             raise UsageError("promo.bad_board", path=str(path), where="size", detail=str(LARGEST_BYTES))
-        said: Any = json.loads(place.read_text("utf-8"))
-        return Storyboard.model_validate(said)
+        return parse_board(place.read_text("utf-8"), str(path))
     except OSError as error:
         raise NotFound("promo.no_board", path=str(path), detail=error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("promo.bad_board", path=str(path), where="JSON", detail=str(error)[:120]) from error
+
+
+def parse_board(text: str, path: str) -> Storyboard:
+    """A storyboard from its text.
+
+    Raises:
+        UsageError: No JSON, or something in it makes no sense; the place is named.
+    """
+    try:
+        said: Any = json.loads(text)
+        return Storyboard.model_validate(said)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "–"
         raise UsageError("promo.bad_board", path=str(path), where=where, detail=first["msg"]) from error
     except (ValueError, RecursionError) as error:
         raise UsageError("promo.bad_board", path=str(path), where="JSON", detail=str(error)[:120]) from error
+
+
+def is_digest(text: str) -> bool:
+    """Whether it names a board that is kept, rather than a file."""
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def keep_board(ws: Workspace, board: Storyboard) -> str:
+    """Keep a storyboard under its digest, which names it from then on."""
+    return keep_bytes(ws, board.to_json().encode())
+
+
+def kept_board(ws: Workspace, digest: str) -> Storyboard:
+    """A storyboard that was kept.
+
+    Raises:
+        NotFound: There is none.
+        UsageError: What is kept there is none.
+    """
+    try:
+        data = read_blob(ws, digest)
+    except NotFound as error:
+        raise NotFound("promo.no_board", path=digest[:12], detail="–") from error
+    if len(data) > LARGEST_BYTES:
+        raise UsageError("promo.bad_board", path=digest[:12], where="size", detail=str(LARGEST_BYTES))
+    return parse_board(data.decode("utf-8", "replace"), digest[:12])

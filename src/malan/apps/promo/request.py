@@ -23,8 +23,10 @@ class PromoRequest(Request):
     """A promo to be made, or a storyboard to be rendered."""
 
     query: str = Field(default="", max_length=300)
-    snapshot: str = Field(default="", max_length=100)
-    clips: tuple[str, ...] = Field(default=(), max_length=200, json_schema_extra={"option": "--clip"})
+    snapshot: str = Field(default="", max_length=100, json_schema_extra={"reference": True})
+    clips: tuple[str, ...] = Field(
+        default=(), max_length=200, json_schema_extra={"option": "--clip", "reference": True}
+    )
     length: float = Field(default=30.0, ge=3, le=180)
     format: tuple[Shape, ...] = Field(default=("16:9",), min_length=1, max_length=4)
     lines: Literal[360, 720, 1080] = 1080
@@ -36,7 +38,7 @@ class PromoRequest(Request):
     voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     own_sound: bool = True
     language: Literal["zh", "en"] = "zh"
-    board: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    board: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "kept": True})
     plan_only: bool = False
     seed: int = Field(default=0, ge=0, le=2**31)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from malan.apps.frame import Card, Made, Request, Work
+from malan.apps.frame import Card, Expected, Made, Request, Work
 from malan.apps.review.facts import EpisodeFacts
 from malan.apps.review.findings import Finding, findings_of
 from malan.apps.review.judge import Judged, is_about_submission, judge
@@ -28,7 +29,7 @@ MEANS = f"review {VERSION}, text {DETECT_SIDE_PX}, no speech, no detectors"
 class ReviewRequest(Request):
     """What is to be reviewed, and what the submission says of it. What is not said stays unknown, never false."""
 
-    paths: tuple[str, ...] = Field(min_length=1, json_schema_extra={"place": "argument"})
+    paths: tuple[str, ...] = Field(min_length=1, json_schema_extra={"place": "argument", "stamped": True})
     as_of: str
     pack: str = "cn-microdrama"
     kind: str = "microdrama"
@@ -47,7 +48,7 @@ class ReviewRequest(Request):
     materials_complete: bool | None = None
     approved_digest: str | None = None
     episodes: int | None = Field(default=None, ge=1, le=1000)
-    decisions: str | None = None
+    decisions: str | None = Field(default=None, json_schema_extra={"stamped": True})
     previous: str | None = None
     language: Literal["zh", "en"] = "zh"
     pdf: bool = True
@@ -82,8 +83,14 @@ class Reviewed:
 class Review:
     """The micro-app."""
 
-    card = Card("review", "infer", meter="input_minute", price_minor=30, needs_workspace=False)
+    card = Card("review", "infer", meter="input_minute", price_minor=30, needs_workspace=False, is_guarded=False)
     request = ReviewRequest
+
+    def expect(self, request: ReviewRequest, work: Work) -> Expected:
+        """The length of all files that can be read, by their headers."""
+        _check_paths(request, work)
+        lengths = (_length(path) for path in episode_files(request.paths, work))
+        return Expected(sum(lengths, Fraction(0)), 0)
 
     def run(self, request: ReviewRequest, work: Work) -> Made:
         """Review episodes and leave `review.html`, `review.json` and, where a browser is, `review.pdf`.
@@ -108,7 +115,18 @@ class Review:
         files = write_reports(value, episodes, work, language=request.language, pdf=request.pdf)
         told = {key: value[key] for key in ("pack", "as_of", "verdict", "counts", "refused", "diff")}
         pdf = "made" if "pdf" in files else say("review.no_browser") if request.pdf else "not asked for"
-        return Made(files, {**told, "pdf": pdf})
+        seconds = sum((Fraction(str(round(one.measured.duration_s, 6))) for one in episodes), Fraction(0))
+        return Made(files, {**told, "pdf": pdf}, seconds=seconds)
+
+
+def _length(path: Path) -> Fraction:
+    """Seconds; nothing for what cannot be read, which costs nothing."""
+    from malan.media.probe import probe
+
+    try:
+        return Fraction(probe(path).duration or 0)
+    except MalanError:
+        return Fraction(0)
 
 
 def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[list[Reviewed], list[dict[str, str]]]:
