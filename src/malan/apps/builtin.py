@@ -12,6 +12,7 @@ from malan.core.errors import NotFound
 APPS: Mapping[str, str] = {
     "promo": "malan.apps.promo",
     "review": "malan.apps.review",
+    "video": "malan.apps.video",
 }
 """Name → the module whose `APP` it is; a module is imported when it is asked for."""
 

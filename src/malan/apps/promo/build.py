@@ -129,8 +129,10 @@ def _together(
 def _captions(board: Storyboard, script: str) -> list[Line]:
     own, at = [], 0
     for shot in board.shots:
-        if shot.text:
-            begin, end = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
+        begin, end = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
+        if own and own[-1].text == shot.text and own[-1].end == begin:
+            own[-1] = Line(shot.text, own[-1].begin, end)  # it stays while the picture changes
+        elif shot.text:
             own.append(Line(shot.text, begin, end))
         at += shot.frames
     if own or not script.strip():

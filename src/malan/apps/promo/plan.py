@@ -31,7 +31,7 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
     """
     found, keeps_order = _found(request, work)
     music = beats_of(request.music) if request.music else None
-    rate = _rate(found, work)
+    rate = rate_of(found, work)
     beats = music.times_s if music is not None else ()
     slots = lay_slots(request.length, rate, request.style, tuple(beats), request.seed)
     shots = choose(
@@ -79,7 +79,7 @@ def _query(text: str) -> ClipQuery:
     return condition(text)
 
 
-def _rate(found: Sequence[Candidate], work: Work) -> int:
+def rate_of(found: Sequence[Candidate], work: Work) -> int:
     """The frame rate most of the best footage has, of the usual ones."""
     best = Counter[int]()
     for one in found[:24]:

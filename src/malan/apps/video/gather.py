@@ -1,0 +1,121 @@
+"""Which cleared clips show what a beat asks for, and which of its words no clip has.
+
+The library itself tells words from words: of a Chinese phrase no clip contains, the longest parts that some clip does
+contain are looked for. Nothing is shown for a word that merely shares a character. Start reading at `gather`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from malan.apps.frame import Work
+from malan.apps.promo.plan import USES
+from malan.apps.video.prompt import Beat
+from malan.core.errors import NotFound
+from malan.services.picking import Candidate, candidates, how_many, nearest, of_snapshot
+from malan.services.where import condition
+
+_MOST = 400  # clips of one word
+_MOST_QUESTIONS = 40  # of one phrase
+_ELSE = 0.35  # of the fit, for a clip that has the words but not the look
+_LONGEST_PART = 12  # characters
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What there is for a beat, best first, and what there is not."""
+
+    beat: Beat
+    found: tuple[Candidate, ...]
+    missing: tuple[str, ...] = ()
+
+
+def gather(beats: Sequence[Beat], work: Work, *, snapshot: str = "") -> list[Fitting]:
+    """Clips for each beat; a beat nothing fits has none.
+
+    Args:
+        snapshot: Only clips of this one.
+
+    Raises:
+        NotFound: Nothing fits any of them; the nearest is named.
+    """
+    frozen = of_snapshot(work.library, snapshot, USES, caller=work.caller) if snapshot else None
+    held = None if frozen is None else {one.row.id for one in frozen}
+    known: dict[str, tuple[str, ...]] = {}
+    fitting = [_fitting(beat, work, known, held) for beat in beats]
+    if not any(one.found for one in fitting):
+        raise _nothing(beats, work)
+    return fitting
+
+
+def _fitting(beat: Beat, work: Work, known: dict[str, tuple[str, ...]], held: set[str] | None) -> Fitting:
+    words: list[str] = []
+    missing = []
+    for term in beat.terms:
+        if term not in known:
+            known[term] = _parts(term, work)
+        words += known[term]
+        if not known[term]:
+            missing.append(term)
+    found = _with_words(tuple(dict.fromkeys(words)), work)
+    if beat.labels:
+        found = _with_looks(found, beat, work, needs_words=bool(beat.terms))
+    if held is not None:
+        found = [one for one in found if one.row.id in held]
+    return Fitting(beat, tuple(found), tuple(missing))
+
+
+def _parts(term: str, work: Work) -> tuple[str, ...]:
+    """The term as it stands if a clip has it; else the longest parts of it that some clip has, none overlapping."""
+
+    def is_there(text: str) -> bool:
+        return how_many(work.library, text, USES, caller=work.caller) > 0
+
+    if is_there(term):
+        return (term,)
+    if term.isascii() or len(term) < 3:
+        return ()
+    found, at, asked = [], 0, 0
+    while at < len(term) - 1 and asked < _MOST_QUESTIONS:
+        for end in range(min(len(term), at + _LONGEST_PART), at + 1, -1):
+            asked += 1
+            if end - at < len(term) and is_there(term[at:end]):
+                found.append(term[at:end])
+                at = end
+                break
+        else:
+            at += 1
+    return tuple(found)
+
+
+def _with_words(words: Sequence[str], work: Work) -> list[Candidate]:
+    """Clips that have any of the words, those with most of them first."""
+    best: dict[str, Candidate] = {}
+    points: dict[str, float] = {}
+    for word in words:
+        for one in candidates(work.library, condition(word), USES, caller=work.caller, most=_MOST, every=True):
+            best.setdefault(one.row.id, one)
+            points[one.row.id] = points.get(one.row.id, 0.0) + one.fit
+    ordered = sorted(best, key=lambda clip: (-points[clip], clip))
+    return [replace(best[clip], fit=points[clip] / len(words)) for clip in ordered]
+
+
+def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work, *, needs_words: bool) -> list[Candidate]:
+    """Those that look as wished come first; where no words were asked for, they alone count."""
+    wished = condition(" ".join(f"label={label}" for label in beat.labels))
+    looking = candidates(work.library, wished, USES, caller=work.caller)
+    right = {one.row.id for one in looking}
+    if not found and not needs_words:
+        return looking
+    kept = [replace(one, fit=one.fit * (1.0 if one.row.id in right else _ELSE)) for one in found]
+    if not kept:  # a word such as 夜景 means the look itself
+        return looking
+    return sorted(kept, key=lambda one: -one.fit)
+
+
+def _nothing(beats: Sequence[Beat], work: Work) -> NotFound:
+    asked = " ".join(term for beat in beats for term in beat.terms)
+    close = nearest(work.library, condition(asked), USES, caller=work.caller)
+    told = "; ".join(f"{row.id[:12]} {row.file_name} {row.span.start_s:.1f} s" for row in close) or "–"
+    return NotFound("video.nothing", prompt="; ".join(beat.text for beat in beats)[:200], nearest=told)

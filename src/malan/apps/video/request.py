@@ -1,0 +1,41 @@
+"""What can be asked of text to video. What each field is about stands in the messages, as `app.video.<field>`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from malan.apps.frame import Request
+from malan.apps.promo.request import Shape
+
+Mode = Literal["assemble", "diffuse"]
+
+
+class VideoRequest(Request):
+    """A film by its description. What the description says itself (seconds, shape, pace) holds unless a field does."""
+
+    prompt: str = Field(default="", max_length=4000)
+    script: str = Field(default="", max_length=4000)
+    mode: Mode = "assemble"
+    model: str = Field(default="", max_length=100)
+    adapter: tuple[str, ...] = Field(default=(), max_length=8)
+    planner: str = Field(default="", max_length=100)
+    snapshot: str = Field(default="", max_length=100, json_schema_extra={"reference": True})
+    seconds: float = Field(default=0.0, ge=0, le=180)
+    format: tuple[Shape, ...] = Field(default=(), max_length=4)
+    lines: Literal[360, 720, 1080] = 1080
+    style: Literal["", "lively", "calm", "documentary"] = ""
+    title: str = Field(default="", max_length=60)
+    ending: str = Field(default="", max_length=60)
+    music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    bed: str = Field(default="", max_length=200)
+    voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    own_sound: bool = True
+    versions: int = Field(default=1, ge=1, le=6)
+    board: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "kept": True})
+    plan_only: bool = False
+    image: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    negative: str = Field(default="", max_length=1000)
+    steps: int = Field(default=0, ge=0, le=200)
+    seed: int = Field(default=0, ge=0, le=2**31)
