@@ -242,3 +242,50 @@ def tones(text: Sequence[str], *, each_s: float = 0.3, pause_s: float = 0.1, lev
     for letter in text:
         parts += [pause, (level * np.sin(2 * np.pi * every[letter] * times)).astype(np.float32)]
     return np.concatenate([*parts, pause])
+
+
+# Voice ----------------------------------------------------------------------------------------------------------------
+
+VOICE_RATE_HZ, LETTER_SAMPLES = 16_000, 1600
+
+
+def write_voice(folder: Path) -> Path:
+    """A voice whose letters are tones: `a` 500 Hz and each next one 100 Hz higher; 马 栏 山 水 from 1,500 Hz on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hz = {" ": 0.0, "_": 0.0, **VOICE_TONES}
+    table = np.array([*hz.values()], np.float32) * np.float32(2 * np.pi / VOICE_RATE_HZ)
+    spoken = model(
+        [
+            node("Gather", ["table", "input"], "turns"),  # (1, L)
+            node("Transpose", ["turns"], "column", perm=[1, 0]),
+            node("Slice", ["scales", "one", "two"], "longer"),
+            node("Mul", ["longer", "length"], "wished"),
+            node("Cast", ["wished"], "count", to=INT64),
+            node("Squeeze", ["count"], "counted"),
+            node("Range", ["zero", "counted", "step"], "ticks"),
+            node("Cast", ["ticks"], "times", to=FLOAT),
+            node("Mul", ["column", "times"], "angles"),
+            node("Sin", ["angles"], "waves"),
+            node("Mul", ["waves", "half"], "quiet"),
+            node("Reshape", ["quiet", "shape"], "output"),
+        ],
+        [takes("input", INT64, 1, "L"), takes("input_lengths", INT64, 1), takes("scales", FLOAT, 3)],
+        [takes("output", FLOAT, 1, 1, "N")],
+        {
+            "table": table, "one": np.array([1], np.int64), "two": np.array([2], np.int64),
+            "length": np.float32(LETTER_SAMPLES), "zero": np.int64(0), "step": np.int64(1), "half": np.float32(0.5),
+            "shape": np.array([1, 1, -1], np.int64),
+        },
+        model_type="vits", comment="coqui", language="Chinese", frontend="characters", sample_rate=str(VOICE_RATE_HZ),
+        n_speakers="1", add_blank="0", blank_id="1", bos_id="1", eos_id="1", use_eos_bos="0", pad_id="1", voice="",
+        punctuation="",
+    )  # fmt: skip
+    save_model(spoken, folder / "model.onnx")
+    (folder / "tokens.txt").write_text("".join(f"{name} {n}\n" for n, name in enumerate(hz)), "utf-8")
+    return folder
+
+
+VOICE_TONES: Mapping[str, float] = {
+    **{chr(ord("a") + n): 500.0 + 100 * n for n in range(8)},
+    **{letter: 1500.0 + 200 * n for n, letter in enumerate("马栏山水")},
+}
