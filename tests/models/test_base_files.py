@@ -157,3 +157,57 @@ def test_types_of_base_models_are_measured_but_not_taken_for_ours(tmp_path: Path
     assert scan_tensors(path).tensors["w"].shape == (4,)
     with pytest.raises(Rejected):
         scan_tensors(path, types={"F32": 4})
+
+
+def graph() -> bytes:
+    """A classifier as ONNX."""
+    from malan.models.classifier import Classifier
+    from malan.models.onnx import write_onnx
+
+    ones = np.ones(3, np.float32)
+    layers = ((np.ones((3, 2), np.float32), np.zeros(2, np.float32)),)
+    return write_onnx(Classifier(mean=ones, scale=ones, layers=layers, classes=("a", "b")), {})
+
+
+def test_a_folder_of_onnx_files_is_a_base_with_what_speech_models_keep_beside_them(tmp_path: Path) -> None:
+    folder = tmp_path / "kokoro"
+    (folder / "espeak-ng-data" / "lang").mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(graph())
+    for name in ("tokens.txt", "voices.bin", "date.fst", "espeak-ng-data/phontab", "espeak-ng-data/lang/zh"):
+        (folder / name).write_bytes(b"words")
+    found = scan_base(folder)
+    assert len(found.files) == 6
+    assert found.tensors > 0
+    assert found.id == scan_base(folder).id
+
+
+def test_one_onnx_file_is_a_base(tmp_path: Path) -> None:
+    path = tmp_path / "depth.onnx"
+    path.write_bytes(graph())
+    assert scan_base(path).id == digest_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04.", graph()[:-9], graph() + b"\x00", b"PK\x03\x04" + bytes(60)])
+def test_what_only_calls_itself_onnx_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(data)
+    for place in (tmp_path, tmp_path / "model.onnx"):
+        with pytest.raises(Rejected):
+            scan_base(place)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "run.sh", "lib.so", "a.pt"])
+def test_beside_onnx_files_too_only_what_is_known_lies(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(graph())
+    (tmp_path / name).write_bytes(b"hello")
+    with pytest.raises(Rejected):
+        scan_base(tmp_path)
+
+
+def test_onnx_files_beside_safetensors_are_none_of_the_base(base: Path) -> None:
+    before = scan_base(base).id
+    (base / "onnx").mkdir()
+    (base / "onnx" / "model.onnx").write_bytes(graph())
+    with pytest.raises(Rejected):
+        scan_base(base)
+    (base / "onnx" / "model.onnx").unlink()
+    assert scan_base(base).id == before

@@ -2,16 +2,16 @@
 
     path:/models/wan     hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers@main     ms:Wan-AI/Wan2.1-T2V-1.3B-Diffusers@v1
 
-Only words and safetensors are taken, never what runs when it is opened. All of this happens outside the sandbox; a run
-sees the files alone, read only. Whose base it is and what its licence allows is for the registry. Fetching is in
-`weights_fetch.py`. Start reading at `resolve_base`.
+Only words and safetensors, or ONNX files, are taken, never what runs when it is opened. All of this happens outside the
+sandbox; a run sees the files alone, read only. Whose base it is and what its licence allows is for the registry.
+Fetching is in `weights_fetch.py`. Start reading at `resolve_base`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,6 +24,17 @@ _NAME = re.compile(r"(hf|ms):([\w.-]{1,96})/([\w.-]{1,96})(?:@([\w./-]{1,96}))?"
 _WORDS = {".json", ".txt", ".model", ".jinja", ".md"}
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", "LICENSE.txt"}
 _WEIGHTS = ".safetensors"
+ONNX = ".onnx"
+_BESIDE_ONNX = {
+    ".onnx_data",
+    ".fst",
+    ".far",
+    ".utf8",
+    ".tsv",
+    ".vocab",
+}  # what speech models keep: grammars, dictionaries
+_NUMBERS_BESIDE_ONNX = ("voices.bin",)
+_ESPEAK = "espeak-ng-data"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _LIMITS = Limits(file_bytes=2**40, header_bytes=2**26, tensors=200_000)
 _LEAST_SIDES = 2
@@ -138,7 +149,9 @@ def files_of(folder: Path, reference: Reference) -> dict[str, Path]:
     """
     root = folder.resolve()
     paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    usable = {name: path for name, path in paths.items() if is_usable(name) and _is_inside(path, root)}
+    usable = {name: paths[name] for name in usable_names(paths) if _is_inside(paths[name], root)}
+    if any(name.endswith(ONNX) for name in usable):
+        return usable
     if not any(name in usable for name in ("model_index.json", "config.json")):
         raise Rejected("weights.layout", reference=str(reference), detail="model_index.json, config.json")
     if not any(name.endswith(_WEIGHTS) for name in usable):
@@ -149,11 +162,30 @@ def files_of(folder: Path, reference: Reference) -> dict[str, Path]:
     return usable
 
 
+def usable_names(names: Iterable[str]) -> list[str]:
+    """Which files of a base are taken: plain paths to words and safetensors; where there are none, to ONNX files and
+    what speech models keep beside them."""
+    plain = [name for name in names if _is_plain(name)]
+    is_onnx = any(name.endswith(ONNX) for name in plain) and not any(name.endswith(_WEIGHTS) for name in plain)
+    return [name for name in plain if is_usable(name) or (is_onnx and is_usable_beside_onnx(name))]
+
+
 def is_usable(name: str) -> bool:
-    """Whether a file of this name is taken: a plain path to words or safetensors."""
+    """Whether a file of this name is taken from any base: a plain path to words or safetensors."""
     path = PurePosixPath(name)
-    plain = not path.is_absolute() and ".." not in path.parts and all(part[0] != "." for part in path.parts)
-    return plain and (path.suffix in _WORDS | {_WEIGHTS} or path.name in _NAMES)
+    return _is_plain(name) and (path.suffix in _WORDS | {_WEIGHTS} or path.name in _NAMES)
+
+
+def is_usable_beside_onnx(name: str) -> bool:
+    """Whether a file of this name is taken from a base of ONNX files."""
+    path = PurePosixPath(name)
+    known = path.suffix in _BESIDE_ONNX | {ONNX} or path.name in _NUMBERS_BESIDE_ONNX or _ESPEAK in path.parts[:-1]
+    return _is_plain(name) and known
+
+
+def _is_plain(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and all(part[0] != "." for part in path.parts)
 
 
 def own_folder(reference: Reference, root: Path) -> Path:

@@ -1,6 +1,6 @@
 """Fetch the files of a base model from Hugging Face or ModelScope, each held against what the hub said it would be.
 
-Only words and safetensors are asked for. Nothing is in place before all of it is: an interrupted fetch goes on with the
+Only what a base may hold is asked for. Nothing is in place before all of it is: an interrupted fetch goes on with the
 files that are whole. `HF_ENDPOINT` and `MODELSCOPE_ENDPOINT` name a mirror, `HF_HUB_OFFLINE` forbids it. No password is
 ever sent: what is behind one is fetched by hand and named by `path:`. Start reading at `fetch_base`.
 """
@@ -20,7 +20,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from malan.core.errors import NotFound, Rejected, RetryLater
-from malan.inference.weights import Reference, is_usable
+from malan.inference.weights import Reference, usable_names
 
 _TIMEOUT_S = 60
 _MOST_LIST_BYTES = 64 * 2**20
@@ -64,7 +64,8 @@ def fetch_base(reference: Reference, folder: Path) -> Path:
 def _listed(reference: Reference) -> list[Listed]:
     hub = _of_hugging_face if reference.kind == "hf" else _of_modelscope
     try:
-        found = [file for file in hub(reference) if is_usable(file.name)]
+        announced = {file.name: file for file in hub(reference)}
+        found = [announced[name] for name in usable_names(announced)]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RetryLater("weights.fetch", reference=str(reference), detail=type(error).__name__) from error
     if len(found) > _MOST_FILES:

@@ -1,6 +1,7 @@
 """The files of a base model on disk: looked through as if sent by an enemy, named by one digest, never copied.
 
-A base is one `.safetensors` file, or a folder with `config.json` (or `model_index.json`), shards and tokenizer files.
+A base is one `.safetensors` or `.onnx` file, a folder with `config.json` (or `model_index.json`), shards and tokenizer
+files, or a folder of ONNX files and what belongs to them.
 Pickles, code and archives are refused, whatever they are called; so are links that lead out of the folder's hub. What
 counts as part of a base is what `inference.weights` takes, so both give it the same digest. Start at `scan_base`.
 """
@@ -17,8 +18,9 @@ from typing import Any
 
 from malan.core.errors import NotFound, ProofError, Rejected
 from malan.core.ids import digest_record
+from malan.inference.onnx_guard import check_onnx
 from malan.inference.tensors import Limits, scan_tensors
-from malan.inference.weights import is_usable
+from malan.inference.weights import ONNX, is_usable_beside_onnx, usable_names
 
 WEIGHTS = ".safetensors"
 _INDEX = ".safetensors.index.json"
@@ -92,7 +94,11 @@ def scan_base(path: Path) -> BaseModel:
     if not path.is_dir():
         raise NotFound("models.no_file", path=str(path))
     root = path.resolve()
-    found = [(name, file) for name, file in _listed(root) if is_usable(name)]
+    listed = dict(_listed(root))
+    found = [(name, listed[name]) for name in usable_names(listed)]
+    if graphs := [file for name, file in found if name.endswith(ONNX)]:
+        count = sum(check_onnx(file, root=root).nodes for file in graphs)
+        return BaseModel(root, tuple(_read(name, file) for name, file in sorted(found)), count)
     weights = {name: file for name, file in found if name.endswith(WEIGHTS)}
     if not weights or not ({"config.json", "model_index.json"} & {name for name, _ in found}):
         raise Rejected("models.not_a_base", path=root.name)
@@ -105,10 +111,10 @@ def scan_base(path: Path) -> BaseModel:
 
 
 def _single(path: Path) -> BaseModel:
-    if not path.name.endswith(WEIGHTS):
+    if not path.name.endswith((WEIGHTS, ONNX)):
         raise Rejected("models.not_weights", name=path.name[:80])
     _refuse_pickle(path.name, path)
-    count = len(scan_tensors(path, _LIMITS).tensors)
+    count = check_onnx(path).nodes if path.name.endswith(ONNX) else len(scan_tensors(path, _LIMITS).tensors)
     return BaseModel(path.parent, (_read(path.name, path),), count)
 
 
@@ -124,6 +130,11 @@ def _listed(root: Path) -> list[tuple[str, Path]]:
                 raise Rejected("models.too_many_files", most=_MOST_FILES)
             _check_plain(short, path, root)
             found.append((short, path))
+    has_weights = any(name.endswith(WEIGHTS) for name, _ in found)
+    has_graphs = any(name.endswith(ONNX) for name, _ in found) and not has_weights
+    for name, path in found:
+        if not (_is_known(path) or (has_graphs and is_usable_beside_onnx(name))):
+            raise Rejected("models.not_weights", name=name[:80])
     return found
 
 
@@ -135,10 +146,11 @@ def _check_plain(name: str, path: Path, root: Path) -> None:
         raise Rejected("models.link", name=name[:80])
     if not target.is_file():
         raise Rejected("models.odd_file", name=name[:80])
-    known = path.suffix.lower() in _WORDS | _BESIDE | {WEIGHTS} or path.name in _NAMES
-    if not known:
-        raise Rejected("models.not_weights", name=name[:80])
     _refuse_pickle(name, path)
+
+
+def _is_known(path: Path) -> bool:
+    return path.suffix.lower() in _WORDS | _BESIDE | {WEIGHTS} or path.name in _NAMES
 
 
 def _refuse_pickle(name: str, path: Path) -> None:

@@ -3,39 +3,53 @@ device, loaded when asked for and closed when nobody has asked for a while.
 
     open_engine ─▶ row of models.toml ─▶ may it? ─▶ lock of its device ─▶ loaded already? ─▶ backend ─▶ Engine
 
-Start reading at `open_engine`; a backend is one line of `BACKENDS`.
+Start reading at `open_engine`; a backend is one line of `BACKENDS`; `ai_part` says what a file made by an engine must
+carry.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
-from malan.core.errors import NotFound, UsageError
+from malan.core.errors import MissingExtra, NotFound, NotGranted, UsageError
+from malan.core.ids import digest_record
 from malan.inference.backends import Engine, Kind, Stop, go_on
-from malan.inference.opening import Opening
+from malan.inference.opening import Adapter, Opening
 from malan.models.base_files import BaseModel
+from malan.runtime.devices import Wanted
 from malan.services.access import HOUSE, Caller
-from malan.services.engine_settings import EngineRow, read_engines
+from malan.services.engine_settings import EngineBook, EngineRow, read_engines
 from malan.services.model_rights import Asked, require_model_use
-from malan.services.model_rows import find_model
+from malan.services.model_rows import ModelRow, find_model
+from malan.services.models import ADAPTER, get_model, weights_path
+from malan.services.publish import AiPart
+from malan.services.weight_files import checked_files
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+_MB = 2**20
+_LOADED_SIZE = 1.1  # what weights take in memory for each byte on disk, with what is needed beside them
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Who opens engines: the kinds it can, and the function `module:name(Opening) -> Engine`, imported when needed."""
+    """Who opens engines: the kinds it can, and the function `module:name(Opening) -> Engine`, imported when needed.
+
+    `extra` is the optional part of Malan it needs; `needs_weights` says whether its model is a base of the registry.
+    """
 
     opens: str
     kinds: frozenset[Kind]
     is_remote: bool = False
     needs_weights: bool = True
+    extra: str = ""
 
     def open(self, opening: Opening) -> Engine:
         """Raises:
@@ -43,7 +57,14 @@ class Backend:
         """
         module, _, name = self.opens.partition(":")
         opener: Callable[[Opening], Engine] = getattr(importlib.import_module(module), name)
-        return opener(opening)
+        try:
+            return opener(opening)
+        except ModuleNotFoundError as error:
+            if not self.extra:
+                raise
+            raise MissingExtra(
+                "engines.extra", name=opening.name, module=error.name or "?", extra=self.extra
+            ) from error
 
 
 def _kinds(*names: Kind) -> frozenset[Kind]:
@@ -51,8 +72,8 @@ def _kinds(*names: Kind) -> frozenset[Kind]:
 
 
 BACKENDS: Mapping[str, Backend] = {
-    "diffusers": Backend("malan.inference.diffusion:open_diffusion", _kinds("video", "image")),
-    "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music")),
+    "diffusers": Backend("malan.inference.diffusion:open_diffusion", _kinds("video", "image"), extra="train"),
+    "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music"), extra="train"),
 }
 """Every backend, by the name `models.toml` uses."""
 
@@ -61,7 +82,7 @@ BACKENDS: Mapping[str, Backend] = {
 def open_engine(
     ws: Workspace, name: str, kind: Kind, *, caller: Caller = HOUSE, asked: Asked | None = None, stop: Stop = go_on
 ) -> Iterator[Engine]:
-    """An engine that stands ready, for as long as it is used.
+    """An engine that stands ready, for as long as it is used. It stays loaded for the next who asks.
 
     Args:
         ws: Whose `models.toml`.
@@ -76,18 +97,55 @@ def open_engine(
         UsageError: It is of another kind, or written down wrongly.
         NotGranted: A licence, an owner or a retirement forbids it; every reason is in the message.
         ProofError: Its weights are not what was registered.
+        RetryLater: Its device was busy for too long, or has too little memory left.
         MissingExtra: Its backend is not installed.
     """
     row = read_engines(ws).row(name)
     backend = check_row(row, kind)
-    opening = _opening(
-        ws, row, backend, caller, asked or Asked("apply", row.is_commercial, row.territory or None), stop
-    )
-    engine = backend.open(opening)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    wish = asked or Asked("apply", row.is_commercial, row.territory or None)
+    lease = _Lease(ws, caller, wish)
+    if backend.is_remote or not backend.needs_weights:
+        opening, mark, memory_mb = _without_weights(row), digest_record("engine", [repr(row)]), row.memory_mb
+    else:
+        model = find_model(ws, row.model)
+        require_model_use(ws, model, wish, caller=caller)
+        lease = replace(lease, base=model)
+        opening, memory_mb = _with_weights(ws, row, model, stop), row.memory_mb or _size_mb(model)
+        mark = digest_record("engine", [repr(row), model.id])
+    wanted = Wanted(
+        name, mark, "" if backend.is_remote else row.device,
+        lambda: _Leased.open(backend, opening, lease, stop), row.idle_s, memory_mb, stop=stop,
+    )  # fmt: skip
+    with ws.devices.hold(wanted) as held, held.leased(lease):
+        yield held.engine
+
+
+def ai_part(
+    ws: Workspace,
+    name: str,
+    adapters: Iterable[str] = (),
+    *,
+    share: Literal["generated", "composite"] = "generated",
+    caller: Caller = HOUSE,
+    book: EngineBook | None = None,
+) -> AiPart:
+    """What a file made by an engine must carry: that AI made it, and with which models of the registry.
+
+    Handed to `publish` (or `Work.publish`), its models stand in the log, so that a recall finds the file, and their
+    owners are paid. A remote engine has no model here.
+
+    Args:
+        ws: Whose registry.
+        name: Of the engine.
+        adapters: Sub-models that were attached, as they were asked for.
+        share: Whether AI made all of the file, or some of it.
+        caller: On whose behalf.
+        book: Engines that were read already.
+    """
+    row = (book or read_engines(ws)).row(name)
+    rows = [] if row.is_remote or not row.model else [find_model(ws, row.model)]
+    rows += [get_model(ws, one, caller=caller) for one in adapters]
+    return AiPart(share, tuple(dict.fromkeys(one.id for one in rows)))
 
 
 def check_row(row: EngineRow, kind: Kind) -> Backend:
@@ -102,30 +160,105 @@ def check_row(row: EngineRow, kind: Kind) -> Backend:
     if backend is None:
         raise UsageError("engines.no_backend", name=row.name, backend=row.backend, known=", ".join(BACKENDS))
     if kind not in backend.kinds:
-        raise UsageError(
-            "engines.not_its_kind",
-            name=row.name,
-            backend=row.backend,
-            kind=kind,
-            known=", ".join(sorted(backend.kinds)),
-        )
-    if backend.is_remote != row.is_remote:
+        known = ", ".join(sorted(backend.kinds))
+        raise UsageError("engines.not_its_kind", name=row.name, backend=row.backend, kind=kind, known=known)
+    if backend.is_remote != row.is_remote or (backend.needs_weights and not row.is_remote and not row.model):
         raise UsageError("engines.url", name=row.name, backend=row.backend)
     return backend
 
 
-def _opening(ws: Workspace, row: EngineRow, backend: Backend, caller: Caller, asked: Asked, stop: Stop) -> Opening:
-    plain = Opening(row.name, row.kind, row.device, options=row.options, stop=stop)
-    if row.is_remote:
-        return replace(plain, model=row.model, url=row.url, key=_key(row), timeout_s=row.timeout_s, at_once=row.at_once)
-    if not backend.needs_weights:
-        return plain
-    model = find_model(ws, row.model)
-    require_model_use(ws, model, asked, caller=caller)
+def find_adapter(ws: Workspace, text: str, base: ModelRow, wish: Asked, caller: Caller) -> Adapter:
+    """A sub-model for an engine, once it is certain that the caller may use it there.
+
+    Raises:
+        NotFound: There is none, as far as this caller is told.
+        UsageError: It is no adapter, or of another base.
+        NotGranted: It was trained for somebody else, or a licence, an owner or a retirement forbids it.
+        ProofError: Its weights are not what was registered.
+    """
+    model = get_model(ws, text, caller=caller)
+    if model.form != ADAPTER:
+        raise UsageError("engines.no_adapter", model=model.title)
+    if model.base_id != base.id and (model.base_id or model.family != base.family):
+        raise UsageError("engines.other_base", model=model.title, base=base.title)
+    if not caller.is_operator and caller.party_id not in model.party_ids:
+        raise NotGranted("engines.not_yours", model=model.title)
+    require_model_use(ws, model, wish, caller=caller)
+    alpha = model.card.get("alpha")
+    return Adapter(model.id, model.title, weights_path(ws, model), float(alpha) if alpha is not None else None)
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """For whom an engine works at this moment, and on which base."""
+
+    ws: Workspace
+    caller: Caller
+    wish: Asked
+    base: ModelRow | None = None
+
+    def adapter(self, name: str) -> Adapter:
+        if self.base is None:
+            raise UsageError("engines.no_adapters")
+        return find_adapter(self.ws, name, self.base, self.wish, self.caller)
+
+
+@dataclass
+class _Leased:
+    """An engine and whose it is now; only an engine with a device to itself asks for adapters."""
+
+    engine: Engine
+    current: list[_Lease] = field(default_factory=list)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, backend: Backend, opening: Opening, first: _Lease, stop: Stop) -> _Leased:
+        """Raises:
+        MalanError: What the backend says; nothing of it is left then.
+        """
+        current = [first]
+
+        def find(name: str) -> Adapter:
+            return current[-1].adapter(name)
+
+        made = backend.open(replace(opening, find_adapter=find, stop=stop))
+        current.clear()
+        return cls(made, current)
+
+    @contextmanager
+    def leased(self, lease: _Lease) -> Iterator[None]:
+        with self.guard:
+            self.current.append(lease)
+        try:
+            yield
+        finally:
+            with self.guard:
+                self.current.remove(lease)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def _without_weights(row: EngineRow) -> Opening:
+    plain = Opening(row.name, row.kind, row.device, options=row.options)
+    if not row.is_remote:
+        return replace(plain, model=row.model)
+    return replace(plain, model=row.model, url=row.url, key=_key(row), timeout_s=row.timeout_s, at_once=row.at_once)
+
+
+def _with_weights(ws: Workspace, row: EngineRow, model: ModelRow, stop: Stop) -> Opening:
     if not model.place:
         raise NotFound("models.not_a_base", path=model.title)
     base = BaseModel.from_value(model.place)
-    return replace(plain, model=model.title, folder=base.folder, files=base.check(), family=model.family)
+    files = checked_files(ws, base, stop=stop)
+    return Opening(
+        row.name, row.kind, row.device, model.title, folder=base.folder, files=files, family=model.family,
+        options=row.options,
+    )  # fmt: skip
+
+
+def _size_mb(model: ModelRow) -> int:
+    return round(model.size_bytes * _LOADED_SIZE / _MB)
 
 
 def _key(row: EngineRow) -> str:

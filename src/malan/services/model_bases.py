@@ -17,6 +17,7 @@ from malan.models.licences import find_licence
 from malan.services.access import HOUSE, Caller, require
 from malan.services.model_rows import BASE, RELEASED, ModelRow, find_model, looks_like_digest
 from malan.services.models import FOLDER, now, release
+from malan.services.weight_files import checked_files
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -139,7 +140,7 @@ def base_files(ws: Workspace, base_id: str) -> dict[str, Path]:
     model = find_model(ws, base_id)
     if not model.place:
         raise NotFound("models.not_a_base", path=model.title)
-    return BaseModel.from_value(model.place).check()
+    return checked_files(ws, BaseModel.from_value(model.place))
 
 
 def _fetched(ws: Workspace, reference: Reference, *, fetch: bool) -> Path:
