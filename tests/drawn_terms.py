@@ -7,7 +7,7 @@ from datetime import date
 from hypothesis import strategies as st
 
 from malan.core import Terms
-from malan.rights.decide import EGRESS, LEVELS, TIERS, USES
+from malan.rights.decide import EGRESS, LEVELS, MEMORISATION, TIERS, USES
 from malan.rights.terms import LIMITS, PRICED, PROHIBITIONS
 
 
@@ -40,6 +40,7 @@ def terms(draw: st.DrawFn) -> Terms:
         attribution=draw(st.none() | words),
         recipients=draw(sorted_words),
         isolation=draw(st.none() | st.sampled_from(LEVELS)) if trains else None,
+        memorisation=draw(st.none() | st.sampled_from(MEMORISATION)) if trains else None,
         tiers=draw(some(TIERS)) if trains else (),
         egress=draw(some(EGRESS)) if trains else (),
         prohibitions=draw(some(PROHIBITIONS)),

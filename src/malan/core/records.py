@@ -160,8 +160,8 @@ class Snapshot:
 class Terms:
     """使用条款: what an owner allows. What is not named is not allowed; `other` holds what was not understood.
 
-    No purposes, territories or recipients means any; no uses means none; no tiers, egress or isolation means the
-    cautious defaults of `rights.decide`.
+    No purposes, territories or recipients means any; no uses means none; no tiers, egress, isolation or
+    memorisation means the cautious defaults of `rights.decide`.
     """
 
     owner_id: str
@@ -184,6 +184,7 @@ class Terms:
     prohibitions: tuple[str, ...] = ()  # likeness, redistribution, scene
     price_per: str = "deal"  # deal, clip_second, run, output
     licence: str | None = None  # a public licence these terms stand for, as an SPDX id
+    memorisation: str | None = None  # what becomes of a model that learned by heart: unchecked, checked, strict
 
     @cached_property
     def id(self) -> str:

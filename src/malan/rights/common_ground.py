@@ -13,7 +13,7 @@ from typing import Any
 
 from malan.core import Terms
 from malan.core.errors import Rejected
-from malan.rights.decide import DEFAULT_EGRESS, DEFAULT_LEVEL, DEFAULT_TIERS, LEVELS
+from malan.rights.decide import DEFAULT_EGRESS, DEFAULT_LEVEL, DEFAULT_MEMORISATION, DEFAULT_TIERS, LEVELS, MEMORISATION
 from malan.rights.terms import default_terms
 
 _LISTS = ("purposes", "territories", "recipients")
@@ -76,6 +76,8 @@ def _looser_runs(offered: Terms, given: Terms) -> Iterable[str]:
             yield field
     if _level(offered) < _level(given):
         yield "isolation"
+    if _care(offered) < _care(given):
+        yield "memorisation"
 
 
 def _both(one: Terms, two: Terms) -> Terms:
@@ -101,6 +103,7 @@ def _both(one: Terms, two: Terms) -> Terms:
         ends=ends,
         limits=limits,
         isolation=LEVELS[max(_level(one), _level(two))],
+        memorisation=_more_careful(one, two),
         prohibitions=tuple(sorted({*one.prohibitions, *two.prohibitions})),
         attribution=", ".join(dict.fromkeys(filter(None, (one.attribution, two.attribution)))) or None,
         licence=one.licence if one.licence == two.licence else None,
@@ -123,3 +126,15 @@ def _shared(field: str, one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str
 def _level(terms: Terms) -> int:
     level = terms.isolation or DEFAULT_LEVEL
     return LEVELS.index(level) if level in LEVELS else len(LEVELS) - 1
+
+
+def _care(terms: Terms) -> int:
+    said = terms.memorisation or DEFAULT_MEMORISATION
+    return MEMORISATION.index(said) if said in MEMORISATION else len(MEMORISATION) - 1
+
+
+def _more_careful(one: Terms, two: Terms) -> str | None:
+    """What the stricter of both asks for; nothing said stays nothing said."""
+    if one.memorisation is None and two.memorisation is None:
+        return None
+    return MEMORISATION[max(_care(one), _care(two))]

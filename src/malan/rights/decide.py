@@ -29,7 +29,13 @@ TIERS = tiers.TIERS
 EGRESS = ("metrics", "adapter", "weights", "samples")
 """What may leave a run."""
 
+UNCHECKED, CHECKED, STRICT = MEMORISATION = ("unchecked", "checked", "strict")
+"""Whether a model is tried for what it learned by heart: not at all; and then its owner looks; and then it is refused.
+
+Each asks for more than the one before. `strict` also has the owner look where nothing could be measured."""
+
 DEFAULT_TIERS, DEFAULT_EGRESS, DEFAULT_LEVEL = ("recipe", "recipe-dp"), ("metrics", "adapter"), "sandbox"
+DEFAULT_MEMORISATION = CHECKED
 """What holds for training where the terms do not say."""
 
 _FOREVER = date.max.toordinal()
@@ -192,6 +198,7 @@ class _Said:
             ("isolation", (terms.isolation or DEFAULT_LEVEL) if trains else "", "enforced"),
             ("tiers", ", ".join(terms.tiers or DEFAULT_TIERS) if trains else "", "enforced"),
             ("egress", ", ".join(terms.egress or DEFAULT_EGRESS) if trains else "", "enforced"),
+            ("memorisation", (terms.memorisation or DEFAULT_MEMORISATION) if trains else "", "enforced"),
             ("price", price, "enforced"),
             ("purposes", ", ".join(terms.purposes), "monitored"),
             ("attribution", terms.attribution or "", "monitored"),
@@ -206,6 +213,7 @@ def _unknown(terms: Terms) -> Iterable[Reason]:
     unknown = [
         *terms.other,
         *(f"isolation {terms.isolation}" for _ in range(1) if terms.isolation not in (None, *LEVELS)),
+        *(f"memorisation {one}" for one in (terms.memorisation,) if one not in (None, *MEMORISATION)),
         *(f"tiers {tier}" for tier in terms.tiers if tier not in TIERS),
         *(f"egress {kind}" for kind in terms.egress if kind not in EGRESS),
     ]

@@ -15,7 +15,7 @@ from typing import Any
 
 from malan.core import Terms
 from malan.core.errors import UsageError
-from malan.rights.decide import EGRESS, LEVELS, TIERS, USES
+from malan.rights.decide import EGRESS, LEVELS, MEMORISATION, TIERS, USES
 from malan.rights.terms import LIMITS, PRICED, PROHIBITIONS
 
 PROFILE = "https://malan-platform.github.io/malan/odrl/1"
@@ -44,7 +44,8 @@ _LIMITS = {
 }
 _LISTS = {"purposes": "odrl:purpose", "territories": "odrl:spatial", "recipients": "odrl:recipient"}
 _RUN_LISTS = {"tiers": "malan:tier", "egress": "malan:egressClass"}
-_OF_RUNS = (*_RUN_LISTS, "isolation")
+_RUN_RANKS = {"isolation": ("malan:isolation", LEVELS), "memorisation": ("malan:memorisation", MEMORISATION)}
+_OF_RUNS = (*_RUN_LISTS, *_RUN_RANKS)
 _OPERATOR = {"list": "odrl:isAnyOf", "most": "odrl:lteq", "least": "odrl:gteq", "is": "odrl:eq"}
 
 
@@ -110,8 +111,9 @@ def _run_constraints(terms: Terms) -> Iterable[dict[str, Any]]:
     for field, operand in _RUN_LISTS.items():
         if listed := getattr(terms, field):
             yield _constraint(operand, "list", list(listed))
-    if terms.isolation:
-        yield _constraint("malan:isolation", "least", terms.isolation)
+    for field, (operand, _) in _RUN_RANKS.items():
+        if least := getattr(terms, field):
+            yield _constraint(operand, "least", least)
 
 
 def _duties(terms: Terms) -> Iterable[dict[str, Any]]:
@@ -221,8 +223,9 @@ class _Reader:
             return "limits", {name: self._amount(right, str(operand))}
         if (name := _named(_LISTS | _RUN_LISTS, operand)) and operator == _OPERATOR["list"]:
             return name, self._list(right, str(operand), {"tiers": TIERS, "egress": EGRESS}.get(name))
-        if operand == "malan:isolation" and operator == _OPERATOR["least"] and right in LEVELS:
-            return "isolation", right
+        for field, (short, ranks) in _RUN_RANKS.items():
+            if operand == short and operator == _OPERATOR["least"] and right in ranks:
+                return field, right
         self._other[f"{str(operand)[:80]} {str(operator)[:40]}"] = str(right)[:200]
         return "", None
 

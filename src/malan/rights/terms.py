@@ -12,6 +12,7 @@ prohibitions = ["likeness", "redistribution"]
 isolation = "sandbox"          # least level of a run
 tiers = ["recipe"]             # who may write what trains
 egress = ["metrics", "adapter"]
+memorisation = "checked"       # what a model learned by heart is looked for
 [limits]
 clip_seconds = 1800000
 [price]
@@ -32,7 +33,7 @@ from typing import Any
 from malan.core import Terms
 from malan.core.errors import UsageError
 from malan.core.ids import digest_record
-from malan.rights.decide import EGRESS, LEVELS, TIERS, USES
+from malan.rights.decide import EGRESS, LEVELS, MEMORISATION, TIERS, USES
 
 _MAX_BYTES = 65_536
 PROHIBITIONS = ("likeness", "redistribution", "scene")
@@ -42,8 +43,15 @@ PRICED = ("deal", "clip_second", "run", "output")
 LIMITS = ("clip_seconds", "runs", "outputs", "output_bytes")
 
 _LISTS = ("uses", "purposes", "territories", "prohibitions", "tiers", "egress")
-_CHOICES = {"uses": USES, "prohibitions": PROHIBITIONS, "tiers": TIERS, "egress": EGRESS, "isolation": LEVELS}
-_TEXTS = ("name", "attribution", "share_rule", "isolation", "licence")
+_CHOICES = {
+    "uses": USES,
+    "prohibitions": PROHIBITIONS,
+    "tiers": TIERS,
+    "egress": EGRESS,
+    "isolation": LEVELS,
+    "memorisation": MEMORISATION,
+}
+_TEXTS = ("name", "attribution", "share_rule", "isolation", "memorisation", "licence")
 _DAYS = ("starts", "ends")
 
 

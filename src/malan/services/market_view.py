@@ -339,7 +339,7 @@ def _value(name: str, value: str, terms: Terms, lang: str, names: Mapping[str, s
     if name == "limits.clip_seconds":
         return lasting(float(value), lang) if value.isdigit() else value
     words = {"uses": "web.use", "tiers": "market.tier", "egress": "market.egress", "isolation": "market.level"}
-    words["prohibitions"] = "market.prohibition"
+    words |= {"prohibitions": "market.prohibition", "memorisation": "market.memorisation"}
     if name in words:
         return ", ".join(word(f"{words[name]}.{one}", lang) for one in value.split(", "))
     return value

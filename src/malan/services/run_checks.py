@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from malan.core import Reason
+from malan.core import Reason, Terms
 from malan.core.errors import MalanError, NotGranted
 from malan.rights.decide import DEFAULT_LEVEL, TIERS, Use
 from malan.rights.meter import OUTPUT_BYTES, RUNS
@@ -22,6 +22,7 @@ from malan.services.grants import get_grant, grant_allows
 from malan.services.run_base import Base, find_base, objections
 from malan.services.run_data import LEAST_HELD_OUT, Chosen, choose_clips
 from malan.services.run_meter import assets_used, left_of
+from malan.services.run_recall import ask_of
 from malan.services.run_rows import Run
 from malan.services.uses import is_withdrawn, today
 from malan.training.gate import Policy
@@ -97,7 +98,7 @@ def check_run(ws: Workspace, wish: Wish, *, counted: bool = False) -> Ready:
     chosen = choose_clips(ws, wish.grant_id, use, request)
     refuse(_of_the_data(package, chosen))
     base = find_base(ws, package, parameters, wish.asked)
-    policy = _policy(wish, package, parameters, chosen, base)
+    policy = _policy(wish, package, parameters, chosen, base, terms)
     refuse(_of_the_limits(ws, wish, policy, counted=counted))
     return Ready(package, parameters, request, use, terms.isolation or DEFAULT_LEVEL, chosen, policy, base)
 
@@ -229,10 +230,13 @@ def _of_the_limits(ws: Workspace, wish: Wish, policy: Policy, *, counted: bool) 
         yield Reason("runs.budget_too_small", (("needs", str(most_of(policy))), ("left", str(output))))
 
 
-def _policy(wish: Wish, package: Package, parameters: Mapping[str, Any], chosen: Chosen, base: Base | None) -> Policy:
+def _policy(
+    wish: Wish, package: Package, parameters: Mapping[str, Any], chosen: Chosen, base: Base | None, terms: Terms
+) -> Policy:
     facts = chosen.facts() | ({"base_modules": dict(base.modules)} if base is not None else {})
     declared = declare_outputs(package, parameters, facts)["model"]
-    return Policy(declared, metrics=package.metrics, is_held=wish.tier == CODE)
+    asked = {"is_held": wish.tier == CODE, **ask_of(package, wish.tier, terms)}
+    return Policy(declared, metrics=package.metrics, **asked)
 
 
 __all__ = [

@@ -21,7 +21,9 @@ from malan.services.grants import grant_allows
 from malan.services.run_bench import END_OK, Ended
 from malan.services.run_checks import Ready, Wish, check_run, missing_approvals
 from malan.services.run_data import holdings_of
+from malan.services.run_folder import gate_secret
 from malan.services.run_meter import GrantCounter
+from malan.services.run_recall import Asking, told_facts
 from malan.services.run_rows import Run
 from malan.training.gate import GateResult, Policy, Trial
 from malan.training.gate.gate import ADAPTER, METRICS
@@ -89,13 +91,16 @@ class Engine:
         """The algorithm's own evaluation, once more, on what is held out."""
         return _Trial(self, stop)
 
-    def opened(self, closing: ExitStack) -> RunPlan:
-        """The plan with its data open, until `closing` is left."""
-        return self._plan(closing, None)
+    def opened(self, closing: ExitStack, *, recalls: bool = False) -> RunPlan:
+        """The plan with its data open, until `closing` is left; `recalls`: also what it takes to ask what it learned by
+        heart."""
+        return self._plan(closing, None, recalls=recalls)
 
-    def _plan(self, closing: ExitStack, restored: bytes | None) -> RunPlan:
+    def _plan(self, closing: ExitStack, restored: bytes | None, *, recalls: bool = False) -> RunPlan:
         ready = self._ready
-        loaders = [self._loader(closing, holdings) for holdings in holdings_of(self._ws, ready.chosen, ready.request)]
+        asking = self._asking()
+        data = asking.planted()
+        loaders = [self._loader(closing, holdings) for holdings in (data, asking.held_out)]
         window, sound = ready.request.window, ready.request.sound
         return RunPlan(
             package=ready.package,
@@ -109,11 +114,25 @@ class Engine:
             tier=self._run.tier,
             base=ready.base.files if ready.base is not None else None,
             restored=restored,
-            facts=ready.chosen.facts(),
+            facts={**ready.chosen.facts(), **told_facts(asking.measure, data)},
+            recall=asking.recall(self._allowed, closing) if recalls else None,
             window={}
             if window is None
             else {"frames": window.frames, "size_px": window.size_px, "every": window.every},
             sound={} if sound is None else {"rate_hz": sound.rate_hz, "seconds": sound.seconds},
+        )
+
+    def _asking(self) -> Asking:
+        """How this run is asked what it learned by heart; with no measure where the terms do not ask."""
+        ready = self._ready
+        is_asked = bool(ready.policy.needs & {"canaries", "frames"})
+        return Asking(
+            ready.package.memory if is_asked else "",
+            *holdings_of(self._ws, ready.chosen, ready.request),
+            request=ready.request,
+            secret=gate_secret(self._ws),
+            run_id=self._run.id,
+            seed=self._run.seed,
         )
 
     def _loader(self, closing: ExitStack, holdings: Any) -> Loader:
@@ -205,7 +224,7 @@ class _Trial:
     def memory(self, weights: Any) -> Any:
         """What can be told of memorisation."""
         with ExitStack() as closing:
-            return make_trial(self._engine.opened(closing), stop=self._stop).memory(weights)
+            return make_trial(self._engine.opened(closing, recalls=True), stop=self._stop).memory(weights)
 
 
 def register(ws: Workspace, run: Run, result: GateResult, facts: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from malan.core import Terms
 from malan.core.errors import UsageError
-from malan.rights.decide import EGRESS, LEVELS, TIERS, USES
+from malan.rights.decide import EGRESS, LEVELS, MEMORISATION, TIERS, USES
 from malan.rights.ready import READY
 from malan.rights.terms import LIMITS, PRICED, PROHIBITIONS, read_terms
 from malan.services.market_view import Answer, Condition, answers, conditions
@@ -51,6 +51,7 @@ class TermsForm:
     ready: tuple[Choice, ...]
     choices: Mapping[str, tuple[Choice, ...]]
     isolation: tuple[Choice, ...]
+    memorisation: tuple[Choice, ...]
     per: tuple[Choice, ...]
     texts: Mapping[str, str]
 
@@ -77,7 +78,7 @@ def fill_form(said: Mapping[str, Sequence[str]], lang: str, ready: str = "") -> 
         UsageError: There are no such ready-made terms.
     """
     values = _of_ready(ready) if ready else dict(said)
-    first = {name: (list(values.get(name, [])) or [""])[0] for name in ("isolation", "per")}
+    first = {name: (list(values.get(name, [])) or [""])[0] for name in ("isolation", "memorisation", "per")}
     return TermsForm(
         ready=tuple(Choice(name, word(f"terms.ready.{name}", lang), name == ready) for name in READY),
         choices={
@@ -85,6 +86,9 @@ def fill_form(said: Mapping[str, Sequence[str]], lang: str, ready: str = "") -> 
             for name, known in LISTS.items()
         },
         isolation=tuple(Choice(one, word(f"market.level.{one}", lang), one == first["isolation"]) for one in LEVELS),
+        memorisation=tuple(
+            Choice(one, word(f"market.memorisation.{one}", lang), one == first["memorisation"]) for one in MEMORISATION
+        ),
         per=tuple(Choice(one, word(f"market.per.{one}", lang), one == (first["per"] or "deal")) for one in PRICED),
         texts={name: "\n".join(values.get(name, ())) for name in _text_fields()},
     )
@@ -137,8 +141,9 @@ def _values(said: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     for name in ("starts", "ends"):
         if text := _one(said, name):
             values[name] = _day(name, text)
-    if level := _one(said, "isolation"):
-        values["isolation"] = level
+    for name in ("isolation", "memorisation"):
+        if level := _one(said, name):
+            values[name] = level
     limits = {name: _whole(f"limits.{name}", text) for name in LIMITS if (text := _one(said, name))}
     if limits:
         values["limits"] = limits

@@ -72,8 +72,10 @@ class Policy:
         most_error: The largest relative change of a module by the rewrite.
         needs: Which of `effect`, `canaries`, `frames` must be measured.
         least_gain: Held-out gain over the base, relative, that must be exceeded.
-        most_chance: Canaries ranked less likely than this by chance are remembered.
-        most_copied: Share of generations that may be nearer to footage than chance; above it the owner decides.
+        most_chance: Canaries ranked less likely than this by chance are remembered …
+        most_known: … where more than this share of the loss on their like is gone on them.
+        most_copied: Share of generations that may be nearer to footage than chance.
+        refuses_memory: What is remembered or copied refuses the result; otherwise the owner decides.
         is_held: The owner looks at every result.
 
     Raises:
@@ -88,7 +90,9 @@ class Policy:
     needs: frozenset[str] = frozenset({"effect"})
     least_gain: float = 0.0
     most_chance: float = 1e-3
+    most_known: float = 0.0
     most_copied: float = 0.05
+    refuses_memory: bool = False
     is_held: bool = False
 
     def __post_init__(self) -> None:
@@ -97,7 +101,9 @@ class Policy:
         for slot in self.declared.slots.values():
             if self.rounding.bits > SIGNIFICANT_BITS[slot.dtype]:
                 raise UsageError("gate.too_many_bits", bits=self.rounding.bits, dtype=slot.dtype)
-        if not all(map(math.isfinite, (self.most_error, self.least_gain, self.most_chance, self.most_copied))):
+        if not all(
+            map(math.isfinite, (self.most_error, self.least_gain, self.most_chance, self.most_known, self.most_copied))
+        ):
             raise UsageError("gate.bad_limits")
         check_allowed(self.metrics)
 
@@ -131,7 +137,10 @@ def inspect_output(files: Mapping[str, bytes], policy: Policy, secret: bytes, tr
             return GateResult(REFUSED, (*steps, failed(name, error)))
         except LinAlgError:
             return GateResult(REFUSED, (*steps, Step(name, FAILED, Reason("gate.numbers"))))
-    return GateResult(state_of(tuple(steps)), tuple(steps), inspection.released(), inspection.figures)
+    state = state_of(tuple(steps))
+    if state == REFUSED:
+        return GateResult(REFUSED, tuple(steps))
+    return GateResult(state, tuple(steps), inspection.released(), inspection.figures)
 
 
 class _Inspection:
@@ -240,11 +249,12 @@ def _canaries(memory: Memory, policy: Policy) -> Step:
     evidence: dict[str, int | str] = {
         "canaries": len(found.ranks),
         "bits": three_digits(max(found.bits)),
+        "known": three_digits(found.known),
         "chance": three_digits(found.chance),
     }
-    if found.is_remembered(policy.most_chance):
+    if found.is_remembered(policy.most_chance, policy.most_known):
         values = (("bits", evidence["bits"]), ("ceiling", f"{found.ceiling:.3g}"), ("chance", evidence["chance"]))
-        return Step("memory", FLAGGED, Reason("gate.canaries", tuple((k, str(v)) for k, v in values)), evidence)
+        return _remembered(policy, Reason("gate.canaries", tuple((k, str(v)) for k, v in values)), evidence)
     return _fine("memory", **evidence)
 
 
@@ -261,8 +271,13 @@ def _frames(memory: Memory, policy: Policy) -> Step:
     }
     if found.share > policy.most_copied:
         values = (("copied", str(copied)), ("generations", str(len(found.copied))))
-        return Step("memory", FLAGGED, Reason("gate.copied", values), evidence)
+        return _remembered(policy, Reason("gate.copied", values), evidence)
     return _fine("memory", **evidence)
+
+
+def _remembered(policy: Policy, reason: Reason, evidence: dict[str, int | str]) -> Step:
+    """For the owner to decide, or the end of it, as was agreed."""
+    return Step("memory", FAILED if policy.refuses_memory else FLAGGED, reason, evidence)
 
 
 def _fine(name: str, **evidence: int | str) -> Step:

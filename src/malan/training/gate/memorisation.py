@@ -25,17 +25,19 @@ class Exposure:
     """How much a model remembers planted clips.
 
     `ranks` counts from one, of each canary among itself and the references; `bits` is log2(all) − log2(rank), at most
-    `ceiling`. `chance` is the probability that a model which saw no canary ranks them as well or better.
+    `ceiling`. `chance` is the probability that a model which saw no canary ranks them as well or better. `known` is how
+    much of the loss on their like (the median) is gone on the canaries: 0 nothing, 1 all of it.
     """
 
     ranks: tuple[int, ...]
     bits: tuple[float, ...]
     ceiling: float
     chance: float
+    known: float = 1.0
 
-    def is_remembered(self, most_chance: float = 1e-3) -> bool:
-        """Whether chance does not explain it."""
-        return self.chance < most_chance
+    def is_remembered(self, most_chance: float = 1e-3, most_known: float = 0.0) -> bool:
+        """Whether chance does not explain it, and it is more than a trace."""
+        return self.chance < most_chance and self.known >= most_known
 
 
 def canary_exposure(canaries: Array, references: Array) -> Exposure:
@@ -57,7 +59,7 @@ def canary_exposure(canaries: Array, references: Array) -> Exposure:
     total = len(kept) + 1
     chance = min(1.0, 2 * min(_chance_of_some(ranks, len(kept)), _chance_of_sum(ranks, len(kept))))
     bits = tuple(float(math.log2(total / rank)) for rank in ranks)
-    return Exposure(tuple(int(rank) for rank in ranks), bits, math.log2(total), chance)
+    return Exposure(tuple(int(rank) for rank in ranks), bits, math.log2(total), chance, _known(planted, kept))
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,11 @@ def _chance_of_sum(ranks: NDArray[np.int64], references: int) -> float:
     mean = count * references / 2
     spread = math.sqrt(count * references * (count + references + 1) / 12)
     return 0.5 * math.erfc((mean - u - 0.5) / spread / math.sqrt(2))
+
+
+def _known(planted: NDArray[np.float64], kept: NDArray[np.float64]) -> float:
+    usual = float(np.median(kept))
+    return max(0.0, 1 - float(np.median(planted)) / usual) if usual > 0 else 0.0
 
 
 def _losses(values: Array, least: int) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from malan.core.decisions import Reason
 from malan.core.errors import UsageError
 from malan.core.ids import digest_bytes
 from malan.core.tiers import TIERS
-from malan.training.gate.result import PASSED, GateResult
+from malan.training.gate.result import FINE, PASSED, GateResult
 
 FORMAT = "malan.gate.receipt.v1"
 ISOLATIONS = ("none", "process", "sandbox", "confidential")
@@ -84,7 +84,12 @@ def owner_receipt(run: Run, result: GateResult, charged_bytes: int) -> bytes:
         {"evidence": dict(step.evidence), "outcome": step.outcome, "step": step.name, "why": _said([step.reason])[0]}
         for step in result.steps
     ]
-    more = {"steps": steps, "decided_by": result.decided_by, "seconds": dict(run.microseconds_by_owner)}
+    more: dict[str, Any] = {
+        "steps": steps,
+        "decided_by": result.decided_by,
+        "seconds": dict(run.microseconds_by_owner),
+        "memorisation": _memory_figures(result),
+    }
     return canonical_json({**_common(run, result, charged_bytes), **more, "copy": "owner"})
 
 
@@ -92,6 +97,7 @@ def party_receipt(run: Run, result: GateResult, charged_bytes: int) -> bytes:
     """The buyer's copy: identity, outcome, what leaves, what it cost, and sentences of a fixed list."""
     used = sum(run.microseconds_by_owner.values())
     more = {"reasons": _said(result.party_reasons), "seconds_used": -(-used // 1_000_000)}
+    more |= {"memorisation": _memory_word(result)}
     return canonical_json({**_common(run, result, charged_bytes), **more, "copy": "party"})
 
 
@@ -115,6 +121,26 @@ def _common(run: Run, result: GateResult, charged_bytes: int) -> dict[str, Any]:
         "files": {name: {"sha256": digest_bytes(data), "size_bytes": len(data)} for name, data in files.items()},
         "charged_bytes": charged_bytes,
     }
+
+
+def _memory_word(result: GateResult) -> str:
+    """One of five words for the buyer: no figure of it leaves, for a figure could be worked towards."""
+    steps = [step for step in result.steps if step.name == "memory"]
+    if not steps:
+        return "not-reached"
+    if any(step.outcome != FINE for step in steps):
+        is_missing = all(step.reason.code == "gate.not_measured" for step in steps if step.outcome != FINE)
+        return "not-measured" if is_missing else "found"
+    return "not-asked" if steps[0].evidence.get("measured") == "no" else "nothing-found"
+
+
+def _memory_figures(result: GateResult) -> dict[str, int | str]:
+    """The same for the owner, with what was measured: fixed names, three digits."""
+    figures: dict[str, int | str] = {"outcome": _memory_word(result)}
+    for step in result.steps:
+        if step.name == "memory":
+            figures |= {name: value for name, value in step.evidence.items() if name != "measured"}
+    return figures
 
 
 def _said(reasons: list[Reason] | tuple[Reason, ...]) -> list[dict[str, str]]:

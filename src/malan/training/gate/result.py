@@ -52,7 +52,7 @@ class GateResult:
         troubled = [step for step in self.steps if step.outcome != FINE]
         if self.state == PASSED or not troubled:
             return (Reason(f"gate.state.{self.state}"),)
-        return tuple(Reason(f"gate.party.{step.name}") for step in troubled)
+        return tuple(_told(step) for step in troubled)
 
     def release(self) -> Mapping[str, bytes]:
         """What leaves, by name.
@@ -92,6 +92,12 @@ def failed(step: str, error: MalanError) -> Step:
 
 def reason_of(error: MalanError) -> Reason:
     return Reason(error.code, tuple((name, str(value)) for name, value in error.values.items()))
+
+
+def _told(step: Step) -> Reason:
+    """The sentence for the buyer: a model that learned by heart is held or refused, as was agreed."""
+    is_refused = step.name == "memory" and step.outcome == FAILED
+    return Reason("gate.party.remembers" if is_refused else f"gate.party.{step.name}")
 
 
 def state_of(steps: tuple[Step, ...]) -> str:

@@ -61,6 +61,7 @@ class Holdings:
         captions: One text a clip.
         owners: Whose each clip is, by any name; runs see numbers.
         footage: The way to frames and sound.
+        planted: Numbers of invented clips among them (canaries): handed out like the others, counted as none.
     """
 
     clips: tuple[Clip, ...]
@@ -70,6 +71,7 @@ class Holdings:
     captions: Sequence[str | bytes] | None = None
     owners: Sequence[str] | None = None
     footage: Footage | None = field(default=None, repr=False)
+    planted: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         columns = (self.descriptors_ND, self.labels, self.captions, self.owners)
@@ -101,8 +103,9 @@ class Holdings:
     def facts(self) -> dict[str, Any]:
         """What a run is told: names of classes, width of a descriptor, how many clips, of how many owners."""
         width = 0 if self.descriptors_ND is None else int(self.descriptors_ND.shape[1])
-        owners = {} if self.owners is None else {"owners": len(set(self.owners))}
-        return {"classes": self.all_classes, "descriptor": width, "clips": len(self.clips), **owners}
+        real = [n for n in range(len(self.clips)) if n not in self.planted]
+        owners = {} if self.owners is None else {"owners": len({self.owners[n] for n in real})}
+        return {"classes": self.all_classes, "descriptor": width, "clips": len(real), **owners}
 
 
 class Columns:

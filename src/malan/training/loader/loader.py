@@ -245,6 +245,7 @@ class Loader:
         clips = slots[:, 0].tolist()
         whole = set(clips) if _WHOLE & set(request.deliver) else set[int]()
         added = self._tally.of(request.epoch, whole, moving.lengths_us() if moving else ())
+        added = {clip: amount for clip, amount in added.items() if clip not in self._holdings.planted}
         by_asset: dict[str, int] = {}
         for clip, amount in added.items():
             asset_id = self._holdings.clips[clip].asset_id
@@ -253,7 +254,7 @@ class Loader:
             self._counter.count(by_asset)
         self._tally.keep(added)
         self.counted_us += sum(added.values())
-        self._delivered |= {self._holdings.clips[clip].asset_id for clip in clips}
+        self._delivered |= {self._holdings.clips[clip].asset_id for clip in clips if clip not in self._holdings.planted}
 
 
 def split_facts(data: Loader, held_out: Loader) -> dict[str, Any]:

@@ -28,7 +28,11 @@ from malan.training.package.tables import MANIFEST, Reader, Table
 RESERVED = ("malan_run.", "malan_inside")
 """How files that the sandbox puts beside the package begin."""
 
-PHASES = ("prepare", "train", "evaluate", "export")
+PHASES = ("prepare", "train", "evaluate", "export", "sample")
+MEASURES = ("planted", "twin", "frames")
+"""How what was learned by heart can be told: canaries planted in the training itself, or in a second one like it whose
+weights are thrown away, or pictures that the model draws, held against the footage."""
+
 _ALGORITHM = "[a-z][a-z0-9-]{1,39}"
 _VERSION = r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9a-z.-]{1,20})?"
 _LICENCE = r"[A-Za-z0-9][A-Za-z0-9.+() -]{0,79}"
@@ -41,7 +45,8 @@ class Package:
 
     `families` are the base models it starts from (empty: from scratch), `base_licences` the licences of base weights it
     accepts (empty: any). `entry` is the function of each phase, as `module:function`. `privacy` names the method that
-    bounds what is learned of one clip (`dp-sgd`), or is empty.
+    bounds what is learned of one clip (`dp-sgd`), or is empty. `memory` says how what it learned by heart can be told
+    (one of `MEASURES`), and is empty where it cannot.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Package:
     families: tuple[str, ...]
     base_licences: tuple[str, ...]
     privacy: str
+    memory: str
     data: Data
     parameters: tuple[Parameter, ...]
     entry: Mapping[str, str]
@@ -174,6 +180,7 @@ def _rest(top: Table) -> dict[str, Any]:
     return {
         **_base(top),
         "privacy": _privacy(top),
+        "memory": _memory(top),
         "data": read_data(top),
         "parameters": tuple(one for one in parameters.values() if one is not None),
         "entry": _entry(top),
@@ -202,6 +209,15 @@ def _privacy(top: Table) -> str:
     method = table.choice("method", ("dp-sgd",))
     table.done()
     return method
+
+
+def _memory(top: Table) -> str:
+    table = top.table("memory")
+    if table is None:
+        return ""
+    measure = table.choice("measure", MEASURES)
+    table.done()
+    return measure
 
 
 def _entry(top: Table) -> dict[str, str]:

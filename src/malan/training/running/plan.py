@@ -11,6 +11,7 @@ from malan.core.errors import UsageError
 from malan.runtime.sandbox import RunLimits
 from malan.training.gate import Policy
 from malan.training.loader import Loader, split_facts
+from malan.training.running.recall import Recall
 
 ENTRY, ORDERS = "malan_run.py", "malan_run.json"
 BOOTSTRAP = b'"""Ours: calls the phases of the algorithm beside it."""\n\nfrom malan_inside.job import main\n\nmain()\n'
@@ -57,6 +58,7 @@ class RunPlan:
         facts: More of what the run is told.
         window, sound: What `batches` asks for unless the algorithm says otherwise.
         threads: Of numeric libraries.
+        recall: What the trial asks to find out what was learned by heart; None: nothing.
         checkpoint_bytes: The most that one checkpoint may hold; ten thousand of them are taken.
 
     Raises:
@@ -79,6 +81,7 @@ class RunPlan:
     sound: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
     checkpoint_bytes: int = 256 * MIB
+    recall: Recall | None = None
 
     def __post_init__(self) -> None:
         for name in (ENTRY, ORDERS):

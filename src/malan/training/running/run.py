@@ -34,6 +34,7 @@ from malan.training.running.plan import BOOTSTRAP, ENTRY, ORDERS, RunPlan
 
 TRAINING = ("prepare", "train", "export")
 EVALUATION = ("evaluate",)
+SAMPLING = ("sample",)
 OnProgress = Callable[[str, int], None]
 OnCheckpoint = Callable[[bytes], None]
 

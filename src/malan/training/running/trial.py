@@ -13,6 +13,7 @@ from malan.inference.tensors import Tensor
 from malan.training.gate import Trial
 from malan.training.gate.effect import Effect
 from malan.training.gate.gate import Memory
+from malan.training.running.memory import measure_memory
 from malan.training.running.plan import RunPlan
 from malan.training.running.run import EVALUATION, Phase, run_phase
 
@@ -55,9 +56,9 @@ class _AgainInside:
         )
 
     def memory(self, weights: Mapping[str, Tensor]) -> Memory:
-        """Nothing: an algorithm's own code cannot be asked whether it remembers."""
-        del weights
-        return Memory()
+        """What the model remembers, where the plan says how to ask it: of our own recipes. Code of a buyer's would say
+        of itself whatever its author likes, so it is not asked."""
+        return measure_memory(self._plan, weights, self._stop)
 
     def _evaluate(self, weights: Mapping[str, Tensor] | None) -> Phase:
         values = None if weights is None else {name: tensor.values() for name, tensor in weights.items()}

@@ -4,6 +4,7 @@
     train(job) -> arrays         weights by the names that were declared
     export(job, arrays)          the same in another form; optional
     evaluate(job, arrays | None) -> {"losses": (N,), "outputs": array}      None: the base, without what was trained
+    sample(job, arrays) -> (N, T, H, W, 3)     small pictures made for the captions of `held_out`; where it makes any
 
 Shut in, `main` calls them as the orders say, and hands over what they return. In a process of its own, for tests, the
 same `Job` stands on any `Line`. Nothing of this is trusted by whoever reads the results. Start reading at `Job`.
@@ -105,6 +106,8 @@ def run_phases(orders: Mapping[str, Any], line: Line, cache: Path) -> None:
             weights = call(job)
         elif phase == "export":
             weights = call(job, weights)
+        elif phase == "sample":
+            line.put_arrays("evaluation", {"frames": _pictures(call(job, weights))})
         else:
             hand_in_evaluation(line, call, job, weights)
     if "train" in orders["phases"]:
@@ -130,6 +133,12 @@ def hand_in_evaluation(line: Line, evaluate: Callable[..., Any], job: Job, array
             "matched": np.array([name in matched for name in sorted(arrays or ())], "|u1"),
         },
     )
+
+
+def _pictures(found: Any) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(found, "|u1")
 
 
 def parts(arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,11 @@ def evaluate(job: Any, weights: Mapping[str, Any] | None) -> dict[str, Any]:
     return _recipe(job).evaluate(weights)
 
 
+def sample(job: Any, weights: Mapping[str, Any]) -> Any:
+    """Small pictures made for the captions of the clips it is handed, with noise by a fixed seed."""
+    return _recipe(job).sample(weights)
+
+
 def _recipe(job: Any) -> Recipe:
     said = job.parameters
     family = family_of(base_folder(job), said["tokens"])

@@ -57,6 +57,13 @@ class ImageFamily:
         moved = found.mean.float() - (config.get("shift_factor") or 0.0)
         return {"mean": moved * config.scaling_factor, "spread": found.std.float() * config.scaling_factor}
 
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pictures from -1 to 1 of latents as the model has them, as films of one frame."""
+        vae, config = self._held["vae"], self._held["vae"].config
+        moved = latents / config.scaling_factor + (config.get("shift_factor") or 0.0)
+        pictures: torch.Tensor = vae.decode(moved.to(vae.dtype)).sample.float()
+        return pictures.unsqueeze(2)
+
     def describe(self, captions: list[str]) -> Tensors:
         raise NotImplementedError
 

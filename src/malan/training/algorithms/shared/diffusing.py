@@ -29,6 +29,10 @@ class Objective(Protocol):
 
     def target(self, clean: torch.Tensor, noise: torch.Tensor, levels: torch.Tensor) -> torch.Tensor: ...
 
+    def step(self, mixed: torch.Tensor, answer: torch.Tensor, level: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+        """A mix with less noise, from what the model answered; without any chance."""
+        ...
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -50,6 +54,10 @@ class Flow:
     def target(self, clean: torch.Tensor, noise: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         del levels
         return noise - clean
+
+    def step(self, mixed: torch.Tensor, answer: torch.Tensor, level: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+        """Euler's."""
+        return mixed - _spread(level - lower, mixed) * answer
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,26 @@ class Schedule:
             return clean
         kept = _spread(self.kept[levels.cpu()].to(clean), clean)
         return kept.sqrt() * noise - (1 - kept).sqrt() * clean
+
+    def step(self, mixed: torch.Tensor, answer: torch.Tensor, level: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+        """That of DDIM without noise (arXiv 2010.02502, formula 12)."""
+        kept = _spread(self.kept[level.cpu()].to(mixed), mixed)
+        clean, noise = self._parts(mixed, answer, kept)
+        if int(lower) == 0:
+            return clean
+        after = _spread(self.kept[lower.cpu()].to(mixed), mixed)
+        return after.sqrt() * clean + (1 - after).sqrt() * noise
+
+    def _parts(
+        self, mixed: torch.Tensor, answer: torch.Tensor, kept: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What of a mix is clean and what is noise, by an answer."""
+        of_clean, of_noise = kept.sqrt().clamp(min=1e-3), (1 - kept).sqrt().clamp(min=1e-3)
+        if self.kind == "epsilon":
+            return (mixed - of_noise * answer) / of_clean, answer
+        if self.kind == "sample":
+            return answer, (mixed - of_clean * answer) / of_noise
+        return of_clean * mixed - of_noise * answer, of_noise * mixed + of_clean * answer
 
 
 def objective_of(scheduler: Any, shift: float = 0.0) -> Objective:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 from base_model import device_of, generator, let_go, numbers_of, settle  # isort: skip  # before torch
+import numpy as np
 import torch
 from diffusing import Objective, draw_places, objective_of
 from fitting import Plan, figures, fit, in_units
@@ -26,6 +28,9 @@ Tensors = dict[str, torch.Tensor]
 PLACES = (0.125, 0.375, 0.625, 0.875)
 _MANIFEST = Path(__file__).with_name("algorithm.toml")
 _HELD_OUT_SEED = 20_000_003
+_SAMPLE_SEED = 20_000_033
+_SAMPLE_STEPS, _TOP = 16, 0.999
+_SHOWN_FRAMES, _SHOWN_PX = 4, 64
 _MOST_OUTPUTS = 16_384
 
 
@@ -38,6 +43,10 @@ class Family(Protocol):
 
     def encode(self, frames_NCTHW: torch.Tensor) -> Tensors:
         """`mean` and `spread` of the latents, as the model wants them scaled."""
+        ...
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Frames (N, C, T, H, W) from -1 to 1 of latents as the model has them; encoders must be loaded."""
         ...
 
     def describe(self, captions: list[str]) -> Tensors:
@@ -127,6 +136,50 @@ class Recipe:
             "outputs": outputs[:: max(1, len(outputs) // _MOST_OUTPUTS)].cpu().numpy(),
         }
 
+    def sample(self, weights: Mapping[str, Any]) -> Any:
+        """Frames (N, T, H, W, 3), uint8, small, that the model makes for the captions it is handed."""
+        told, like = self._asked_for()
+        settle(_SAMPLE_SEED)
+        model = self._model()
+        put_in(attach(model, targets_of(_MANIFEST), self.job.parameters["rank"], 0), weights, self._prefix)
+        model.eval()
+        with torch.inference_mode():
+            made = [self._made(model, {name: one.unsqueeze(0) for name, one in each.items()}, like, number)
+                    for number, each in enumerate(told)]  # fmt: skip
+        del model
+        let_go()
+        self.family.load_encoders(device_of(), numbers_of(self.job.parameters["precision"]))
+        with torch.inference_mode():
+            return np.concatenate([_small(self.family.decode(one)) for one in made])
+
+    def _asked_for(self) -> tuple[list[Tensors], torch.Size]:
+        """What the model is told of each caption, and the shape of its latents."""
+        said, window = self.job.parameters, self.job.held_out.window
+        self.family.load_encoders(device_of(), numbers_of(said["precision"]))
+        empty = torch.zeros(1, 3, window.get("frames", 1), window["size_px"], window["size_px"], device=device_of())
+        told = []
+        with torch.inference_mode():
+            like = self.family.encode(empty)["mean"].shape
+            for batch in self.job.held_out.batches(said["together"], deliver=["captions"]):
+                for caption in captions_of(batch):
+                    told.append({name: one[0] for name, one in self.family.describe([caption]).items()})
+        let_go()
+        return told, like
+
+    def _made(self, model: Any, told: Tensors, like: torch.Size, number: int) -> torch.Tensor:
+        """Latents from noise, in as many steps as it takes to see what they are."""
+        objective, device = objective_of(self.family.scheduler(), self.job.parameters["shift"]), device_of()
+        numbers = numbers_of(self.job.parameters["precision"])
+        mixed = torch.randn(like, generator=generator(_SAMPLE_SEED, number)).to(device)
+        words = {name: one.to(numbers) if one.is_floating_point() else one for name, one in told.items()}
+        levels = objective.levels(torch.linspace(_TOP, 0, _SAMPLE_STEPS + 1)).to(device)
+        for level, lower in pairwise(levels):
+            asked = objective.timesteps(level.reshape(1))
+            with torch.autocast(device.type, torch.bfloat16, enabled=numbers is torch.bfloat16):
+                answer = self.family.predict(model, mixed.to(numbers), asked, words).float()
+            mixed = objective.step(mixed, answer, level.reshape(1), lower.reshape(1))
+        return mixed
+
     @property
     def _prefix(self) -> str:
         return f"{self.family.part}."
@@ -202,3 +255,14 @@ class Recipe:
         told = {name: one for name, one in held.items() if name[:4] == "text"}
         losses, answer = self._answered(model, objective, held["mean"], noise, torch.tensor(PLACES), told)
         return losses.mean(), answer
+
+
+def _small(frames_NCTHW: torch.Tensor) -> Any:
+    """Some frames of each, as small pictures: enough to tell a copy by, and little enough to hand over."""
+    count = frames_NCTHW.shape[2]
+    some = torch.linspace(0, count - 1, min(count, _SHOWN_FRAMES)).round().long()
+    picked = frames_NCTHW[:, :, some.to(frames_NCTHW.device)].float().transpose(1, 2)
+    side = min(_SHOWN_PX, *picked.shape[-2:])
+    small = torch.nn.functional.interpolate(picked.flatten(0, 1), (side, side), mode="area")
+    pictures = ((small.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+    return pictures.reshape(-1, len(some), side, side, 3).cpu().numpy()

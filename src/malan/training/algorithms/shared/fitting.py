@@ -43,6 +43,7 @@ class Plan:
     checkpoint_every: int = 0
     decay: float = 0.0
     privacy: Privacy | None = None
+    planted: int = 0  # invented clips among the others, of whom privacy takes no account
 
     @classmethod
     def of(cls, job: Any, privacy: Privacy | None) -> Plan:
@@ -58,6 +59,7 @@ class Plan:
             checkpoint_every=said.get("checkpoint_every", 0),
             decay=said.get("decay", 0.0),
             privacy=privacy,
+            planted=int(job.facts.get("planted", 0)),
         )
 
 
@@ -161,7 +163,8 @@ class _Private:
         assert plan.privacy is not None  # noqa: S101  # the caller looked
         self._parameters, self._loss_of, self._plan, self.privacy = parameters, loss_of, plan, plan.privacy
         self._units = [list(unit) for unit in units]
-        if len(self._units) > self.privacy.units:  # fewer do no harm: each has the chance that was accounted
+        most = self.privacy.units + plan.planted
+        if len(self._units) > most:  # how many there are does no harm: each has the chance that was accounted
             raise ValueError(f"{len(self._units)} units instead of {self.privacy.units}")
 
     def fill(self, step: int) -> list[float]:

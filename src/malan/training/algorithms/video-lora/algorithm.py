@@ -1,4 +1,4 @@
-"""LoRA for video models of the Wan, LTX and CogVideoX families: the four phases. Start reading at `train`.
+"""LoRA for video models of the Wan, LTX and CogVideoX families: the phases. Start reading at `train`.
 
 The training itself is in `diffusion_lora.py`, what differs between families in `families.py`.
 """
@@ -31,6 +31,11 @@ def export(job: Any, weights: Mapping[str, Any]) -> Mapping[str, Any]:
 def evaluate(job: Any, weights: Mapping[str, Any] | None) -> dict[str, Any]:
     """Held-out losses and answers, of the base without weights."""
     return _recipe(job).evaluate(weights)
+
+
+def sample(job: Any, weights: Mapping[str, Any]) -> Any:
+    """Small pictures made for the captions of the clips it is handed, with noise by a fixed seed."""
+    return _recipe(job).sample(weights)
 
 
 def _recipe(job: Any) -> Recipe:

@@ -53,6 +53,12 @@ class VideoFamily:
         found = self._vae.encode(frames_NCTHW.to(self._vae.dtype)).latent_dist
         return self._scaled(found.mean.float(), found.std.float())
 
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Frames from -1 to 1 of latents as the model has them."""
+        found = self._vae.decode(self._unscaled(latents).to(self._vae.dtype), **self._decoding)
+        frames: torch.Tensor = found.sample.float()
+        return frames
+
     def describe(self, captions: list[str]) -> Tensors:
         ids, _mask = self._tokenized(captions)
         return {"text": self._text(ids)[0].float()}
@@ -63,6 +69,14 @@ class VideoFamily:
 
     def _scaled(self, mean: torch.Tensor, spread: torch.Tensor) -> Tensors:
         raise NotImplementedError
+
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    @property
+    def _decoding(self) -> dict[str, Any]:
+        """What else the decoder is told."""
+        return {}
 
     def _tokenized(self, captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         found = self._words(
@@ -90,6 +104,10 @@ class Wan(VideoFamily):
         config = self._vae.config
         middle, width = (_along(numbers, mean) for numbers in (config.latents_mean, config.latents_std))
         return {"mean": (mean - middle) / width, "spread": spread / width}
+
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        config = self._vae.config
+        return latents * _along(config.latents_std, latents) + _along(config.latents_mean, latents)
 
 
 class Ltx(VideoFamily):
@@ -134,6 +152,15 @@ class Ltx(VideoFamily):
         factor = self._vae.config.scaling_factor
         return {"mean": (mean - middle) * factor / width, "spread": spread * factor / width}
 
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        middle, width = _along(self._vae.latents_mean, latents), _along(self._vae.latents_std, latents)
+        return latents * width / self._vae.config.scaling_factor + middle
+
+    @property
+    def _decoding(self) -> dict[str, Any]:
+        is_told = bool(self._vae.config.timestep_conditioning)
+        return {"temb": torch.zeros(1, device=self._vae.device)} if is_told else {}
+
 
 class CogVideoX(VideoFamily):
     """CogVideoX: frames before channels, velocity or noise by a schedule, rotary positions in the larger one."""
@@ -174,6 +201,9 @@ class CogVideoX(VideoFamily):
     def _scaled(self, mean: torch.Tensor, spread: torch.Tensor) -> Tensors:
         factor = self._vae.config.scaling_factor
         return {"mean": mean * factor, "spread": spread * factor}
+
+    def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents / self._vae.config.scaling_factor
 
 
 FAMILIES = {"WanPipeline": Wan, "LTXPipeline": Ltx, "LTXConditionPipeline": Ltx, "CogVideoXPipeline": CogVideoX}
