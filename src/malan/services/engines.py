@@ -74,6 +74,8 @@ def _kinds(*names: Kind) -> frozenset[Kind]:
 BACKENDS: Mapping[str, Backend] = {
     "diffusers": Backend("malan.inference.diffusion:open_diffusion", _kinds("video", "image"), extra="train"),
     "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music"), extra="train"),
+    "onnx": Backend("malan.inference.onnx_backend:open_onnx", _kinds("encoder", "depth")),
+    "sherpa": Backend("malan.inference.onnx_backend:open_sherpa", _kinds("transcription", "speech"), extra="speech"),
 }
 """Every backend, by the name `models.toml` uses."""
 
