@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from malan.apps.promo.choose import choose, judge
@@ -179,6 +179,7 @@ def test_a_clip_is_used_again_elsewhere_only_when_nothing_else_is_left():
     slots=st.lists(st.integers(12, 90), min_size=1, max_size=8),
 )
 @settings(max_examples=150, deadline=None)
+@example(seconds=[2.9375, 1.0, 3.0], slots=[12, 67])  # a stretch that is as long as the slot, to the frame
 def test_what_is_shown_adds_up_or_too_little_is_said(seconds, slots):
     found = [candidate(n, length) for n, length in enumerate(seconds)]
     try:

@@ -1,31 +1,32 @@
 """From a storyboard to what is rendered: pieces with their files and views, what is written, where it all comes from.
 
+    storyboard ─ lay ─▶ pieces, words, sources (all that sound needs) ─ framed ─▶ and how each format shows them
+
 Rights are asked for every clip again: a storyboard may be days old. Start reading at `build`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from malan.apps.frame import Work
 from malan.apps.promo.board import Shot, Storyboard
-from malan.apps.promo.framing import LINES, frame_shot
+from malan.apps.promo.looking import Asked, frame_pieces
 from malan.apps.promo.plan import USES
 from malan.apps.promo.request import format_of
 from malan.apps.promo.writing import Line, time_script, write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
-from malan.media.render import Format, Piece, Timeline, View
+from malan.media.render import Piece, Timeline
 from malan.services.outputs import Source
-from malan.services.picking import Candidate, Footage, Shelf, chosen
+from malan.services.picking import Candidate, Footage, Shelf, chosen, look_into
 
 if TYPE_CHECKING:
     from malan.services.clips import ClipRow
 
-_LOOKS_A_SECOND, _MOST_LOOKS = 3.0, 12
 _TITLE_S, _ENDING_S = Fraction(5, 2), Fraction(2)
 _TOO_FAST = 1.35
 
@@ -52,25 +53,51 @@ def build(board: Storyboard, script: str, work: Work) -> Built:
         NotFound: A clip or its file is gone.
         UsageError: A shot reaches beyond its clip, or the script is too long for the time.
     """
+    return framed(lay(board, script, work), work)
+
+
+def lay(board: Storyboard, script: str, work: Work) -> Built:
+    """The same without views: every picture is framed by its middle.
+
+    Raises:
+        NotGranted, NotFound, UsageError: As `build`.
+    """
     known = chosen(work.library, [shot.clip for shot in board.shots], USES, caller=work.caller)
     shelf = Shelf(work.library, USES, work.caller)
     footage = [shelf.footage(one.row) for one in known]
     formats = tuple(format_of(shape, board.lines) for shape in dict.fromkeys(board.formats))
-    pieces = []
-    for number, (shot, one, file) in enumerate(zip(board.shots, known, footage, strict=True)):
-        work.progress(number, len(known), one.row.file_name)
-        pieces.append(_piece(board, shot, one, file, formats, shelf))
+    pieces = tuple(
+        _piece(board, shot, one, file, shelf) for shot, one, file in zip(board.shots, known, footage, strict=True)
+    )
     lines = _captions(board, script)
     written = [*_cards(board), *lines]
     scripts = {form.name: write_script(written, form, board.language) for form in formats} if written else {}
-    timeline = Timeline(Fraction(board.rate), tuple(pieces), formats, scripts)
+    timeline = Timeline(Fraction(board.rate), pieces, formats, scripts)
     rows = tuple(one.row for one in known)
     return Built(timeline, rows, tuple(footage), tuple(_sources(board, timeline, rows)), tuple(lines))
 
 
-def _piece(
-    board: Storyboard, shot: Shot, one: Candidate, file: Footage, formats: Sequence[Format], shelf: Shelf
-) -> Piece:
+def framed(built: Built, work: Work) -> Built:
+    """What was laid, with a view for every piece and format.
+
+    Raises:
+        MediaError: A file cannot be decoded.
+    """
+    timeline, rows = built.timeline, built.rows
+    strips = look_into(work.library, list({row.id: row for row in rows}.values()))
+    asked = [
+        Asked(piece, row.clip.asset_id, strips[row.id].active if row.id in strips else (0.0, 0.0, 1.0, 1.0))
+        for piece, row in zip(timeline.pieces, rows, strict=True)
+    ]
+    views = frame_pieces(
+        asked, timeline.rate, timeline.formats, work.library.folder("cache") / "views",
+        lambda done: work.progress(done, len(rows), rows[done].file_name),
+    )  # fmt: skip
+    pieces = tuple(replace(piece, views=one) for piece, one in zip(timeline.pieces, views, strict=True))
+    return replace(built, timeline=replace(timeline, pieces=pieces))
+
+
+def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: Shelf) -> Piece:
     length = shot.frames / board.rate
     span = one.row.span
     if shot.from_s < span.start_s - 0.05 or shot.from_s + length > span.end_s + 0.05:
@@ -88,30 +115,12 @@ def _piece(
         frames=shot.frames,
         size=size,
         track=file.video.index,
-        views=_views(shot, one.row, size, length, formats, shelf),
         covers=_together(covers) if shot.cover_captions else (),
         gain_db=0.0 if shot.sound else None,
         sound_track=file.sound_track,
         is_interlaced=bool(file.video.is_interlaced),
         is_hdr=file.is_hdr,
     )
-
-
-def _views(
-    shot: Shot, row: ClipRow, size: tuple[int, int], length: float, formats: Sequence[Format], shelf: Shelf
-) -> dict[str, View]:
-    """How each format frames the shot; pictures are looked at once, and only when something is cut off."""
-    strip = shelf.strip(row)
-    active = strip.active if strip else (0.0, 0.0, 1.0, 1.0)
-    shown = size[0] * active[2] / (size[1] * active[3])
-    other = [form for form in formats if abs(float(form.aspect) / shown - 1) > 0.03]
-    barred = {form.name: frame_shot((), (), size, form, active) for form in formats if active[2] * active[3] < 0.99}
-    if not other:
-        return barred
-    count = max(3, min(_MOST_LOOKS, round(length * _LOOKS_A_SECOND)))
-    times = [length * (place + 0.5) / count for place in range(count)]
-    pictures = shelf.pictures(row, [shot.from_s + at for at in times], LINES)
-    return barred | {form.name: frame_shot(pictures, times, size, form, active) for form in other}
 
 
 def _together(
@@ -127,7 +136,8 @@ def _together(
 
 
 def _captions(board: Storyboard, script: str) -> list[Line]:
-    own, at = [], 0
+    own: list[Line] = []
+    at = 0
     for shot in board.shots:
         begin, end = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
         if own and own[-1].text == shot.text and own[-1].end == begin:

@@ -141,13 +141,18 @@ class _Cut:
         shots, waiting = [], list(slots)
         while waiting:
             frames = waiting.pop(0)
-            lengths = np.asarray([max((end - start for start, end in free), default=0.0) for free in self._free])
-            longest = int(lengths.max() * self._rate)
+            lengths = self._lengths()
+            longest = int(lengths.max())
             if longest < frames:
                 frames = self._shared(frames, longest, waiting)
-            place = int(np.argmax(np.where(lengths >= frames / self._rate, self._worth(), -np.inf)))
+            place = int(np.argmax(np.where(lengths >= frames, self._worth(), -np.inf)))
             shots.append(self._take(place, frames))
         return shots
+
+    def _lengths(self) -> NDArray[np.int64]:
+        """Whole frames that the longest stretch left of each clip holds."""
+        seconds = [max((end - start for start, end in free), default=0.0) for free in self._free]
+        return np.floor(np.asarray(seconds) * self._rate + 1e-6).astype(np.int64)
 
     def _shared(self, frames: int, longest: int, waiting: list[int]) -> int:
         """How much of a slot that is too long for every clip is filled now; the rest goes to the slots after it."""

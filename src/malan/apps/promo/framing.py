@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 Pictures = Sequence[NDArray[np.uint8]]
 Box = tuple[float, float, float, float]
 
+VERSION = 2  # of what is framed how; what was remembered of another is forgotten
 LINES = 96  # height of the frames that are looked at
 _STILL = 0.06  # of the picture's width: a subject that moves less is framed without moving
 _SMOOTH = 30.0

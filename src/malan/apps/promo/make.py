@@ -1,6 +1,8 @@
 """From a storyboard to what leaves the house: films in every format, cover, subtitles, timelines for editing systems.
 
-    storyboard ─ build ─▶ timeline ─ mix, render ─▶ films ─ publish ─▶ out
+    storyboard ─ lay ─┬─ mix ──────────────┐
+                      ├─ frame ─▶ render ──┴▶ films ─ publish ─▶ out
+                      └─ cover, timelines for editing systems ─▶ out
 
 Any app with a storyboard ends here. Start reading at `make_film`.
 """
@@ -11,13 +13,14 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.apps.frame import Card, Made, Work
 from malan.apps.promo.board import Storyboard
-from malan.apps.promo.build import Built, build
+from malan.apps.promo.build import Built, framed, lay
 from malan.apps.promo.exports import write_timelines
 from malan.apps.promo.plan import USES
 from malan.apps.promo.writing import srt
@@ -50,7 +53,7 @@ def make_film(
         UsageError: The storyboard or the script does not fit.
         MediaError: Footage or music cannot be read.
     """
-    return _Making(board, build(board, script, work), work, card, stem, out or work.out, ai).make()
+    return _Making(board, lay(board, script, work), work, card, stem, out or work.out, ai).make()
 
 
 @dataclass(frozen=True)
@@ -65,32 +68,34 @@ class _Making:
 
     def make(self) -> Made:
         self.out.mkdir(parents=True, exist_ok=True)
-        sound, rendered = self._render()
-        files = self._leave(rendered.films, sound)
-        told = {"encoded_frames": rendered.encoded, "frames": rendered.frames}
+        sound, rendered, beside = self._render()
+        files = {**self._publish(rendered.films), **beside}
+        sound.path.unlink(missing_ok=True)
+        told: dict[str, Any] = {"encoded_frames": rendered.encoded, "frames": rendered.frames}
         told |= {"loudness_lufs": sound.loudness_lufs, "true_peak_dbtp": sound.true_peak_dbtp}
         return Made(files, {**told, "sources": _told_sources(self.built), "notes": list(self.board.notes)})
 
-    def _render(self) -> tuple[Mixed, Rendered]:
-        """Sound, then pictures; what was rendered before is taken from the workspace's cache."""
-        board, built, work = self.board, self.built, self.work
+    def _render(self) -> tuple[Mixed, Rendered, dict[str, Path]]:
+        """Pictures, and beside them sound and what an editor takes along; what was rendered before is in the cache."""
+        board, work = self.board, self.work
         folder = work.library.folder("cache") / "render"
         folder.mkdir(parents=True, exist_ok=True)
-        music = Music(board.music) if board.music else None
-        outs = {form.name: self.out / f".malan-{form.name}.mp4" for form in built.timeline.formats}
-        with ThreadPoolExecutor(1) as beside:  # the sound is ready before the pictures are
-            sound = beside.submit(
-                mix_sound, built.timeline, self.out / "sound.m4a", music=music, voice=board.voice or None
+        music = Music(board.music, Fraction(str(board.music_from_s))) if board.music else None
+        outs = {form.name: self.out / f".malan-{form.name}.mp4" for form in self.built.timeline.formats}
+        with ThreadPoolExecutor(2, "malan-beside") as pool:
+            sound = pool.submit(
+                mix_sound, self.built.timeline, self.out / "sound.m4a", music=music, voice=board.voice or None
             )
+            beside = pool.submit(self._beside)
             rendered = render(
-                built.timeline, outs, folder, sound=lambda: sound.result().path,
+                framed(self.built, work).timeline, outs, folder, sound=lambda: sound.result().path,
                 tell=lambda share: work.progress(round(100 * share), 100, "render"),
             )  # fmt: skip
-        tidy_shelf(folder)
-        return sound.result(), rendered
+            tidy_shelf(folder)
+            return sound.result(), rendered, beside.result()
 
-    def _leave(self, films: Mapping[str, Path], sound: Mixed) -> dict[str, Path]:
-        """Publish the films, and put beside them what an editor takes along."""
+    def _publish(self, films: Mapping[str, Path]) -> dict[str, Path]:
+        """Every film with its sources; in its place only when all of it holds."""
         files: dict[str, Path] = {}
         title = self.board.title or self.stem
         for name, film in films.items():
@@ -100,8 +105,11 @@ class _Making:
             finally:
                 film.unlink(missing_ok=True)
             files[name] = out
-        sound.path.unlink(missing_ok=True)
-        files["cover"] = self._cover()
+        return files
+
+    def _beside(self) -> dict[str, Path]:
+        """Cover, subtitles, timelines."""
+        files = {"cover": self._cover()}
         if self.built.captions:
             files["srt"] = self.out / f"{self.stem}.srt"
             files["srt"].write_text(srt(self.built.captions), "utf-8")

@@ -28,7 +28,7 @@ from malan.media.render.process import Tell, from_fd, readable, run_ffmpeg
 from malan.media.render.timeline import Format, Timeline
 
 PRESET, CRF, GOP_S, THREADS = "veryfast", 20, 2, 4
-ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v1"
+ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v2"
 
 
 @dataclass(frozen=True, slots=True)

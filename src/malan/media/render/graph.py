@@ -15,6 +15,7 @@ from itertools import pairwise
 from malan.media.render.timeline import Format, Key, Piece, Timeline, View
 
 _MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
+_GROUND = 8  # a ground is blurred at an eighth of its size: what is left of it is no finer
 _LATER_US = 500  # libass counts whole milliseconds, cut off: a moment must not fall short of itself
 _EARLIER_S = Fraction(1, 1000)  # the first frame must not be lost to rounding
 
@@ -128,7 +129,11 @@ def _framed(piece: Piece, place: int, form: Format) -> str:
     size = f"{form.width}:{form.height}"
     if view.is_whole:
         name = label(place, form)
-        back = f"scale={size}:force_original_aspect_ratio=increase,crop={size},gblur=sigma=24,eq=brightness=-0.12"
+        small = f"{_even(form.width / _GROUND)}:{_even(form.height / _GROUND)}"
+        back = (
+            f"scale={small}:force_original_aspect_ratio=increase:flags=area,crop={small},gblur=sigma={24 / _GROUND:g},"
+            f"eq=brightness=-0.12,scale={size}:flags=bilinear"
+        )
         front = f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic"
         return (
             f"{start}split[{name}a][{name}b];[{name}a]{back}[{name}g];[{name}b]{front}[{name}s];"
@@ -143,6 +148,10 @@ def _framed(piece: Piece, place: int, form: Format) -> str:
     crop = "" if same else f"crop={width}:{height}:x='{x}':y='{y}',"
     scale = "" if (width, height) == (form.width, form.height) else f"scale={size}:flags=bicubic,"
     return f"{start}{crop}{scale}setsar=1,format=yuv420p{end}"
+
+
+def _even(side: float) -> int:
+    return max(16, 2 * round(side / 2))
 
 
 def window(size: tuple[int, int], form: Format, zoom: float) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """The sound of a film: what is heard in its pieces, a voice, and music that gives way to both, at a set loudness.
 
     pieces ─ fades, gain ─▶ concat ─┬────────────────────────┐
-    voice ──────────────────────────┤                        ├─▶ mix ─ measure ─▶ gain, limiter ─▶ AAC in m4a
+    voice ──────────────────────────┤                        ├─▶ mix, measured ─▶ gain, limiter ─▶ AAC in m4a ─ measured
     music ─ trim, fade ─ ducked by ─┘── sidechain compressor ┘
 
-Two passes: the mix is measured (ITU-R BS.1770-5, EBU R 128), then brought to its loudness by one gain and kept below
-its true peak by a limiter. Start reading at `mix_sound`.
+Two passes: the mix is measured while it is made (ITU-R BS.1770-5, EBU R 128), then brought to its loudness by one gain
+and kept below its true peak by a limiter. What the limiter will take away is known before (`limiting.py`), so that one
+pass does; the finished sound is measured, and mastered once more where it is not what it should be. Start reading at
+`mix_sound`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 
 from malan.core.errors import MediaError
 from malan.media.render.graph import input_options, seconds
+from malan.media.render.limiting import ATTACK_S, RELEASE_S, gain_for
 from malan.media.render.process import Tell, from_fd, readable, run_ffmpeg
 from malan.media.render.timeline import Timeline
 
@@ -30,6 +33,7 @@ _FADE_S = 0.03  # where pieces meet, so that nothing clicks
 _TAIL_S = 1.5  # music fades out over the end
 _QUIETEST = -70.0
 _CLOSE_LU, _TRIES, _MOST_GAIN_DB = 0.3, 4, 40.0
+_RAW = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", "2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,13 @@ def mix_sound(
     Raises:
         MediaError: A file has no sound or cannot be read.
     """
-    work = out.with_name(f".malan-{os.getpid()}-{out.stem}.wav")
+    work = out.with_name(f".malan-{os.getpid()}-{out.stem}.f32")
     try:
-        loud, _ = _measured(_mix(timeline, work, music, voice, tell))
-        gain = 0.0 if loud <= _QUIETEST else target_lufs - loud
-        for _ in range(_TRIES):  # the limiter takes some of it away
-            _master(work, out, gain, true_peak_dbtp, timeline.duration)
+        loud = _loudness(_mix(timeline, work, music, voice, tell))
+        limit = 10 ** ((true_peak_dbtp - 0.3) / 20)  # the encoder adds a little
+        gain = 0.0 if loud <= _QUIETEST else min(gain_for(work, RATE_HZ, loud, target_lufs, limit), _MOST_GAIN_DB)
+        for _ in range(_TRIES):
+            _master(work, out, gain, limit, timeline.duration)
             heard, top = _measured(_ebur128(out))
             if loud <= _QUIETEST or abs(target_lufs - heard) <= _CLOSE_LU:
                 break
@@ -93,10 +98,9 @@ def _mix(timeline: Timeline, work: Path, music: Music | None, voice: str | None,
             arguments += ["-vn", *input_options(piece, timeline.rate), *from_fd(fd)]
         for fd, start in zip(fds[len(pieces) :], _starts(music, voice), strict=True):
             arguments += ["-vn", "-ss", seconds(start), *from_fd(fd)]
-        graph = _graph(timeline, music, voice)
-        arguments += ["-filter_complex", graph, "-map", "[mix]", "-c:a", "pcm_f32le", "-f", "wav", f"file:{work.name}"]
-        run_ffmpeg(["-v", "info", *arguments], fds, work.parent, duration_s=float(timeline.duration), tell=tell)
-    return _ebur128(work)
+        graph = f"{_graph(timeline, music, voice)};[mix]ebur128=framelog=quiet,aformat=sample_fmts=flt[out]"
+        arguments += ["-filter_complex", graph, "-map", "[out]", *_RAW, f"file:{work.name}"]
+        return run_ffmpeg(["-v", "info", *arguments], fds, work.parent, duration_s=float(timeline.duration), tell=tell)
 
 
 def _starts(music: Music | None, voice: str | None) -> Sequence[Fraction]:
@@ -152,18 +156,31 @@ def _duck(ratio: int) -> str:
     return f"sidechaincompress=threshold=0.03:ratio={ratio}:attack=15:release=350:level_sc=1"
 
 
-def _master(work: Path, out: Path, gain_db: float, peak_dbtp: float, duration: Fraction) -> None:
+def _master(work: Path, out: Path, gain_db: float, limit: float, duration: Fraction) -> None:
     """One gain, a limiter at four times the rate so that it sees true peaks, AAC."""
-    limit = 10 ** ((peak_dbtp - 0.3) / 20)  # the encoder adds a little
     chain = (
-        f"volume={gain_db:.3f}dB,aresample={4 * RATE_HZ},alimiter=limit={limit:.5f}:attack=5:release=60:level=0,"
+        f"volume={gain_db:.3f}dB,aresample={4 * RATE_HZ},"
+        f"alimiter=limit={limit:.5f}:attack={1000 * ATTACK_S:g}:release={1000 * RELEASE_S:g}:level=0,"
         f"aresample={RATE_HZ},atrim=0:{seconds(duration)}"
     )
     made = out.with_name(f".malan-{os.getpid()}-{out.stem}.m4a")
     with ExitStack() as stack:
         stack.callback(made.unlink, missing_ok=True)
         with readable([str(work)]) as fds:
-            arguments = [*from_fd(fds[0]), "-af", chain, "-c:a", "aac", "-b:a", "192k", "-ar", str(RATE_HZ), "-ac", "2"]
+            arguments = [
+                *_RAW,
+                *from_fd(fds[0]),
+                "-af",
+                chain,
+                "-c:a",
+                "aac",
+                "-b:a",
+                "192k",
+                "-ar",
+                str(RATE_HZ),
+                "-ac",
+                "2",
+            ]
             bare = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "mp4"]
             run_ffmpeg([*arguments, *bare, f"file:{made.name}"], fds, out.parent)
         made.replace(out)
@@ -185,6 +202,14 @@ def _measured(said: str) -> tuple[float, float]:
     if not loud or not peak:
         raise MediaError("render.failed", detail=json.dumps(said[-200:]))
     return _number(loud[-1]), _number(peak[-1])
+
+
+def _loudness(said: str) -> float:
+    """Integrated loudness from the summary, LUFS."""
+    found = _LOUD.findall(said)
+    if not found:
+        raise MediaError("render.failed", detail=json.dumps(said[-200:]))
+    return _number(found[-1])
 
 
 def _number(text: str) -> float:

@@ -1,0 +1,127 @@
+"""How every shot is framed in every format: looked at side by side, and remembered, so that an edit looks at little.
+
+Start reading at `frame_pieces`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from malan.apps.promo.framing import LINES, VERSION, Box, frame_shot
+from malan.core.ids import digest_record
+from malan.media.render import Format, Key, Piece, View
+from malan.media.render.looks import look_along
+
+LOOKS_A_SECOND = 6.0
+_MOST_LOOKS = 48
+_SAME_SHAPE = 0.03
+_MOST_KEPT, _LEFT = 4000, 3000
+
+Views = dict[str, View]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A piece to be framed: `active` is its picture without black bars, as shares; `asset` names its file."""
+
+    piece: Piece
+    asset: str
+    active: Box
+
+
+def frame_pieces(
+    asked: Sequence[Asked], rate: Fraction, formats: Sequence[Format], kept: Path, tell: Callable[[int], None]
+) -> list[Views]:
+    """The views of every piece.
+
+    Args:
+        kept: A folder in which they are remembered.
+        tell: Given how many are done; what it raises ends the work.
+
+    Raises:
+        MediaError: A file cannot be decoded.
+    """
+    kept.mkdir(parents=True, exist_ok=True)
+    _tidy(kept)
+    found = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "malan-look") as pool:
+        try:
+            for done, views in enumerate(pool.map(lambda one: _views(one, rate, formats, kept), asked)):
+                tell(done)
+                found.append(views)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
+
+
+def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path) -> Views:
+    """Remembered ones, else new ones. A picture is looked at only where something of it is cut off."""
+    piece, active = one.piece, one.active
+    shown = piece.size[0] * active[2] / (piece.size[1] * active[3])
+    other = [form for form in formats if abs(float(form.aspect) / shown - 1) > _SAME_SHAPE]
+    views = {form.name: frame_shot((), (), piece.size, form, active) for form in formats} if _has_bars(active) else {}
+    if not other:
+        return views
+    shapes = [[form.name, form.width, form.height] for form in other]
+    box = [repr(float(side)) for side in active]
+    name = digest_record(
+        "promo.views",
+        [VERSION, one.asset, piece.track, str(piece.start), piece.frames, str(rate), list(piece.size), box, shapes],
+    )
+    held = _recall(kept / f"{name}.json")
+    if held is None:
+        held = _looked(piece, active, float(piece.frames / rate), other)
+        _remember(kept / f"{name}.json", held)
+    return views | held
+
+
+def _has_bars(active: Box) -> bool:
+    return active[2] * active[3] < 0.99
+
+
+def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format]) -> Views:
+    a_second = min(LOOKS_A_SECOND, _MOST_LOOKS / length_s)
+    seen = look_along(piece.path, piece.track, piece.start, length_s, a_second=a_second, lines=LINES)
+    return {form.name: frame_shot(seen.pictures, seen.times_s, piece.size, form, active) for form in formats}
+
+
+def _recall(file: Path) -> Views | None:
+    try:
+        held = json.loads(file.read_text("utf-8"))
+        return {
+            name: View(
+                tuple(Key(*map(float, key)) for key in said["keys"]), float(said["zoom"]), bool(said["is_whole"])
+            )
+            for name, said in held.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _view(said: dict[str, Any]) -> View:
+    keys = tuple(Key(float(key["at_s"]), float(key["x"]), float(key["y"])) for key in said["keys"])
+    return View(keys, float(said["zoom"]), bool(said["is_whole"]))
+
+
+def _remember(file: Path, views: Views) -> None:
+    told = {
+        name: {**asdict(view), "keys": [[key.at_s, key.x, key.y] for key in view.keys]} for name, view in views.items()
+    }
+    work = file.with_name(f".malan-{os.getpid()}-{file.name}")
+    work.write_text(json.dumps(told), "utf-8")
+    work.replace(file)
+
+
+def _tidy(kept: Path) -> None:
+    """Forget the oldest when there are many."""
+    files = list(kept.glob("*.json"))
+    if len(files) > _MOST_KEPT:
+        for file in sorted(files, key=lambda one: one.stat().st_mtime_ns)[: len(files) - _LEFT]:
+            file.unlink(missing_ok=True)
