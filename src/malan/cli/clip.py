@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malan.cli import clip_label, clip_trace
+from malan.cli import clip_index, clip_label, clip_trace
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -32,6 +33,9 @@ app.command("label", help=speak("cli.clip.label"))(clip_label.label)
 app.command("unlabel", help=speak("cli.clip.unlabel"))(clip_label.unlabel)
 app.command("labels", help=speak("cli.clip.labels"))(clip_label.labels)
 app.command("trace", help=speak("cli.clip.trace"))(clip_trace.trace)
+app.command("index", help=speak("cli.clip.index"))(clip_index.index)
+
+_ID = re.compile(r"[0-9a-f]{6,64}")
 
 TextArgument = Annotated[list[str] | None, typer.Argument(help=speak("cli.clip.text"))]
 WhereOption = Annotated[list[str] | None, typer.Option("--where", help=speak("cli.where"))]
@@ -49,6 +53,9 @@ def find(
     where: WhereOption = None,
     use: UseOption = "retrieve",
     similar_to: Annotated[str | None, typer.Option(help=speak("cli.clip.similar_to"))] = None,
+    meaning: Annotated[str, typer.Option(help=speak("cli.clip.meaning"), show_default=False)] = "",
+    like: Annotated[str, typer.Option(help=speak("cli.clip.like"), show_default=False)] = "",
+    model: Annotated[str, typer.Option(help=speak("cli.clip.model"), show_default=False)] = "",
     fold: Annotated[bool, typer.Option(help=speak("cli.clip.fold"))] = True,
     limit: Annotated[int, typer.Option(min=1, max=1000, help=speak("cli.clip.limit"))] = 20,
     offset: Annotated[int, typer.Option(min=0, help=speak("cli.clip.offset"))] = 0,
@@ -70,7 +77,10 @@ def find(
         query = replace(query, min_duration_s=min_duration)
     if max_duration is not None:
         query = replace(query, max_duration_s=max_duration)
-    page = clips.find(ws, query, use=use, caller=COMMAND_LINE)
+    if meaning or like:
+        page = _by_meaning(ws, query, meaning, like, model, use)
+    else:
+        page = clips.find(ws, query, use=use, caller=COMMAND_LINE)
     print_json(_page_json(page, owner_names(ws))) if as_json else _print_page(page, owner_names(ws))
 
 
@@ -137,6 +147,15 @@ def export(
         return
     for one in done:
         print_line(f"{one.path}  {one.size_bytes / 1e6:.2f} MB")
+
+
+def _by_meaning(ws: Any, query: ClipQuery, text: str, like: str, model: str, use: str) -> ClipPage:
+    """What is like a text, a picture file or a clip; what names no file is the beginning of a clip's id."""
+    from malan.services.meaning import MeaningAsk, find_meaning
+
+    picture = Path(like) if like and not _ID.fullmatch(like) else None
+    ask = MeaningAsk(text, picture, "" if picture else like)
+    return find_meaning(ws, query, ask, engine=model, use=use, caller=COMMAND_LINE)
 
 
 def _asked(

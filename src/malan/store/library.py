@@ -31,7 +31,7 @@ from malan.store.reading import (
     vectors_where,
 )
 from malan.store.rows import REFUSED, AssetRow, ClipRow, Extra, Location, ScanRows
-from malan.store.search import all_clips, find_clips
+from malan.store.search import all_clips, clips_among, few_clips, find_clips
 from malan.store.tending import make_indexes, tend
 from malan.store.writing import (
     add_scans,
@@ -391,6 +391,26 @@ class Library:
         """
         with told_as_store_error(self._tables.root):
             yield from all_clips(self._tables.view(), query)
+
+    def among(self, query: ClipQuery, clip_ids: Sequence[str]) -> set[str]:
+        """Those of some clips that a query allows; its words, order and page are not asked."""
+        with told_as_store_error(self._tables.root):
+            return clips_among(self._tables.view(), query, clip_ids)
+
+    def few(self, query: ClipQuery, most: int) -> list[str] | None:
+        """The ids of all clips that a query allows, where there are at most so many; else None."""
+        with told_as_store_error(self._tables.root):
+            return few_clips(self._tables.view(), query, most)
+
+    def thumbnails_of(self, clip_ids: Iterable[str]) -> dict[str, bytes]:
+        """A JPEG of each of many clips; clips without one are left out."""
+        view, found = self._tables.view(), dict[str, bytes]()
+        for part in parts(dict.fromkeys(clip_ids)):
+            rows = view.rows("thumbnails", one_of("clip_id", part), ["clip_id", "jpeg"])
+            for row in rows.to_pylist() if rows.num_rows else ():
+                if row["jpeg"] is not None:
+                    found[row["clip_id"]] = bytes(row["jpeg"])
+        return found
 
     def thumbnail(self, clip_id: str) -> bytes | None:
         """A JPEG of the clip, or None."""

@@ -73,6 +73,32 @@ def all_clips(view: View, query: ClipQuery) -> Iterator[ClipRow]:
         yield from (tables.clip_from_arrow(row, groups.get(row["id"])) for row in rows)
 
 
+def clips_among(view: View, query: ClipQuery, clip_ids: Sequence[str]) -> set[str]:
+    """Those of some clips that a query allows; its words, order and page are not asked."""
+    check(query)
+    table = view.get("clips")
+    if table is None or query.terms_ids == ():
+        return set()
+    where, found = _where(view, query), set[str]()
+    for begin in range(0, len(clip_ids), _AT_ONCE):
+        some = one_of("id", clip_ids[begin : begin + _AT_ONCE])
+        found |= set(table.to_table(filter=all_of([where, some]), columns=["id"])["id"].to_pylist())
+    return found
+
+
+def few_clips(view: View, query: ClipQuery, most: int) -> list[str] | None:
+    """The ids of all clips that a query allows, where there are at most so many; else None."""
+    check(query)
+    table = view.get("clips")
+    if table is None or query.terms_ids == ():
+        return []
+    where = _where(view, query)
+    if where is None or table.count_rows(where) > most:
+        return None
+    found: list[str] = table.to_table(filter=where, columns=["id"])["id"].to_pylist()
+    return found
+
+
 @dataclass(frozen=True)
 class _Ranked:
     """Row ids of the answer in order, with scores; from `strict` on, clips have only some of the words."""
