@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Call = dict[str, Any]
@@ -16,18 +16,22 @@ MOST_SIDE_PX = 8192
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What can be made: sides are multiples of `side_px`, lengths `frames_step`·n + 1."""
+    """What can be made: sides are multiples of `side_px`, lengths `frames_step`·n + 1; some make one size `only`, and
+    no more than `most_frames`."""
 
     side_px: int
     frames_step: int = 1
+    only: tuple[int, int] | None = None  # width, height
+    most_frames: int = 0
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """The nearest size."""
-        return _nearest(width, self.side_px), _nearest(height, self.side_px)
+        return self.only or (_nearest(width, self.side_px), _nearest(height, self.side_px))
 
     def frames(self, count: int) -> int:
         """The nearest length; of two as near, the longer."""
-        return self.frames_step * max(0, math.floor((count - 1) / self.frames_step + 0.5)) + 1
+        found = self.frames_step * max(0, math.floor((count - 1) / self.frames_step + 0.5)) + 1
+        return min(found, self.most_frames) if self.most_frames else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,15 @@ def _ltx_grid(pipe: Any) -> Grid:
 
 
 def _cog_grid(pipe: Any) -> Grid:
-    """CogVideoX 1.5 takes frames in twos: what it makes too much it cuts off itself."""
-    return Grid(pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size, pipe.vae_scale_factor_temporal)
+    """A transformer that learned each position by heart knows one size only; CogVideoX 1.5 takes frames in twos, and
+    cuts off itself what it makes too much."""
+    config, side = pipe.transformer.config, pipe.vae_scale_factor_spatial
+    grid = Grid(side * config.patch_size, pipe.vae_scale_factor_temporal)
+    if not config.use_learned_positional_embeddings:
+        return grid
+    return replace(
+        grid, only=(config.sample_width * side, config.sample_height * side), most_frames=config.sample_frames
+    )
 
 
 def _image_grid(pipe: Any) -> Grid:
