@@ -25,7 +25,7 @@ from malan.inference.opening import Opening
 MOST_PIXELS = 2**29  # of a whole film: 250 frames of 1080p
 MOST_PROMPT = 20_000  # characters; how many of its words are read is asked of the model
 MOST_STEPS, MOST_GUIDANCE, MOST_PICTURES = 1000, 100.0, 16
-_LAST_SEED = 2**63 - MOST_PICTURES
+LAST_SEED = 2**63 - MOST_PICTURES
 
 
 def open_diffusion(opening: Opening) -> Engine:
@@ -61,8 +61,8 @@ def family_of(opening: Opening, name: str) -> Family:
     return family
 
 
-class _Diffusion:
-    """What films and pictures share."""
+class Pipeline:
+    """What films, pictures and music by diffusion share."""
 
     def __init__(self, pipeline: Any, family: Family, opening: Opening) -> None:
         self._pipe, self._family, self._opening = pipeline, family, opening
@@ -95,7 +95,7 @@ class _Diffusion:
             "width": not 0 < ask.width <= MOST_SIDE_PX,
             "height": not 0 < ask.height <= MOST_SIDE_PX,
             "frames": frames < 1,
-            "seed": not 0 <= ask.seed < _LAST_SEED,
+            "seed": not 0 <= ask.seed < LAST_SEED,
             "steps": not 0 <= ask.steps <= MOST_STEPS,
             "guidance": ask.guidance is not None and not 0 <= ask.guidance <= MOST_GUIDANCE,
         }
@@ -164,7 +164,7 @@ class _Diffusion:
         return (numbers * 255).round().clip(0, 255).astype(np.uint8)
 
 
-class DiffusionFilmer(_Diffusion):
+class DiffusionFilmer(Pipeline):
     """A `Filmer`."""
 
     @property
@@ -207,7 +207,7 @@ class DiffusionFilmer(_Diffusion):
         return pipe, {"image": fit_picture(ask.image_HWC, width, height)}
 
 
-class DiffusionPainter(_Diffusion):
+class DiffusionPainter(Pipeline):
     """A `Painter`."""
 
     @property

@@ -40,7 +40,7 @@ class Family:
 
     Args:
         family: What the registry calls it.
-        kind: `video` or `image`.
+        kind: `video`, `image` or `music`.
         grid: Of a loaded pipeline.
         tokens: How many tokens of a prompt a loaded pipeline reads.
         rate: Frames a second that it was made for; None: as asked.
@@ -131,5 +131,6 @@ FAMILIES: Mapping[str, Family] = {
     "StableDiffusionPipeline": Family("stable-diffusion", "image", _image_grid, _sequence(77)),
     "StableDiffusionXLPipeline": Family("stable-diffusion-xl", "image", _image_grid, _sequence(77)),
     "FluxPipeline": Family("flux", "image", _image_grid, _sequence(512), call=_flux_call),
+    "AceStepPipeline": Family("ace-step", "music", lambda _: Grid(1), _sequence(256)),
 }
 """Every class of pipeline that can be opened."""

@@ -163,9 +163,13 @@ def _usual(opening: Opening, name: str, said: Mapping[str, Any]) -> str:
 def _class(opening: Opening, name: str, listed: list[Any]) -> Any:
     """A class of one of the two libraries; never one that a base brings itself."""
     where, kind = str(listed[0]), str(listed[1])
-    if where not in LIBRARIES and not where.startswith("diffusers."):
-        raise Rejected("engines.own_code", name=opening.name, part=name[:40], what=f"{where[:40]}.{kind[:60]}")
-    found = getattr(library(where.partition(".")[0]), kind, None)
+    place = (
+        where if where in LIBRARIES else f"diffusers.pipelines.{where}"
+    )  # where diffusers keeps a part of one family
+    try:
+        found = getattr(library(place), kind, None) if where.isidentifier() else None
+    except ModuleNotFoundError:
+        found = None
     if not inspect.isclass(found) or not hasattr(found, "from_pretrained"):
         raise Rejected("engines.own_code", name=opening.name, part=name[:40], what=f"{where[:40]}.{kind[:60]}")
     return found

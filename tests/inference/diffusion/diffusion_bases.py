@@ -17,6 +17,7 @@ KINDS = {
     "cogvideox-image": ("cogvideox", "video"),
     "sd": ("stable-diffusion", "image"),
     "flux": ("flux", "image"),
+    "ace-step": ("ace-step", "music"),
 }
 
 
@@ -30,6 +31,8 @@ def save_base(name: str, folder: Path) -> Path:
         return _save(_wan_image(), folder)
     if name == "cogvideox-image":
         return _save(_cogvideox_image(), folder)
+    if name == "ace-step":
+        return _save(_ace_step(), folder)
     return save_video_base(name, folder)
 
 
@@ -107,3 +110,39 @@ def _cogvideox_image() -> Any:
         text_encoder=text_encoder(),
         tokenizer=tokenizer(),
     )
+
+
+def _ace_step() -> Any:
+    import torch
+    from diffusers import (
+        AceStepConditionEncoder,
+        AceStepPipeline,
+        AceStepTransformer1DModel,
+        AutoencoderOobleck,
+        FlowMatchEulerDiscreteScheduler,
+    )
+    from transformers import Qwen3Config, Qwen3Model
+
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, **heads}
+    reading = Qwen3Config(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=8, vocab_size=64, max_position_embeddings=512,
+    )  # fmt: skip
+    return AceStepPipeline(
+        vae=AutoencoderOobleck(
+            encoder_hidden_size=6, downsampling_ratios=[1, 2], decoder_channels=3, decoder_input_channels=8,
+            audio_channels=2, channel_multiples=[2, 4], sampling_rate=100,
+        ),
+        text_encoder=Qwen3Model(reading).eval(),
+        tokenizer=tokenizer(),
+        transformer=AceStepTransformer1DModel(
+            **sizes, num_hidden_layers=2, in_channels=24, audio_acoustic_hidden_dim=8, patch_size=2
+        ),
+        condition_encoder=AceStepConditionEncoder(
+            **sizes, text_hidden_dim=32, timbre_hidden_dim=8, num_lyric_encoder_hidden_layers=1,
+            num_timbre_encoder_hidden_layers=1,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )  # fmt: skip
