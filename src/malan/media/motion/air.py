@@ -1,0 +1,154 @@
+"""What drifts between the camera and the picture: mist and light, drawn by rule, without a band.
+
+Mist lies between the layers, so that what is near stands before it; light falls over everything. Both are made at an
+eighth of the size, where they are smooth anyway, and dithered when they are laid on. A loop brings every sheet back to
+where it began. Start at `Air`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malan.media.motion.opencv import cv2
+from malan.media.motion.warp import Frame
+
+Plane = NDArray[np.float32]
+Kind = Literal["light", "mist"]
+
+_PART = 8  # of the frame's size at which air is made
+_TILE = 256  # a sheet of noise, which goes on where it ends
+_MIST_Y, _MIST_U, _MIST_V = 212.0, 131.0, 126.0
+_MOST_MIST, _VEIL = 0.62, 0.22
+_GLOW, _WARM = 0.30, 9.0
+_SPEED = 0.045  # of the frame's width a second
+
+
+class Air:
+    """Mist or light over a film.
+
+    Args:
+        size: Of a frame.
+        frames: Of the film.
+        seconds: Its length.
+    """
+
+    def __init__(
+        self, kind: Kind, size: tuple[int, int], frames: int, seconds: float, *, loop: bool, seed: int
+    ) -> None:
+        self._kind, self._size, self._frames, self._seconds, self._loop = kind, size, frames, seconds, loop
+        rng = np.random.default_rng([seed, 11])
+        self._sheets = [_noise(rng, steep) for steep in (1.7, 1.5, 1.9)]
+        self._grain = (rng.random((2, 128, 128), np.float32).sum(axis=0) - 1.0).astype(np.float32)
+        self._small = (max(2, size[0] // _PART), max(2, size[1] // _PART))
+        x, y = np.meshgrid(*(np.linspace(0, 1, side, dtype=np.float32) for side in self._small))
+        self._x, self._y = x, y
+        self._side = 1.0 if rng.random() < 0.5 else -1.0
+
+    def lay(self, frame: Frame, number: int, layer: int, layers: int) -> None:
+        """Lay on a frame what belongs behind the next layer; `layer` counts from the back."""
+        is_last = layer == layers - 1
+        if self._kind == "light":
+            if is_last:
+                self._light(frame, number)
+        elif is_last:
+            share = _VEIL if layers > 1 else _MOST_MIST * 0.8
+            self._mist(frame, number, share, sheet=1)
+        elif layer == max(0, layers - 2):
+            self._mist(frame, number, _MOST_MIST, sheet=0)
+
+    def _mist(self, frame: Frame, number: int, share: float, *, sheet: int) -> None:
+        """Two sheets that pass each other: where both are thick it is thick, most over the lower half."""
+        near = self._sheet(sheet, number, (1.0 + 0.5 * sheet, 0.08), 1.3)
+        far = self._sheet(2, number, (-0.6, 0.05), 0.8)
+        thick = np.clip((0.55 * near + 0.45 * far - 0.38) * 2.4, 0, 1)
+        thick = thick * thick * (3 - 2 * thick)
+        low = np.clip(0.25 + 0.95 * np.exp(-(((self._y - 0.66) / 0.3) ** 2)), 0, 1)
+        start = min(1.0, 0.35 + number / max(1.0, 0.25 * self._frames)) if not self._loop else 1.0
+        self._blend(frame, number, (share * start * thick * low).astype(np.float32), (_MIST_Y, _MIST_U, _MIST_V))
+
+    def _light(self, frame: Frame, number: int) -> None:
+        """Shafts from an upper corner that come and go, and a warm glow where they come from."""
+        x = self._x if self._side > 0 else 1 - self._x
+        across, along = x * 0.82 - self._y * 0.57, x * 0.57 + self._y * 0.82
+        shafts = self._shafts(number, across)
+        fade = np.clip(1.15 - along, 0, 1) ** 1.2
+        glow = np.exp(-((x**2 + (self._y * 0.8) ** 2) / 0.28))
+        breath = 0.85 + 0.15 * math.sin(self._angle(number))
+        share = _GLOW * breath * (0.75 * shafts * fade + 0.55 * glow)
+        self._screen(frame, number, share.astype(np.float32))
+
+    def _shafts(self, number: int, across: Plane) -> Plane:
+        line = self._sheets[0][_TILE // 3] * 0.6 + self._sheets[1][_TILE // 2] * 0.4
+        line = cv2.GaussianBlur(line.reshape(1, -1), (0, 0), 3.0, borderType=cv2.BORDER_REFLECT).ravel()
+        drift = self._drift(number)
+        places = (across * 0.55 + 0.25 + 0.06 * drift[0]) % 1.0 * _TILE
+        other = (across * 0.40 + 0.60 - 0.04 * drift[0]) % 1.0 * _TILE
+        spots = np.arange(_TILE + 1)
+        closed = np.concatenate([line, line[:1]])
+        found = np.interp(places, spots, closed) * 0.6 + np.interp(other, spots, closed) * 0.4
+        return np.asarray(np.clip((found - 0.35) * 2.0, 0, 1), np.float32)
+
+    def _angle(self, number: int) -> float:
+        return 2 * math.pi * number / max(1, self._frames)
+
+    def _drift(self, number: int) -> tuple[float, float]:
+        """How far it has drifted, −1 to 1 and back in a loop, on and on otherwise."""
+        if self._loop:
+            return math.sin(self._angle(number)), 1 - math.cos(self._angle(number))
+        return number / max(1, self._frames) * self._seconds / 2.5, number / max(1, self._frames)
+
+    def _sheet(self, which: int, number: int, speed: tuple[float, float], size: float) -> Plane:
+        """A sheet of noise where it has drifted to; in a loop it goes on by whole sheets."""
+        share = number / self._frames
+        if self._loop:
+            moved = (round(speed[0]) or math.copysign(1, speed[0])) * share, 0.0
+        else:
+            moved = speed[0] * _SPEED * self._seconds * share, speed[1] * _SPEED * self._seconds * share
+        wide = self._small[0] / max(self._small)
+        high = self._small[1] / max(self._small)
+        x = ((self._x * wide / size - self._side * moved[0]) % 1.0) * _TILE
+        y = ((self._y * high / size * 1.6 + moved[1] + 0.3 * which) % 1.0) * _TILE
+        sheet = np.pad(self._sheets[which], ((0, 2), (0, 2)), mode="wrap")
+        return np.asarray(cv2.remap(sheet, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR), np.float32)
+
+    def _blend(self, frame: Frame, number: int, share: Plane, colour: tuple[float, float, float]) -> None:
+        """Towards a colour by a share of each place."""
+        for plane, value in zip((frame.y, frame.u, frame.v), colour, strict=True):
+            full = cv2.resize(share, plane.shape[::-1], interpolation=cv2.INTER_CUBIC)
+            lit = plane.astype(np.float32)
+            lit += (value - lit) * full
+            self._store(lit, plane, number)
+
+    def _screen(self, frame: Frame, number: int, share: Plane) -> None:
+        """Light added as on film: the brighter it is already, the less; shadows keep their depth."""
+        full = cv2.resize(share, frame.y.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        luma = frame.y.astype(np.float32)
+        half = cv2.resize(luma, frame.u.shape[::-1], interpolation=cv2.INTER_AREA)
+        luma += (235 - luma) * full * (0.30 + luma * (0.70 / 235))
+        self._store(luma, frame.y, number)
+        warm = cv2.resize(share, frame.u.shape[::-1], interpolation=cv2.INTER_CUBIC) * (0.35 + half * (0.65 / 235))
+        for plane, way in ((frame.u, -1.6), (frame.v, 1.0)):
+            self._store(plane + warm * (way * _WARM), plane, number)
+
+    def _store(self, lit: Plane, plane: NDArray[np.uint8], number: int) -> None:
+        """Rounded to whole values with triangular dither, other grains at each frame."""
+        height, width = plane.shape
+        shift = (37 * number) % 128, (53 * number) % 128
+        grain = np.roll(self._grain, shift, axis=(0, 1))
+        tiles = np.tile(grain, (-(-height // 128), -(-width // 128)))[:height, :width]
+        np.copyto(plane, cv2.add(lit, tiles, dtype=cv2.CV_8U))
+
+
+def _noise(rng: np.random.Generator, steep: float) -> Plane:
+    """Noise of a tile that goes on where it ends, 0 to 1, softer the steeper its spectrum falls."""
+    spots = np.fft.fftfreq(_TILE) * _TILE
+    far = np.hypot(*np.meshgrid(spots, spots))
+    far[0, 0] = np.inf
+    phases = np.exp(2j * np.pi * rng.random((_TILE, _TILE)))
+    field = np.fft.ifft2(phases * far**-steep).real
+    low, high = np.quantile(field, (0.01, 0.99))
+    return np.asarray(np.clip((field - low) / (high - low), 0, 1), np.float32)

@@ -1,0 +1,220 @@
+"""A picture and its relief, taken apart into layers, each of them smooth, so that no edge is ever stretched.
+
+    relief ─ where does nearness jump? ─▶ thresholds ─ peel, from the front ─▶ layers, what lies behind filled
+
+A layer is a picture with an alpha and a relief without jumps. Laid over each other at rest they are the picture. A
+threshold that cuts through a slope is not seen: both sides hold the same colours there, at the same depth. Start at
+`take_apart`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malan.media.motion.fill import fill_colour, push_pull
+from malan.media.motion.opencv import cv2
+
+Pixels = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MOST_LAYERS = 4
+_SOFT = 0.05  # how far around a threshold a slope is shared between two layers
+_JUMP = 0.07  # a difference of nearness between neighbours that is an edge
+_PART = 0.22  # neighbours within a layer part by so much of their distance at most
+_LEAST_LAYER = 5e-4  # of the picture
+_NEIGHBOURS = np.ones((5, 5), np.uint8)
+_LEAST_GAIN = 1.5e-5  # height of edges that pass a threshold, for each number of the relief
+_LOOK_PX = 480  # short side of the relief that thresholds are chosen on
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is drawn in one go.
+
+    Args:
+        pixels_HWC: uint8 RGB.
+        alpha: (H, W) uint8; None of the last layer, which covers everything.
+        relief: (h, w), coarse, of the same view: 0 farthest, 1 nearest; smooth.
+    """
+
+    pixels_HWC: Pixels
+    alpha: Pixels | None
+    relief: Plane
+
+
+def take_apart(pixels_HWC: Pixels, relief: Plane, strength_px: float, cell_px: float) -> list[Layer]:
+    """Layers from back to front.
+
+    Args:
+        pixels_HWC: The picture.
+        relief: (H, W) or smaller, of the same view.
+        strength_px: By how many pixels the nearest may ever move against the farthest.
+        cell_px: How many pixels of the picture share a number of a layer's relief.
+    """
+    height, width = pixels_HWC.shape[:2]
+    grid = (max(2, round(width / cell_px)), max(2, round(height / cell_px)))
+    steep = _PART / max(strength_px / cell_px, 1e-6)
+    front: list[Layer] = []
+    rest, deep = pixels_HWC, crispened(relief)
+    for threshold in sorted(thresholds_of(deep), reverse=True):
+        cut = _cut(rest, deep, threshold)
+        if (cut.alpha > 0.5).mean() < _LEAST_LAYER:
+            continue
+        behind = _behind(rest, cut, strength_px)
+        own = np.round(cut.alpha * 255).astype(np.uint8)
+        front.append(Layer(_pure(rest, behind, cut), own, _gentle(_known(deep, cut.is_front, grid), steep)))
+        rest, deep = behind, _filled(deep, cut)
+    last = Layer(rest, None, _gentle(cv2.resize(deep, grid, interpolation=cv2.INTER_AREA), steep))
+    return [last, *reversed(front)]
+
+
+def crispened(relief: Plane) -> Plane:
+    """A relief whose edges are edges: what lies between near and far at a jump belongs to the closer of both."""
+    held = relief
+    for _ in range(2):
+        low, high = cv2.erode(held, _NEIGHBOURS), cv2.dilate(held, _NEIGHBOURS)
+        held = np.where(high - low > _JUMP, np.where(held - low < high - held, low, high), held)
+    return np.asarray(held, np.float32)
+
+
+def thresholds_of(relief: Plane) -> list[float]:
+    """Where to cut: the nearness that most and highest edges pass, again without those, while it is worth it."""
+    share = _LOOK_PX / min(relief.shape)
+    size = (max(2, round(relief.shape[1] * share)), max(2, round(relief.shape[0] * share)))
+    small = cv2.resize(relief, size, interpolation=cv2.INTER_NEAREST) if share < 1 else relief
+    kernel = np.ones((5, 5), np.uint8)
+    low, high = cv2.erode(small, kernel).ravel(), cv2.dilate(small, kernel).ravel()
+    edge = (high - low) > _JUMP
+    low, high = low[edge], high[edge]
+    places = np.linspace(0.05, 0.95, 46).astype(np.float32)
+    found: list[float] = []
+    first, least = 0.0, _LEAST_GAIN * small.size
+    while len(found) < MOST_LAYERS - 1 and len(low):
+        # an edge counts by its height, most where the cut lies in its middle
+        rise = np.minimum(places[:, None] - low, high - places[:, None])
+        gains = np.clip(rise, 0, None).sum(axis=1)
+        best = int(np.argmax(gains))
+        if gains[best] < max(least, 0.12 * first):
+            break
+        first = first or float(gains[best])
+        found.append(float(places[best]))
+        left = (low > places[best] - 0.02) | (high < places[best] + 0.02)
+        low, high = low[left], high[left]
+    return found
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A layer parted from what is behind it.
+
+    Args:
+        alpha: Of the size of the picture.
+        hole: Where what is behind cannot be seen, of the size of the picture.
+        is_front, is_back: Of the size of the relief: whose nearness is that of the layer, of what is behind; on a
+            slope both.
+    """
+
+    alpha: Plane
+    hole: Mask
+    is_front: Mask
+    is_back: Mask
+
+
+def _cut(pixels: Pixels, deep: Plane, threshold: float) -> _Cut:
+    """Part a picture at a nearness: softly over slopes, along its own edges where nearness jumps."""
+    height, width = pixels.shape[:2]
+    share = np.clip((deep - threshold) / (2 * _SOFT) + 0.5, 0, 1).astype(np.float32)
+    low, high = cv2.erode(deep, _NEIGHBOURS), cv2.dilate(deep, _NEIGHBOURS)
+    jumps = (high - low > _JUMP) & (low < threshold) & (high > threshold)
+    whole = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+    near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
+    alpha = _along_edges(pixels, whole, near)
+    rim = max(2, round(min(height, width) / 400))
+    touched = cv2.dilate((np.maximum(alpha, whole) > 0.03).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8))
+    hole = (alpha > 0.98) | ((touched & near) > 0)
+    wide = cv2.dilate(jumps.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return _Cut(alpha, hole, (share > 0.02) & ~(wide & (share < 0.98)), (share < 0.98) & ~(wide & (share > 0.02)))
+
+
+def _along_edges(pixels: Pixels, whole: Plane, near: Pixels) -> Plane:
+    """The share of a layer, brought to the edges of the picture in the neighbourhood of jumps."""
+    if not near.any():
+        return whole
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    fine = guided(whole, grey, max(2, round(min(whole.shape) / 320)), 1e-3)
+    return np.where(near > 0, np.clip((fine - 0.12) / 0.76, 0, 1), whole).astype(np.float32)
+
+
+def guided(values: Plane, grey: Pixels, radius: int, eps: float) -> Plane:
+    """Values with the edges of a picture (He, Sun, Tang 2013; at half size, He and Sun 2015)."""
+    height, width = values.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    guide = cv2.resize(grey, half, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    said = cv2.resize(values, half, interpolation=cv2.INTER_AREA)
+    box = (2 * max(1, radius // 2) + 1,) * 2
+
+    def mean(plane: Plane) -> Plane:
+        found: Plane = cv2.boxFilter(plane, -1, box)
+        return found
+
+    mean_guide, mean_said = mean(guide), mean(said)
+    slope = (mean(guide * said) - mean_guide * mean_said) / (mean(guide * guide) - mean_guide**2 + eps)
+    level = mean(mean_said - slope * mean_guide)
+    slope = mean(slope)
+    slope, level = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in (slope, level))
+    return np.asarray(slope * (grey.astype(np.float32) / 255) + level, np.float32)
+
+
+def _behind(pixels: Pixels, cut: _Cut, strength_px: float) -> Pixels:
+    """The picture without the layer."""
+    return fill_colour(pixels, cut.hole, strength_px + 6)
+
+
+def _pure(pixels: Pixels, behind: Pixels, cut: _Cut) -> Pixels:
+    """The layer's own colours: unmixed where a pixel holds both it and what is behind, gone on with where it ends."""
+    height, width = cut.alpha.shape
+    solid = cut.alpha >= 0.98
+    half = (max(1, width // 2), max(1, height // 2))
+    seen = np.where(solid, 255, 0).astype(np.uint8)
+    lit = cv2.resize(cv2.bitwise_and(pixels, cv2.merge([seen] * 3)), half, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(seen, half, interpolation=cv2.INTER_AREA)
+    reach = 4 * max(2, round(min(height, width) / 400)) + 1
+    colour, total = (cv2.boxFilter(one, cv2.CV_32F, (reach, reach)) for one in (lit, weight))
+    near = np.clip(255 * colour / np.maximum(total, 1.0)[..., None], 0, 255).astype(np.uint8)
+    near = cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR)
+    rows, columns = np.nonzero(~solid & (cut.alpha > 0.0) & cut.hole)
+    a = cut.alpha[rows, columns][:, None]
+    ground, gone_on = behind[rows, columns].astype(np.float32), near[rows, columns].astype(np.float32)
+    unmixed = ground + (pixels[rows, columns] - ground) / np.maximum(a, 0.3)
+    trust = np.clip(a * 2.5 - 0.5, 0, 1)
+    pure: Pixels = cv2.copyTo(near, ((cut.alpha <= 0) & cut.hole).view(np.uint8), pixels.copy())
+    pure[rows, columns] = np.clip(np.round(gone_on + (unmixed - gone_on) * trust), 0, 255)
+    return pure
+
+
+def _filled(deep: Plane, cut: _Cut) -> Plane:
+    """The nearness of what is behind, going on under the layer."""
+    weight = cut.is_back.astype(np.float32)
+    around = push_pull(deep * weight, weight)
+    return np.where(cut.is_back, deep, np.minimum(around, deep)).astype(np.float32)
+
+
+def _known(deep: Plane, mask: Mask, grid: tuple[int, int]) -> Plane:
+    """The nearness where a mask says so, in cells, going on around it."""
+    weight = cv2.resize(mask.astype(np.float32), grid, interpolation=cv2.INTER_AREA)
+    return push_pull(cv2.resize(deep * mask, grid, interpolation=cv2.INTER_AREA), weight)
+
+
+def _gentle(relief: Plane, steep: float) -> Plane:
+    """The least relief that is nowhere lower and nowhere rises by more than `steep` from cell to cell."""
+    held = relief
+    for _ in range(max(relief.shape)):
+        spread = np.maximum(held, cv2.dilate(held, np.ones((3, 3), np.uint8)) - steep)
+        if np.allclose(spread, held, atol=1e-4):
+            break
+        held = spread
+    return np.asarray(cv2.GaussianBlur(held, (0, 0), 1.0), np.float32)
