@@ -1,0 +1,264 @@
+"""Chinese ensembles: one tune, which each instrument ornaments in its own way (支声复调), and gongs and drums (锣鼓经).
+
+    tune ─┬─ dizi: 加花, 颤音   ─┬─ erhu, datong: slides, fewer notes
+          ├─ pipa: 轮指          ├─ yangqin: broken octaves
+          └─ sheng: with a fourth or fifth below ─ sanxian: the skeleton on the beats
+
+Syllables of the gongs: 仓 all together, 才 cymbals, 台 small gong, 七 cymbals softly, 大 八 扎 drum, 乙 a rest.
+Start reading at `ornament` and `luogu_line`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from random import Random
+
+from malan.composing.plan import Plan, Section
+from malan.composing.score import QUARTER, SIXTEENTH, Note
+from malan.composing.styles import Chair
+from malan.composing.theory import Key
+
+EIGHTH = QUARTER // 2
+_PLUCKED = ("pipa", "yangqin", "sanxian")
+BIG_GONG, CYMBALS, SMALL_GONG, DRUM, TALL_DRUM, CLAPPER = 52, 49, 67, 76, 43, 75  # near to them in General MIDI
+_SYLLABLES: dict[str, tuple[tuple[int, int], ...]] = {
+    "仓": ((BIG_GONG, 104), (CYMBALS, 86), (SMALL_GONG, 74), (DRUM, 84)),
+    "顷": ((BIG_GONG, 66), (SMALL_GONG, 56)),
+    "才": ((CYMBALS, 84), (SMALL_GONG, 70), (DRUM, 66)),
+    "七": ((CYMBALS, 58), (DRUM, 54)),
+    "台": ((SMALL_GONG, 86), (DRUM, 60)),
+    "令": ((SMALL_GONG, 58),),
+    "大": ((DRUM, 92),),
+    "八": ((DRUM, 96),),
+    "扎": ((CLAPPER, 84),),
+    "咚": ((TALL_DRUM, 84),),
+    "乙": (),
+    "-": (),
+}
+PATTERNS: dict[str, tuple[str, ...]] = {  # bars of 2/4; a word an eighth, two syllables two sixteenths
+    "四击头": ("- - 八大 台", "仓 - 才 -", "仓 - 才 台", "仓 - - -"),
+    "急急风": ("仓才 仓才 仓才 仓才",),
+    "慢长锤": ("仓 七 台 七", "仓 七 台七 台"),
+    "快长锤": ("仓才 台才 仓才 台才",),
+    "抽头": ("仓 令才 乙台 仓", "令才 乙台 仓 -"),
+    "冲头": ("大八 大 仓才 仓才", "仓才 仓才 仓 -"),
+    "水底鱼": ("仓 才 仓 才", "台才 台才 仓 -"),
+    "小锣": ("台 - 台 -", "台台 令台 乙令 台"),
+    "花鼓": ("仓 才 仓才 才", "仓才 乙才 仓 -"),
+    "过板": ("扎 大 扎 大大",),
+    "收头": ("仓才 台才 仓 乙",),
+}
+_PLANS = {  # section → patterns in turn
+    "luogu": {
+        "intro": ("四击头", "慢长锤"), "A": ("过板", "过板", "小锣", "过板"), "A2": ("过板", "慢长锤"),
+        "B": ("慢长锤", "抽头", "快长锤", "水底鱼"), "B2": ("快长锤", "抽头"),
+        "C": ("急急风", "急急风", "冲头", "急急风"), "C2": ("急急风", "快长锤", "急急风"), "bridge": ("小锣",), "outro": ("慢长锤",),
+    },
+    "huaguxi": {
+        "intro": ("花鼓",), "A": ("过板",), "A2": ("过板", "小锣"), "B": ("小锣", "过板"), "B2": ("花鼓", "过板"),
+        "C": ("花鼓", "过板"), "C2": ("花鼓",), "bridge": ("小锣",), "outro": ("花鼓", "过板"),
+    },
+}  # fmt: skip
+
+
+def luogu_line(plan: Plan, plays: Callable[[int], float]) -> list[Note]:
+    """The gongs and drums of a piece, and 仓 at the very end."""
+    out: list[Note] = []
+    table = _PLANS["luogu" if plan.style.writer == "luogu" else "huaguxi"]
+    for section in plan.sections:
+        if plays(section.bar * plan.bar):
+            out += _section(plan, section, table[section.name])
+    if not plan.is_loop:
+        out += _roll(plan.last - plan.bar, plan.last)
+        out += [Note(plan.last, 4 * QUARTER, drum, min(force + 14, 120)) for drum, force in _SYLLABLES["仓"]]
+    return sorted(set(out))
+
+
+def _section(plan: Plan, section: Section, names: Sequence[str]) -> list[Note]:
+    out: list[Note] = []
+    bar, turn = 0, 0
+    while bar < section.bars:
+        rows = PATTERNS[names[turn % len(names)]]
+        for row in rows[: section.bars - bar]:
+            out += _struck(row, (section.bar + bar) * plan.bar, section.energy)
+            bar += 1
+        turn += 1
+    if plan.style.writer == "huaguxi" and section.name[0] in "AB":  # a phrase ends: 锣鼓 answer
+        for place in range(3, section.bars, 8):
+            out += _struck("仓才 乙才 仓 -", (section.bar + place) * plan.bar, 0.7)
+    return out
+
+
+def _struck(row: str, start: int, energy: float) -> list[Note]:
+    out = []
+    for place, word in enumerate(row.split()):
+        step = EIGHTH // len(word)
+        for number, syllable in enumerate(word):
+            for drum, force in _SYLLABLES[syllable]:
+                louder = min(max(round(force * (0.72 + 0.32 * energy)), 1), 127)
+                out.append(Note(start + place * EIGHTH + number * step, step, drum, louder))
+    return out
+
+
+def _roll(start: int, end: int) -> list[Note]:
+    """撕边: the drum faster and louder into the last stroke."""
+    count = (end - start) // 60
+    return [Note(start + n * 60, 60, DRUM, min(40 + 60 * n // max(count, 1), 110)) for n in range(count)]
+
+
+def ornament(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
+    """The tune as one instrument plays it: its notes, its range, its habits."""
+    ways = {
+        "dizi": _dizi, "erhu": _plain, "datong": _plain, "jinghu": _jinghu, "pipa": _pipa, "yangqin": _yangqin,
+        "sanxian": _skeleton, "sheng": _sheng,
+    }  # fmt: skip
+    held = _through(tune) if chair.pattern in _PLUCKED else tune  # where winds breathe, strings go on (过门)
+    placed = in_range(held, chair.low, chair.high)
+    return ways.get(chair.pattern, _plain)(placed, key, chair, lots, energy)
+
+
+def _through(tune: Sequence[Note]) -> list[Note]:
+    """Each note up to the next one, where that is near."""
+    out = [
+        one._replace(length=two.start - one.start) if 0 < two.start - one.start - one.length <= 2 * QUARTER else one
+        for one, two in pairwise(tune)
+    ]
+    return [*out, *tune[-1:]]
+
+
+def in_range(tune: Sequence[Note], low: int, high: int) -> list[Note]:
+    """The tune in the octave that fits best; a note beyond the range is turned back into it."""
+    shifts = [12 * n for n in range(-4, 5)]
+    middle = (low + high) / 2
+
+    def misfit(shift: int) -> tuple[float, float]:
+        outside = sum(not low <= note.pitch + shift <= high for note in tune)
+        return outside, abs(sum(note.pitch + shift - middle for note in tune))
+
+    shift = min(shifts, key=misfit)
+    out = []
+    for note in tune:
+        pitch = note.pitch + shift
+        pitch += 12 * -(-(low - pitch) // 12) if pitch < low else -12 * -(-(pitch - high) // 12) if pitch > high else 0
+        out.append(note._replace(pitch=pitch))
+    return out
+
+
+def _neighbour(key: Key, pitch: int, step: int, chair: Chair) -> int:
+    place = key.nearest(pitch) + step
+    found = key.ladder[min(max(place, 0), len(key.ladder) - 1)]
+    return found if chair.low <= found <= chair.high else pitch
+
+
+def _plain(
+    tune: Sequence[Note], _key: Key, _chair: Chair, _lots: Random, _energy: Callable[[int], float]
+) -> list[Note]:
+    return list(tune)
+
+
+def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
+    """加花: long notes are filled with neighbours, the more the livelier; short ones before the beat (叠音)."""
+    out: list[Note] = []
+    for note in tune:
+        up, down = _neighbour(key, note.pitch, 1, chair), _neighbour(key, note.pitch, -1, chair)
+        if note.length >= 6 * SIXTEENTH and lots.random() < 0.25 + 0.5 * energy(note.start):
+            pitches = (note.pitch, up, note.pitch, down)
+            tail = note.start + note.length - 4 * SIXTEENTH
+            out.append(note._replace(length=note.length - 4 * SIXTEENTH))
+            out += [Note(tail + n * SIXTEENTH, SIXTEENTH, pitch, note.velocity - 8) for n, pitch in enumerate(pitches)]
+        elif note.length >= QUARTER and lots.random() < 0.45:
+            out += [Note(note.start, 50, up, note.velocity - 12),
+                    Note(note.start + 50, note.length - 50, note.pitch, note.velocity)]  # fmt: skip
+        elif note.length == QUARTER and lots.random() < 0.5 * energy(note.start):
+            out += [note._replace(length=EIGHTH), Note(note.start + EIGHTH, EIGHTH, down, note.velocity - 8)]
+        else:
+            out.append(note)
+    return out
+
+
+def _jinghu(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, _energy: Callable[[int], float]) -> list[Note]:
+    """Bows in sixteenths: every quarter is divided."""
+    out: list[Note] = []
+    for note in tune:
+        up = _neighbour(key, note.pitch, 1, chair)
+        if note.length >= QUARTER and lots.random() < 0.7:
+            rest = note.length - EIGHTH
+            out += [note._replace(length=rest), Note(note.start + rest, SIXTEENTH, up, note.velocity - 6),
+                    Note(note.start + rest + SIXTEENTH, SIXTEENTH, note.pitch, note.velocity - 8)]  # fmt: skip
+        else:
+            out.append(note)
+    return out
+
+
+def _pipa(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
+    """轮指 on long notes, plucked pairs on short ones."""
+    out: list[Note] = []
+    for note in tune:
+        if note.length >= 2 * QUARTER and lots.random() < 0.7:
+            step = 60
+            count = note.length // step
+            out += [
+                Note(note.start + n * step, step - 5, note.pitch, note.velocity - 22 + 14 * (n == 0))
+                for n in range(count)
+            ]
+        elif note.length >= EIGHTH and energy(note.start) > 0.4:
+            other = _neighbour(key, note.pitch, -1 if lots.random() < 0.3 else 0, chair)
+            half = note.length // 2
+            out += [note._replace(length=half), Note(note.start + half, note.length - half, other, note.velocity - 12)]
+        else:
+            out.append(note)
+    return out
+
+
+def _yangqin(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
+    """Two hammers: the note and its octave or neighbour in turn, in eighths or sixteenths."""
+    out: list[Note] = []
+    for note in tune:
+        step = SIXTEENTH if energy(note.start) > 0.6 else EIGHTH
+        octave = note.pitch + 12 if note.pitch + 12 <= chair.high else note.pitch - 12
+        turn = (note.pitch, octave, note.pitch, _neighbour(key, note.pitch, lots.choice((-1, 1)), chair))
+        count = max(1, note.length // step)
+        sung = [pitch if chair.low <= pitch <= chair.high else note.pitch for pitch in turn]
+        out += [
+            Note(note.start + n * step, max(step, 60), sung[n % 4], note.velocity - (0 if n == 0 else 14))
+            for n in range(count)
+        ]
+    return out
+
+
+def _skeleton(
+    tune: Sequence[Note], _key: Key, _chair: Chair, _lots: Random, _energy: Callable[[int], float]
+) -> list[Note]:
+    """Only what stands on a beat."""
+    return [note for note in tune if note.start % QUARTER < SIXTEENTH // 2]
+
+
+def _sheng(tune: Sequence[Note], key: Key, chair: Chair, _lots: Random, _energy: Callable[[int], float]) -> list[Note]:
+    """The tune with the fourth or fifth of the mode below it, short notes left out."""
+    out: list[Note] = []
+    for note in tune:
+        if note.length < QUARTER:
+            continue
+        below = next((note.pitch - step for step in (5, 7, 4) if (note.pitch - step) % 12 in key.scale), note.pitch)
+        out.append(note)
+        if below >= chair.low and below != note.pitch:
+            out.append(note._replace(pitch=below, velocity=note.velocity - 10))
+    return out
+
+
+def slides(notes: Sequence[Note], chair: Chair, key: Key, lots: Random) -> tuple[tuple[int, float], ...]:
+    """滑音: into some notes from below; on a datong the raised tones of Hunan (↑sol, ↑re) some 40 cents high."""
+    out: list[tuple[int, float]] = []
+    raised = set()
+    if chair.pattern == "datong":
+        raised = {(key.gong + 2) % 12, (key.gong + 7) % 12} - {key.tonic}
+    for note in sorted(notes):
+        top = 40.0 if note.pitch % 12 in raised and note.length >= EIGHTH else 0.0
+        if note.length >= QUARTER - 40 and lots.random() < 0.4:
+            out += [(note.start + n * 20, top - 140.0 + 35 * n) for n in range(5)]
+        elif not out or out[-1][1] != top:
+            out.append((note.start, top))
+        if out and out[-1][1] != top:
+            out.append((note.start + 100, top))
+    return tuple(sorted(dict(out).items()))

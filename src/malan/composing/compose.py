@@ -1,0 +1,327 @@
+"""From a plan to a score: everybody in the band is given notes, dynamics, and the small unevenness of people.
+
+    plan ─ harmonise ─▶ chords, four voices ─┬─ melody ─ doublings, ornaments, answer
+                                             └─ chorale, figures, bass, drums ─▶ perform ─▶ Score
+
+Start reading at `compose`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+from malan.composing.chinese import in_range, luogu_line, ornament, slides
+from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root
+from malan.composing.harmony import harmonise
+from malan.composing.melody import sing
+from malan.composing.plan import Plan
+from malan.composing.rhythm import drum_line, timpani_line
+from malan.composing.score import QUARTER, Harmony, Note, Part, Score, Span
+from malan.composing.styles import Chair
+from malan.composing.words import INSTRUMENTS
+
+_RANGES = {
+    "piano": (55, 91), "violin": (57, 91), "cello": (45, 72), "guitar": (45, 76), "flute": (65, 93), "dizi": (67, 93),
+    "xiao": (60, 84), "erhu": (60, 86), "guzheng": (50, 86), "pipa": (52, 84), "yangqin": (52, 86), "suona": (62, 86),
+    "clarinet": (55, 84), "oboe": (60, 84), "horn": (50, 74), "trumpet": (57, 81), "saxophone": (54, 79),
+    "harp": (48, 91), "vibraphone": (60, 88), "marimba": (53, 84), "accordion": (55, 84), "organ": (52, 84),
+    "choir": (55, 79),
+}  # fmt: skip
+_LONGEST_RING = 16 * QUARTER
+_STEADY = ("drums", "luogu", "bass", "timpani")
+
+
+def compose(plan: Plan) -> Score:
+    """The score of a plan; the same plan gives the same score."""
+    harmony = harmonise(plan)
+    band = seated(plan)
+    singers = [chair for chair in band if chair.role == "melody"]
+    low, high = _common(singers)
+    tune = sing(plan, harmony, low, high)
+    parts = [part for chair in band if (part := _part(plan, chair, harmony, tune, band)).notes]
+    if plan.hits:
+        parts.append(_hits(plan, harmony))
+    form = tuple(Span(s.name, s.bar * plan.bar, (s.bar + s.bars) * plan.bar, s.energy) for s in plan.sections)
+    end = tick_at(plan, plan.seconds)
+    return Score(
+        title=" · ".join(plan.wishes.tags) or plan.style.name, style=plan.style.name, seed=plan.seed,
+        seconds=plan.seconds, key=plan.key, bpm=plan.bpm, beats=plan.style.beats, tempos=plan.tempos, form=form,
+        harmony=harmony, parts=tuple(_named(parts)), end=end, hits=plan.hits, is_loop=plan.is_loop,
+        room_s=plan.style.room_s, tags=plan.wishes.tags, notes=plan.wishes.unknown,
+    )  # fmt: skip
+
+
+def tick_at(plan: Plan, seconds: float) -> int:
+    """The tick at which so many seconds have passed."""
+    tick, left = 0, seconds * 1e6
+    for number, (start, tempo) in enumerate(plan.tempos):
+        until = plan.tempos[number + 1][0] if number + 1 < len(plan.tempos) else None
+        if until is None or left <= (until - start) * tempo / QUARTER:
+            return round(start + left * QUARTER / tempo)
+        left -= (until - start) * tempo / QUARTER
+        tick = until
+    return tick
+
+
+def seated(plan: Plan) -> list[Chair]:
+    """The band as it was wished: instruments asked for come to the front, drums come or go."""
+    band = list(plan.style.band)
+    wishes = plan.wishes
+    if wishes.drums is False:
+        band = [chair for chair in band if chair.role not in ("drums", "luogu", "timpani")]
+    if wishes.drums and not any(chair.role in ("drums", "luogu") for chair in band):
+        pattern = "waltz" if plan.style.beats == 3 else "folk"
+        band.append(Chair("drums", "percussion", 0, 0, 127, pattern, 0.1, -27, 0.15, 0.3))
+    for number, name in enumerate(wishes.instruments):
+        band = _brought_forward(band, name, number)
+    if len({chair.name for chair in band}) > 15:
+        band = band[:15]
+    return band
+
+
+def _brought_forward(band: list[Chair], name: str, number: int) -> list[Chair]:
+    """Who plays it already is heard from the start; else the melody (then answer, then figure) is given to it."""
+    program = INSTRUMENTS[name][0]
+    mine = [chair for chair in band if chair.program == program and chair.role not in ("drums", "luogu")]
+    if mine:
+        return [replace(one, since=0.0, level=one.level + 1.5) if one in mine else one for one in band]
+    role = ("melody", "answer", "figure")[min(number, 2)]
+    role = role if any(chair.role == role for chair in band) else "melody"
+    low, high = _RANGES[name]
+    first = next(place for place, chair in enumerate(band) if chair.role == role)
+    band[first] = replace(band[first], program=program, name=name, low=low, high=high)
+    return band
+
+
+def _common(singers: Sequence[Chair]) -> tuple[int, int]:
+    """A range that all who sing the melody share; an octave and a sixth at least."""
+    low, high = max(chair.low for chair in singers), min(chair.high for chair in singers)
+    return (low, high) if high - low >= 17 else (singers[0].low, singers[0].high)
+
+
+def _plays(plan: Plan, chair: Chair) -> Callable[[int], float]:
+    """The intensity at a tick where somebody plays there; 0 where not. Short pieces are played by all."""
+    is_short = plan.bars < 8
+
+    def energy(tick: int) -> float:
+        section = plan.section_at(min(tick, plan.last - 1) // plan.bar)
+        inside = not chair.only or section.name.rstrip("2") in chair.only or section.name in chair.only
+        if is_short:
+            inside = True
+        return section.energy if inside and (is_short or section.energy >= chair.since) else 0.0
+
+    return energy
+
+
+def _part(
+    plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], band: Sequence[Chair]
+) -> Part:  # fmt: skip
+    plays = _plays(plan, chair)
+    lots = plan.lots(f"part/{chair.name}/{chair.role}")
+    notes = _written(plan, chair, harmony, tune, band, plays)
+    last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays)
+    played = _performed(plan, chair, [*[n for n in notes if n.start < plan.last], *last], lots)
+    is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu")
+    bends = slides(played, chair, plan.key, lots) if is_sliding else ()
+    kit = "luogu" if chair.role == "luogu" else ""
+    return Part(
+        chair.name, chair.role, chair.program, tuple(sorted(played)), chair.low, chair.high, chair.pan, chair.level,
+        chair.room, bends, _swell(plan, chair, plays), chair.role in ("drums", "luogu"), kit,
+    )  # fmt: skip
+
+
+def _written(
+    plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], band: Sequence[Chair],
+    plays: Callable[[int], float],
+) -> list[Note]:  # fmt: skip
+    """The notes of one chair before the last bar."""
+    role = chair.role
+    if role in ("melody", "double", "heterophony"):
+        mine = [note for note in tune if note.start < plan.last and _leads(plan, chair, band, note.start, plays)]
+        if chair.pattern and chair.pattern != "slides":
+            return ornament(mine, plan.key, chair, plan.lots(f"notes/{chair.name}"), plays)
+        return in_range(mine, chair.low, chair.high) if role != "melody" else _within(mine, chair)
+    lines: dict[str, Callable[[], list[Note]]] = {
+        "chorale": lambda: _chorale(plan, harmony, plays),
+        "answer": lambda: answer_line(plan, harmony, tune, chair, plays),
+        "bass": lambda: bass_line(plan, harmony, chair, plays),
+    }
+    if role in lines:
+        return lines[role]()
+    if role in ("drums", "luogu", "timpani"):
+        return _percussion(plan, chair, plays, lambda tick: harmony[tick // plan.bar].chord.bass)
+    figure = FIGURES[chair.pattern]
+    places = [bar for bar in harmony[: plan.bars] if plays(bar.start)]
+    if chair.pattern == "sweep":
+        starts = {section.bar * plan.bar for section in plan.sections}
+        places = [bar for bar in places if bar.start in starts]
+    found = [
+        note for bar in places for note in figure(bar, chair, plays(bar.start), plan.lots(f"{chair.name}/{bar.start}"))
+    ]
+    return [note for note in found if chair.low <= note.pitch <= chair.high]
+
+
+def _within(tune: Sequence[Note], chair: Chair) -> list[Note]:
+    """The melody as it is; an octave away for who cannot reach it there."""
+    return (
+        in_range(tune, chair.low, chair.high)
+        if any(not chair.low <= n.pitch <= chair.high for n in tune)
+        else list(tune)
+    )
+
+
+def _leads(
+    plan: Plan, chair: Chair, band: Sequence[Chair], tick: int, plays: Callable[[int], float]
+) -> bool:  # fmt: skip
+    """Whether this chair has the melody at a tick; in a piece too short for turns, the first one has it."""
+    if chair.role != "melody":
+        return bool(plays(tick))
+    singers = [one for one in band if one.role == "melody"]
+    free = [one for one in singers if _plays(plan, one)(tick)]
+    if plan.bars < 8:
+        return chair == singers[0]
+    return bool(free) and chair == free[0]
+
+
+def _chorale(plan: Plan, harmony: Sequence[Harmony], plays: Callable[[int], float]) -> list[Note]:
+    """Four voices; a tone that stays is held over the bar."""
+    out: list[Note] = []
+    for place in range(4):
+        held: Note | None = None
+        for bar in harmony[: plan.bars]:
+            if not plays(bar.start) or not bar.voices:
+                held = None
+                continue
+            pitch = bar.voices[place]
+            if held and held.pitch == pitch and held.start + held.length == bar.start and held.length < 2 * plan.bar:
+                out[-1] = held = held._replace(length=held.length + bar.length)
+                continue
+            held = Note(bar.start, bar.length, pitch, 74)
+            out.append(held)
+    return out
+
+
+def _farewell(
+    plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], plays: Callable[[int], float]
+) -> list[Note]:  # fmt: skip
+    """The last bar: everybody who still plays strikes the tonic and lets it ring."""
+    ring = min(max(round(0.72 * (tick_at(plan, plan.seconds) - plan.last)), QUARTER // 2), _LONGEST_RING)
+    final = harmony[-1]
+    if not plays(plan.last - 1) or chair.role in ("drums", "luogu", "timpani"):
+        return [note for note in _percussion(plan, chair, plays, lambda _: plan.key.tonic) if note.start >= plan.last]
+    if chair.role in ("melody", "double", "heterophony"):
+        last = [note for note in tune if note.start >= plan.last]
+        return [note._replace(length=ring) for note in in_range(last, chair.low, chair.high)]
+    if chair.role == "bass":
+        return [Note(plan.last, ring, low_root(final.chord, chair), 88)]
+    if chair.role == "chorale":
+        return [Note(plan.last, ring, pitch, 78) for pitch in final.voices]
+    if chair.role == "answer":
+        group = close(final.chord, chair.low, chair.high, 1)
+        return [Note(plan.last, ring, pitch, 70) for pitch in group]
+    return _rolled_chord(plan, chair, final, ring)
+
+
+def _percussion(plan: Plan, chair: Chair, plays: Callable[[int], float], roots: Callable[[int], int]) -> list[Note]:
+    if chair.role == "drums":
+        return drum_line(plan, chair.pattern, plays)
+    if chair.role == "luogu":
+        return luogu_line(plan, plays)
+    return timpani_line(plan, roots, chair.low, chair.high, plays)
+
+
+def _rolled_chord(plan: Plan, chair: Chair, final: Harmony, ring: int) -> list[Note]:
+    """Root and chord, broken upwards."""
+    root = next((p for p in range(chair.low, chair.high) if p % 12 == final.chord.root), chair.low)
+    pitches = [root, *(p for p in close(final.chord, root + 5, chair.high, 3) if p > root)]
+    return [Note(plan.last + 22 * n, ring - 22 * n, p, 82 - 3 * n) for n, p in enumerate(pitches) if p <= chair.high]
+
+
+def _performed(plan: Plan, chair: Chair, notes: Sequence[Note], lots: Random) -> list[Note]:
+    """Swing, dynamics of section and phrase, accents, and what is not quite even."""
+    loose = 0.0 if chair.role in ("drums", "luogu", "bass") and plan.style.loose < 1 else plan.style.loose
+    out = []
+    for note in sorted(notes):
+        start = _swung(note.start, plan.style.swing)
+        end = _swung(note.start + note.length, plan.style.swing)
+        late = (
+            0
+            if note.start % plan.bar == 0 and plan.style.loose < 0.5
+            else round(min(max(lots.gauss(0, 3.2 * loose), -11), 11))
+        )
+        start = max(0, start + late)
+        velocity = _dynamic(plan, chair, note) + round(lots.gauss(0, 2.4))
+        out.append(Note(start, max(end - start + late, 20), note.pitch, min(max(velocity, 8), 124)))
+    return _untangled(out) if chair.role in ("melody", "answer") else out
+
+
+def _dynamic(plan: Plan, chair: Chair, note: Note) -> int:
+    """As loud as the section, the place in the phrase and the beat want it."""
+    section = plan.section_at(min(note.start, plan.last - 1) // plan.bar)
+    phrase = (note.start - section.bar * plan.bar) / (4 * plan.bar) % 1
+    arch = 6 * math.sin(math.pi * phrase) if chair.role not in _STEADY else 0
+    beat = 4 if note.start % plan.bar == 0 else 0 if note.start % QUARTER == 0 else -4
+    rises = 10 * max(0.0, phrase - 0.6) if section.bar + section.bars < plan.bars else 0
+    return round(note.velocity * (0.68 + 0.42 * section.energy) + arch + beat + rises)
+
+
+def _swung(tick: int, swing: float) -> int:
+    """Where a tick falls when pairs are uneven: eighths (0.5 to 0.7), or sixteenths where `swing` is negative."""
+    span, share = (QUARTER, swing) if swing > 0 else (QUARTER // 2, -swing)
+    if share == 0.5:
+        return tick
+    whole, rest = divmod(tick, span)
+    half = span / 2
+    moved = rest * share / 0.5 if rest <= half else span * share + (rest - half) * (1 - share) / 0.5
+    return whole * span + round(moved)
+
+
+def _untangled(notes: Sequence[Note]) -> list[Note]:
+    """One note ends where the next begins."""
+    held = sorted(notes)
+    out = [
+        one._replace(length=max(20, min(one.length, two.start - one.start)))
+        for one, two in pairwise(held)
+        if two.start - one.start >= 20
+    ]
+    return [*out, held[-1]] if held else []
+
+
+def _swell(plan: Plan, chair: Chair, plays: Callable[[int], float]) -> tuple[tuple[int, int, int], ...]:
+    """Bows and breath: held parts grow towards the end of each section (expression, controller 11)."""
+    if chair.role not in ("chorale", "answer"):
+        return ()
+    out: list[tuple[int, int, int]] = []
+    for section in plan.sections:
+        start, ticks = section.bar * plan.bar, section.bars * plan.bar
+        if plays(start):
+            top = 88 + round(36 * section.energy)
+            out += [(start + ticks * n // 8, 11, min(top - 26 + round(26 * n / 7), 127)) for n in range(8)]
+    return tuple(out)
+
+
+def _hits(plan: Plan, harmony: Sequence[Harmony]) -> Part:
+    """What strikes at the cuts: a low root with the chord above it, short and clear."""
+    is_chinese, calm = plan.key.is_five_tone, plan.style.name in ("piano", "ambient", "strings", "lofi")
+    program, name = (107, "guzheng, hits") if is_chinese else (0, "piano, hits") if calm else (47, "timpani, hits")
+    notes = []
+    for _, tick in plan.hits:
+        chord = harmony[min(tick // plan.bar, len(harmony) - 1)].chord
+        root = next(p for p in range(38, 50) if p % 12 == chord.bass)
+        above = [] if program == 47 else [p for p in range(root + 5, root + 25) if p % 12 in chord.tones][:3]
+        notes += [Note(tick, QUARTER * 2, pitch, 112) for pitch in (root, *above)]
+    return Part(name, "hits", program, tuple(sorted(set(notes))), 36, 80, 0.0, -22.0, 0.3)
+
+
+def _named(parts: Sequence[Part]) -> list[Part]:
+    """Each name once."""
+    seen: dict[str, int] = {}
+    out = []
+    for part in parts:
+        seen[part.name] = seen.get(part.name, 0) + 1
+        out.append(part if seen[part.name] == 1 else replace(part, name=f"{part.name} {seen[part.name]}"))
+    return out

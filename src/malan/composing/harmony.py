@@ -1,0 +1,93 @@
+"""Which chord stands in which bar: the progressions of the style, cadences where sections end, and the chorale.
+
+Start reading at `harmonise`.
+"""
+
+from __future__ import annotations
+
+from malan.composing.plan import Plan, Section
+from malan.composing.score import Harmony
+from malan.composing.theory import Chord, chord_of
+from malan.composing.voicing import lead
+
+_MODAL = {
+    "dorian.A": ("i IV i VII", "i VII IV i"), "dorian.B": ("III VII IV i",), "dorian.C": ("i IV VII IV",),
+    "mixolydian.A": ("I VII IV I",), "mixolydian.B": ("IV I VII IV",), "mixolydian.C": ("I VII IV IV",),
+    "lydian.A": ("I II I vi",), "lydian.B": ("vi II I II",), "lydian.C": ("I II vi II",),
+}  # fmt: skip
+_LETTER = {"intro": "A", "A": "A", "A2": "A", "B": "B", "B2": "B", "bridge": "B", "C": "C", "C2": "C", "outro": "A"}
+_DOMINANTS = {"major": "V7", "minor": "V7", "dorian": "VII", "mixolydian": "VII", "lydian": "V"}
+_PLAIN_DOMINANT = {"pop": "V", "corporate": "Vsus4", "ambient": "Vsus4", "folk": "V", "rock": "V", "news": "V"}
+_MODAL_MINOR = ("cinematic", "electronic", "rock", "pop", "news", "ambient", "lofi")
+_LAST = {"jazz": ("I6", "i6"), "lofi": ("Imaj7", "i7"), "ambient": ("Iadd9", "iadd9")}
+
+
+def harmonise(plan: Plan) -> tuple[Harmony, ...]:
+    """A chord a bar up to the last one, with the four voices that sing it; no fault between any two of them."""
+    symbols: list[str] = []
+    for section in plan.sections:
+        symbols += _section(plan, section)
+    symbols[0] = tonic(plan) if plan.style.name not in _LAST else symbols[0]
+    if len(symbols) > 1:
+        symbols[-2:] = _cadence(plan, symbols[-2:])
+    if not plan.is_loop:
+        symbols.append(tonic(plan, is_last=True))
+    chords = _sensible([chord_of(symbol, plan.key) for symbol in symbols], plan)
+    voices = lead(chords, None if plan.is_loop else plan.key.tonic)
+    return tuple(
+        Harmony(number * plan.bar, plan.bar, chord, sung)
+        for number, (chord, sung) in enumerate(zip(chords, voices, strict=True))
+    )
+
+
+def tonic(plan: Plan, *, is_last: bool = False) -> str:
+    """The numeral of the tonic; at the very end as the style likes it."""
+    if plan.key.is_five_tone:
+        return "p1"
+    name = plan.style.name
+    if is_last and name in _LAST:
+        return _LAST[name][int(plan.key.is_minor)]
+    return "i" if plan.key.is_minor else "I"
+
+
+def _section(plan: Plan, section: Section) -> list[str]:
+    """One progression through a section; its second half may go another way."""
+    pool = _pool(plan, _LETTER[section.name])
+    lots = plan.lots(f"harmony/{_LETTER[section.name]}")
+    first, second = lots.choice(pool).split(), lots.choice(pool).split()
+    rows = [first, first if lots.random() < 0.5 else second]
+    out: list[str] = []
+    while len(out) < section.bars:
+        out += rows[len(out) // 4 % 2]
+    return out[: section.bars]
+
+
+def _pool(plan: Plan, letter: str) -> tuple[str, ...]:
+    mode, held = plan.key.mode, plan.style.progressions
+    if plan.key.is_five_tone:
+        return held[f"open.{letter}"]
+    family = "minor" if plan.key.is_minor else "major"
+    return held.get(f"{mode}.{letter}") or _MODAL.get(f"{mode}.{letter}") or held[f"{family}.{letter}"]
+
+
+def _cadence(plan: Plan, two: list[str]) -> list[str]:
+    """The last two bars lead home."""
+    if plan.key.is_five_tone:
+        return ["p4" if two[0] == "p5" else two[0], "p5"]
+    mode, name = plan.key.mode, plan.style.name
+    if mode == "minor" and name in _MODAL_MINOR:
+        return ["VI", "VII"]
+    if name == "jazz":
+        return ["iiø7" if mode == "minor" else "ii7", "V7"]
+    if mode == "minor":
+        return ["iv", "V7"]
+    return [two[0], _PLAIN_DOMINANT.get(name, _DOMINANTS[mode]) if mode == "major" else _DOMINANTS[mode]]
+
+
+def _sensible(chords: list[Chord], plan: Plan) -> list[Chord]:
+    """Chords between which four voices find a way; a seventh that finds none is left out."""
+    try:
+        lead(chords)
+    except ValueError:
+        return [chord_of(one.symbol.split("maj7")[0].rstrip("7"), plan.key) if one.seventh else one for one in chords]
+    return chords
