@@ -102,11 +102,25 @@ def how_many(ws: Workspace, text: str, uses: Sequence[str], *, caller: Caller = 
     """How many clips that may be used so have all of these words (beyond some thousand: at least so many)."""
     from malan.store import ClipQuery
 
-    terms = None
-    for use in uses:
-        terms = allowed_terms(ws, use, terms, caller=caller)
-    page = ws.library.search(ClipQuery(text=text, terms_ids=terms, limit=1))
+    page = ws.library.search(ClipQuery(text=text, terms_ids=_terms(ws, uses, None, caller), limit=1))
     return page.total if any(hit.has_all_words for hit in page.hits) else 0
+
+
+def meant(
+    ws: Workspace, text: str, uses: Sequence[str], engine: str, *, caller: Caller = HOUSE, most: int = 60
+) -> list[Candidate]:
+    """Clips that mean what a text says, by an encoder and its index; best first, `fit` by their order.
+
+    Raises:
+        NotFound, UsageError, NotGranted: See `meaning.find_meaning`.
+    """
+    from malan.services.meaning import MeaningAsk, find_meaning
+    from malan.store import ClipQuery
+
+    query = ClipQuery(terms_ids=_terms(ws, uses, None, caller), limit=most)
+    page = find_meaning(ws, query, MeaningAsk(text), engine=engine, use=uses[0], caller=caller)
+    count = max(1, len(page.hits))
+    return _known(ws, [hit.row for hit in page.hits], [1.0 - place / count for place in range(len(page.hits))])
 
 
 def chosen(ws: Workspace, clip_ids: Iterable[str], uses: Sequence[str], *, caller: Caller = HOUSE) -> list[Candidate]:
@@ -137,7 +151,7 @@ def of_snapshot(ws: Workspace, name: str, uses: Sequence[str], *, caller: Caller
         rows = [row for row in found.values() if row.id in opened.clip_ids]
     else:
         terms = _terms(ws, uses, tuple(dict.fromkeys(row.terms_id for row in found.values())), caller)
-        rows = [row for row in found.values() if row.terms_id in terms]
+        rows = [row for row in found.values() if row.terms_id in (terms or ())]
     return _known(ws, rows, [1.0] * len(rows))
 
 

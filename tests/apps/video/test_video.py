@@ -209,3 +209,21 @@ def test_rules_can_be_asked_for(library, planner, tmp_path):
     planner.says = json.dumps({"shots": [{"words": ["红叶"]}]})
     asked = {"prompt": "云海", "seconds": 3, "planner": "rules", "plan_only": True}
     assert run_app(library, "video", asked, tmp_path)[1]["planner"] == "rules"
+
+
+# Meaning --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_no_word_finds_is_found_by_meaning_and_that_is_said(tmp_path):
+    """An encoder that knows colours: red shots for a word that stands in no caption or name."""
+    from meaning_place import stored_colours, with_encoder
+
+    from malan.services.meaning import build_index
+
+    ws = Workspace.create(tmp_path / "ws")
+    clips = stored_colours(ws, [("red",), ("blue",), ("green",)], uses=("retrieve", "derive", "publish"))
+    with_encoder(ws, tmp_path)
+    build_index(ws, "eye")
+    told = run_app(ws, "video", {"prompt": "red", "seconds": 1, "plan_only": True}, tmp_path / "out")[1]
+    assert told["boards"][0]["shots"][0]["clip"] == clips[0]
+    assert any("eye" in note for note in told["notes"])

@@ -1,7 +1,8 @@
 """Which cleared clips show what a beat asks for, and which of its words no clip has.
 
 The library itself tells words from words: of a Chinese phrase no clip contains, the longest parts that some clip does
-contain are looked for. Nothing is shown for a word that merely shares a character. Start reading at `gather`.
+contain are looked for. Nothing is shown for a word that merely shares a character. Where an encoder has an index, what
+means the same is found as well, after what has the words. Start reading at `gather`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from malan.apps.frame import Work
 from malan.apps.promo.plan import USES
 from malan.apps.video.prompt import Beat
 from malan.core.errors import NotFound
-from malan.services.picking import Candidate, candidates, how_many, nearest, of_snapshot
+from malan.services.meaning import ready_encoder
+from malan.services.picking import Candidate, candidates, how_many, meant, nearest, of_snapshot
 from malan.services.where import condition
 
 _MOST = 400  # clips of one word
 _MOST_QUESTIONS = 40  # of one phrase
 _ELSE = 0.35  # of the fit, for a clip that has the words but not the look
 _LONGEST_PART = 12  # characters
+_MEANT = 0.6  # of the fit, for a clip that means what is asked and lacks the words
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Fitting:
     beat: Beat
     found: tuple[Candidate, ...]
     missing: tuple[str, ...] = ()
+    by_meaning: str = ""  # the encoder, where only meaning found anything
 
 
 def gather(beats: Sequence[Beat], work: Work, *, snapshot: str = "") -> list[Fitting]:
@@ -43,13 +47,14 @@ def gather(beats: Sequence[Beat], work: Work, *, snapshot: str = "") -> list[Fit
     frozen = of_snapshot(work.library, snapshot, USES, caller=work.caller) if snapshot else None
     held = None if frozen is None else {one.row.id for one in frozen}
     known: dict[str, tuple[str, ...]] = {}
-    fitting = [_fitting(beat, work, known, held) for beat in beats]
+    encoder = ready_encoder(work.library)
+    fitting = [_fitting(beat, work, known, held, encoder) for beat in beats]
     if not any(one.found for one in fitting):
         raise _nothing(beats, work)
     return fitting
 
 
-def _fitting(beat: Beat, work: Work, known: dict[str, tuple[str, ...]], held: set[str] | None) -> Fitting:
+def _fitting(beat: Beat, work: Work, known: dict[str, tuple[str, ...]], held: set[str] | None, encoder: str) -> Fitting:
     words: list[str] = []
     missing = []
     for term in beat.terms:
@@ -61,9 +66,21 @@ def _fitting(beat: Beat, work: Work, known: dict[str, tuple[str, ...]], held: se
     found = _with_words(tuple(dict.fromkeys(words)), work)
     if beat.labels:
         found = _with_looks(found, beat, work, needs_words=bool(beat.terms))
+    has_words = bool(found)
+    if encoder and beat.text.strip():
+        found = _with_meaning(found, meant(work.library, beat.text, USES, encoder, caller=work.caller))
     if held is not None:
         found = [one for one in found if one.row.id in held]
-    return Fitting(beat, tuple(found), tuple(missing))
+    return Fitting(beat, tuple(found), tuple(missing), encoder if found and not has_words else "")
+
+
+def _with_meaning(found: Sequence[Candidate], alike: Sequence[Candidate]) -> list[Candidate]:
+    """What has the words, the better the more it means them; then what only means them."""
+    likeness = {one.row.id: one.fit for one in alike}
+    worded = {one.row.id for one in found}
+    kept = [replace(one, fit=one.fit * (0.7 + 0.3 * likeness.get(one.row.id, 0.0))) for one in found]
+    kept += [replace(one, fit=one.fit * _MEANT) for one in alike if one.row.id not in worded]
+    return sorted(kept, key=lambda one: -one.fit)
 
 
 def _parts(term: str, work: Work) -> tuple[str, ...]:

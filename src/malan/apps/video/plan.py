@@ -135,4 +135,8 @@ def _notes(fitting: Sequence[Fitting], language: str) -> list[str]:
         told.append(entry("video.note.missing").text(language, {"words": ", ".join(dict.fromkeys(missing))[:300]}))
     if empty:
         told.append(entry("video.note.left_out").text(language, {"beats": "; ".join(empty)[:300]}))
+    guessed = [one for one in fitting if one.by_meaning]
+    if guessed:
+        values = {"beats": "; ".join(one.beat.text for one in guessed)[:300], "engine": guessed[0].by_meaning}
+        told.append(entry("video.note.by_meaning").text(language, values))
     return told
