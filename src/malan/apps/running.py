@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 KIND = "app.run"
 REPORT = "report.json"
+INPUTS = "inputs"  # in the folder of a run: files that came with its request
 
 
 def read_request(app: App[Any], values: Mapping[str, Any]) -> Request:
@@ -65,9 +66,12 @@ class Ready:
 
 
 def prepare(
-    ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE, run_id: str = ""
-) -> Ready:
+    ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE, run_id: str = "",
+    given: Path | None = None,
+) -> Ready:  # fmt: skip
     """Check a request: role, fields, files, the operator's rule packs.
+
+    Files in the folder `given` came with the request, and may be named by whoever sent them.
 
     Raises:
         NotFound: There is no such app.
@@ -78,19 +82,21 @@ def prepare(
     require(caller, "app.run")
     app = app_named(name)
     request = read_request(app, values)
-    check_files(app, request, caller)
+    check_files(app, request, caller, given)
     warnings = check_words(ws, texts_of(request), where="input") if app.card.is_guarded else []
     caller = replace(caller, grant_id=request.grant) if request.grant else caller
     return Ready(app, request, caller, run_id or _run_key(ws, app, request, caller), tuple(warnings))
 
 
-def quote_app(ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE) -> dict[str, Any]:
+def quote_app(
+    ws: Workspace | None, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE, given: Path | None = None
+) -> dict[str, Any]:
     """What a run would cost, as far as it can be told without doing it.
 
     Raises:
         MalanError: As `prepare`.
     """
-    ready = prepare(ws, name, values, caller=caller)
+    ready = prepare(ws, name, values, caller=caller, given=given)
     expected = expect(ready.app, ready.request, Work(Path(), ws, ready.caller))
     told = {"app": name, "run": ready.run, "outputs": expected.outputs}
     return told | {"cost": describe_cost(cost_before(ready.app, expected))}
@@ -115,7 +121,7 @@ def run_app(
     Raises:
         MalanError: As `prepare`; what the app says.
     """
-    ready = prepare(ws, name, values, caller=caller, run_id=run_id)
+    ready = prepare(ws, name, values, caller=caller, run_id=run_id, given=out / INPUTS)
     app, request = ready.app, ready.request
     work = Work(out, ws, ready.caller, progress, stop_if_asked)
     work.check_words = lambda texts: _check_output(ws, texts)
@@ -170,7 +176,7 @@ def _stamps(app: App[Any], request: Request) -> list[list[str]]:
     return found
 
 
-def check_files(app: App[Any], request: Request, caller: Caller) -> None:
+def check_files(app: App[Any], request: Request, caller: Caller, given: Path | None = None) -> None:
     """Files of this machine may be named by whoever runs it, and by nobody else; what is kept by its digest by all.
 
     Raises:
@@ -183,6 +189,8 @@ def check_files(app: App[Any], request: Request, caller: Caller) -> None:
         said = getattr(request, name)
         if isinstance(extra, dict) and extra.get("file") and said:
             if extra.get("kept") and re.fullmatch(r"[0-9a-f]{64}", said):
+                continue
+            if given is not None and Path(said).resolve().is_relative_to(given.resolve()):
                 continue
             raise NotGranted("app.no_files", app=app.card.name, field=name)
 
@@ -240,6 +248,20 @@ def cancel_app(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
         Rejected: It has ended.
     """
     return ws.jobs.cancel(run_of(ws, job_id, caller=caller).id)
+
+
+def resume_by_party(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
+    """Take a run up again beside whoever asked, by whoever started it or an operator.
+
+    Raises:
+        NotFound: There is none of the caller's.
+        Rejected: It is done, or at work.
+    """
+    job = run_of(ws, job_id, caller=caller)
+    if not job.can_go_on:
+        ws.jobs.retry(job.id)
+    threading.Thread(target=_go_on, args=(ws, job.id), name=f"malan-app-{job.id[:8]}", daemon=True).start()
+    return ws.jobs.get(job.id)
 
 
 def run_of(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:

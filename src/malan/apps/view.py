@@ -91,6 +91,8 @@ class RunView:
     error: Failure | None
     files: tuple[FileView, ...]
     report: Mapping[str, Any]
+    has_board: bool = False
+    has_review: bool = False
 
 
 def app_cards(lang: str, *, caller: Caller) -> tuple[CardView, ...]:
@@ -151,7 +153,10 @@ def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunVie
         for one in report.get("files", ())
     )  # fmt: skip
     title = app_named(name).card.title(lang)
-    return RunView(job.id, name, title, job.state, job.current, error, files, report)
+    left = {one["what"] for one in report.get("files", ())}
+    state = "stopped" if job.is_stopped else job.state
+    has_review = name == "review" and "json" in left
+    return RunView(job.id, name, title, state, job.current, error, files, report, "storyboard" in left, has_review)
 
 
 def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[Path, str]:

@@ -21,6 +21,7 @@ from malan.services.views import Failure
 from malan.web import (
     app_pages,
     asset_pages,
+    board_pages,
     job_pages,
     log_pages,
     market_pages,
@@ -31,6 +32,7 @@ from malan.web import (
 from malan.web.built import FOLDER
 from malan.web.failures import failure_response, status_of
 from malan.web.gate import Gate, Who
+from malan.web.gateway.app import Gateway
 from malan.web.guard import LOOPBACK, MAX_BODY_BYTES, Guard
 from malan.web.language import COOKIE, COOKIE_AGE_S, language_of
 from malan.web.pages import Pages
@@ -38,7 +40,17 @@ from malan.web.pages import Pages
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-_PAGES = (search_pages, asset_pages, job_pages, media_files, log_pages, signin_pages, market_pages, app_pages)
+_PAGES = (
+    search_pages,
+    asset_pages,
+    job_pages,
+    media_files,
+    log_pages,
+    signin_pages,
+    market_pages,
+    board_pages,
+    app_pages,
+)
 
 
 def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> FastAPI:
@@ -64,6 +76,7 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
     names = tuple(hosts)
     app.state.who = Who(workspace, names)
     app.add_middleware(Gate, routes=routes_of(app), who=app.state.who, tell=_tell)
+    app.add_middleware(Gateway, workspace=workspace)
     app.add_middleware(Guard, hosts=names)
     return app
 

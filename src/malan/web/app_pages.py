@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request
@@ -9,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from malan.apps import running, view
-from malan.core.errors import MalanError
+from malan.core.errors import MalanError, Rejected
 from malan.services.views import Failure
 from malan.web.failures import status_of
 from malan.web.forms import read_form
@@ -42,6 +43,7 @@ def apps_json(request: Request) -> Response:
     return JSONResponse({"apps": told})
 
 
+@router.get("/api/apps/runs/{job_id}")
 @router.get("/apps/runs/{job_id}.json")
 def run_json(request: Request, job_id: Id) -> Response:
     """A run: its state, and what it left when it is done."""
@@ -68,7 +70,7 @@ def run_file(request: Request, job_id: Id, name: File) -> Response:
 @router.get("/apps/{name}", include_in_schema=False)
 def app_page(request: Request, name: Name) -> Response:
     form = view.app_form(name, _lang(request), caller=caller_of(request))
-    return _html(request, "app.html", form=form, failure=None)
+    return _html(request, "app.html", form=form, failure=None, quote=None)
 
 
 @router.post("/apps/{name}", include_in_schema=False)
@@ -82,17 +84,67 @@ async def start(request: Request, name: Name) -> Response:
 async def start_by_json(request: Request, name: Name, values: Annotated[dict[str, Any], Body()]) -> Response:
     """Start a run; its address is in the answer."""
     job_id = await run_in_threadpool(running.start_app, _ws(request), name, values, caller=caller_of(request))
-    return JSONResponse({"job": job_id, "run": f"/apps/runs/{job_id}.json"}, status_code=202)
+    addresses = {"run": f"/api/apps/runs/{job_id}", "page": f"/apps/runs/{job_id}"}
+    return JSONResponse({"job": job_id, **addresses}, status_code=202, headers={"location": addresses["run"]})
+
+
+@router.post("/api/apps/{name}/quote")
+async def quote_by_json(request: Request, name: Name, values: Annotated[dict[str, Any], Body()]) -> Response:
+    """What a run would cost; nothing is made."""
+    told = await run_in_threadpool(running.quote_app, _ws(request), name, values, caller=caller_of(request))
+    return JSONResponse(told)
+
+
+@router.post("/api/apps/runs/{job_id}/cancel")
+def cancel_by_json(request: Request, job_id: Id) -> Response:
+    """Ask a run to stop; nothing is charged for it."""
+    running.cancel_app(_ws(request), job_id, caller=caller_of(request))
+    return run_json(request, job_id)
+
+
+@router.post("/api/apps/runs/{job_id}/resume")
+def resume_by_json(request: Request, job_id: Id) -> Response:
+    """Take up a run that was stopped or failed; what is done stays done."""
+    running.resume_by_party(_ws(request), job_id, caller=caller_of(request))
+    return run_json(request, job_id)
+
+
+@router.post("/apps/runs/{job_id}/cancel", include_in_schema=False)
+async def cancel(request: Request, job_id: Id) -> Response:
+    """Ask a run to stop, and see it."""
+    await read_form(request)
+    with suppress(Rejected):  # it has ended meanwhile
+        await run_in_threadpool(running.cancel_app, _ws(request), job_id, caller=caller_of(request))
+    return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
 
 def _start(request: Request, name: str, said: Any) -> Response:
     lang, caller = _lang(request), caller_of(request)
+    values = {key: one for key, one in said.items() if key != "quote"}
+    if "quote" in said:
+        return _quote(request, name, values)
+    said = values
     try:
         job_id = running.start_app(_ws(request), name, view.values_of(name, said), caller=caller)
     except MalanError as error:
         form = view.app_form(name, lang, caller=caller, said=said)
-        return _html(request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang))
+        return _html(
+            request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang), quote=None
+        )
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
+
+
+def _quote(request: Request, name: str, said: Any) -> Response:
+    """The form again, with what it would cost, or why it cannot be."""
+    lang, caller = _lang(request), caller_of(request)
+    form, told, failure = view.app_form(name, lang, caller=caller, said=said), None, None
+    try:
+        told = running.quote_app(_ws(request), name, view.values_of(name, said), caller=caller)
+    except MalanError as error:
+        failure = error
+    status = status_of(failure) if failure else 200
+    shown = Failure.of(failure, lang) if failure else None
+    return _html(request, "app.html", status=status, form=form, failure=shown, quote=told)
 
 
 def _html(request: Request, template: str, **values: Any) -> Response:
