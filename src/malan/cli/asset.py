@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malan.cli import asset_transcript
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from malan.services.scan import ScanReport
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.asset"))
+
+app.command("transcribe", help=speak("asset.cli.transcribe"))(asset_transcript.transcribe)
+app.command("transcript", help=speak("asset.cli.transcript"))(asset_transcript.transcript)
 
 OwnerOption = Annotated[str | None, typer.Option("--owner", help=speak("asset.cli.owner_filter"))]
 
@@ -289,7 +293,14 @@ def _scan_json(report: ScanReport) -> dict[str, Any]:
         "near_duplicate_groups": report.groups,
         "job_id": report.job_id,
         "cancelled": report.was_cancelled,
+        "transcribed": report.transcribed,
+        "transcript_lines": report.lines,
+        "speech_problem": _said(report.speech_problem),
     }
+
+
+def _said(error: MalanError | None) -> dict[str, str] | None:
+    return None if error is None else {"code": error.code, "message": error.message(), "hint": error.hint()}
 
 
 def _print_scanned(report: ScanReport) -> None:
@@ -297,6 +308,11 @@ def _print_scanned(report: ScanReport) -> None:
     counts = {"scanned": len(report.scanned), "unchanged": len(report.unchanged), "failed": len(report.failed)}
     print_line(speak("asset.cli.scanned", **counts, clips=clips, findings=findings, groups=report.groups))
     _print_refusals([_refusal(f.path, f.error) for f in report.failed])
+    if report.transcribed:
+        print_line(speak("asset.cli.scan.spoken", assets=report.transcribed, lines=report.lines))
+    if report.speech_problem is not None:
+        problem = report.speech_problem
+        print_line(speak("asset.cli.scan.unheard", why=f"{problem.message()} {problem.hint()}".strip()))
     if report.was_cancelled:
         print_line(speak("asset.cli.cancelled"))
 

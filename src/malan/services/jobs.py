@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, str], None]
-WRITERS = ("asset.add", "asset.scan")  # kinds that fill the library: one of them runs at a time
+WRITERS = ("asset.add", "asset.scan", "asset.transcribe")  # kinds that fill the library: one of them runs at a time
 _LOOK_S = 0.5
 
 
@@ -96,11 +96,12 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, c
     from malan.services.previews import resume_preview
     from malan.services.scan import KIND as SCAN
     from malan.services.scan import resume_scan
+    from malan.services.transcripts import KIND as TRANSCRIBE
+    from malan.services.transcripts import resume_transcripts
 
     job = ws.jobs.get(job_id)
-    resume: Any = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export, **_MORE}.get(
-        job.kind
-    )
+    known: dict[str, Any] = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export}
+    resume = {**known, TRANSCRIBE: resume_transcripts, **_MORE}.get(job.kind)
     if resume is None:
         raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
     if not job.can_go_on:

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,9 @@ class ScanReport:
     failed: tuple[FailedScan, ...]
     groups: int = 0
     was_cancelled: bool = False
+    transcribed: int = 0  # assets whose speech was written down now
+    lines: int = 0  # of speech
+    speech_problem: MalanError | None = None  # why speech was not written down although a recogniser is configured
 
 
 def scan_assets(
@@ -91,7 +94,8 @@ def scan_assets(
 ) -> ScanReport:
     """Find shots and findings of assets: of those named by id or prefix, else of all that need it.
 
-    An asset that has been scanned by the same operators in the same versions is left as it is, unless `again`.
+    An asset that has been scanned by the same operators in the same versions is left as it is, unless `again`. Where
+    `models.toml` names a recogniser, speech is written down afterwards; that it could not be is told, not raised.
 
     Raises:
         NotFound: There is no such asset.
@@ -107,10 +111,27 @@ def scan_assets(
     todo = [asset_id for asset_id, is_done in states.items() if again or not is_done]
     unchanged = tuple(asset_id for asset_id, is_done in states.items() if is_done and not again)
     if job is None and not todo:
-        return ScanReport(None, (), unchanged, (), groups=_count_groups(ws))
-    if job is None:
-        job = ws.jobs.create(KIND, spec, todo)
-    return _run_scan(ws, job.id, spec, unchanged, progress or _silent)
+        report = ScanReport(None, (), unchanged, (), groups=_count_groups(ws))
+    else:
+        job = job or ws.jobs.create(KIND, spec, todo)
+        report = _run_scan(ws, job.id, spec, unchanged, progress or _silent)
+    return report if report.was_cancelled else _with_speech(ws, report, chosen, again, progress or _silent, caller)
+
+
+def _with_speech(
+    ws: Workspace, report: ScanReport, chosen: Sequence[str], again: bool, progress: Progress, caller: Caller
+) -> ScanReport:
+    """Write down what is said, where a recogniser is configured."""
+    from malan.services.transcripts import listeners, transcribe_assets
+
+    try:
+        if not listeners(ws):
+            return report
+        heard = transcribe_assets(ws, chosen or None, again=again, progress=progress, caller=caller)
+    except MalanError as error:
+        return replace(report, speech_problem=error)
+    problem = heard.failed[0].error if heard.failed else None
+    return replace(report, transcribed=len(heard.heard), lines=heard.lines, speech_problem=problem)
 
 
 def resume_scan(ws: Workspace, job_id: str, progress: Progress | None = None) -> ScanReport:

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class VectorIndex:
         if not any("vector" in index.field_names for index in table.describe_indices()):
             return 0
         rows: int = table.count_rows()
-        return round(rows**0.5)
+        return isqrt(rows)
 
 
 def indexes_below(root: Path) -> Iterator[VectorIndex]:
