@@ -29,6 +29,7 @@ from malan.workspace import Workspace
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from malan.apps.queue.clock import JobClock
     from malan.services.negotiation import Exchange
     from malan.services.run_clock import RunClock
 
@@ -130,14 +131,16 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
 
 
 def _begin_clock(ws: Workspace) -> Callable[[], None]:
-    """See to runs once the first page has been served; what stops it again."""
-    clocks: list[RunClock] = []
+    """See to runs and jobs once the first page has been served; what stops it again."""
+    clocks: list[RunClock | JobClock] = []
 
     def begin() -> None:
+        from malan.apps.queue.clock import JobClock
         from malan.services.run_clock import RunClock
 
-        clocks.append(RunClock(ws))
-        clocks[0].start()
+        for clock in (RunClock(ws), JobClock(ws)):
+            clocks.append(clock)
+            clock.start()
 
     def stop() -> None:
         beginning.cancel()

@@ -45,6 +45,9 @@ _FIRST_SETTINGS = """\
 # app_packs = ""           # rule packs for what is asked of apps and what they make   约束应用请求与成品的规则包，如 cn-microdrama
 # app_refuse = "block"     # from which severity on it is refused               达到该严重程度即拒绝：block、major、minor
 # model_share = 20         # percent of an app's price for those who trained its models  应用收入中归模型训练素材方的百分比
+# job_memory_mb = 8192     # a job of an app above this is ended and reported   应用任务的内存上限，超出即终止并报告
+# job_hours = 6            # likewise above this time                           应用任务的时长上限，超出即终止并报告
+# webhook_hosts = ""       # hosts that may be told when a job is over            允许接收任务回调的主机，逗号分隔
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
 
@@ -66,6 +69,9 @@ class Settings:
     app_packs: str = ""  # rule packs, with commas, that requests to apps and what they make are held against
     app_refuse: str = "block"  # from which severity on: block, major, minor, info
     model_share: int = 20  # percent of the price of an app that goes to those whose footage trained its models
+    job_memory_mb: int = 8192  # a job of an app that takes more is ended and reported
+    job_hours: int = 6  # likewise one that takes longer
+    webhook_hosts: str = ""  # hosts, with commas, that may be told when a job is over
     oidc_issuer: str = ""  # identity provider one may sign in by, such as https://id.example.org
     oidc_client_id: str = ""  # what we are called there
     oidc_client_secret: str = field(default="", repr=False)  # if it gave us one

@@ -36,6 +36,7 @@ GROUPS = (
     "settle",
     "model",
     "app",
+    "gateway",
     "review",
 )
 PLAIN = ("init", "up", "demo")

@@ -167,7 +167,7 @@ def check_currency(value: Any) -> None:
 
 def shown_money(amount_minor: int, currency: str) -> str:
     """An amount for people, exact: `28.05 CNY`, `300 JPY`."""
-    digits = _DIGITS.get(currency, 2)
+    digits = digits_of(currency)
     sign, (whole, rest) = "-" if amount_minor < 0 else "", divmod(abs(amount_minor), 10**digits)
     return f"{sign}{whole}.{rest:0{digits}} {currency}" if digits else f"{sign}{whole} {currency}"
 
@@ -217,3 +217,8 @@ def _lot(salt: str, party: str) -> bytes:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def digits_of(currency: str) -> int:
+    """Decimal places of the smallest unit (ISO 4217)."""
+    return _DIGITS.get(currency, 2)

@@ -126,14 +126,20 @@ class Trace:
 
 
 def log_output(
-    ws: Workspace, path: Path, *, app: str, mode: str, sources: Sequence[Source], intent: int | None = None
-) -> tuple[str, int]:
-    """State in the log that a file was published, from what, under which intent. Its digest and place."""
+    ws: Workspace, path: Path, *, app: str, mode: str, sources: Sequence[Source], intent: int | None = None,
+    brought: Sequence[str] = (),
+) -> tuple[str, int]:  # fmt: skip
+    """State in the log that a file was published, from what, under which intent. Its digest and place.
+
+    Args:
+        brought: Digests of files that whoever asked brought along.
+    """
     digest, root = file_digest(path), keep_sources(ws, sources)
     inputs = [Input(urn("sources", root), root, "componentOf")]
     if intent is not None:
         said = read_event(ws, intent).statement.subjects[0]
         inputs.append(Input(said.urn, said.sha256, "about"))
+    inputs += [Input(urn("asset", one), one, "inputTo") for one in brought]
     fact = Fact(
         "media.publish",
         (Subject(urn("output", digest), digest),),
@@ -192,6 +198,18 @@ def read_sources(ws: Workspace, root: str) -> Sources:
     if manifest.root != root:
         raise ProofError("proof.root", root=root, found=manifest.root)
     return manifest
+
+
+def sources_of(ws: Workspace, output_id: str) -> Sources:
+    """What an output stands on, by its digest; nothing where it was not published here.
+
+    Raises:
+        ProofError: The manifest is not what was logged.
+    """
+    events = events_about(ws, "media.publish", urn("output", output_id))
+    inputs = read_event(ws, events[-1]).statement.inputs if events else ()
+    root = next((one.sha256 for one in inputs if one.urn.startswith(urn("sources", ""))), "")
+    return read_sources(ws, root) if root else Sources(())
 
 
 def file_digest(path: Path) -> str:

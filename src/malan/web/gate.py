@@ -26,6 +26,7 @@ from malan.core.errors import MalanError, NotFound, NotGranted, Rejected
 from malan.services.access import SINGLE_USER, Caller, NotSignedIn, denied, may
 from malan.services.accounts import has_accounts
 from malan.services.api_keys import caller_of_key
+from malan.services.gateway_keys import is_gateway_key
 from malan.services.sessions import caller_of_session
 from malan.web.guard import LOOPBACK
 from malan.web.rules import PUBLIC, rule_of
@@ -83,7 +84,11 @@ class Who:
         said = request.headers.get("authorization")
         if said is not None:
             kind, _, text = said.partition(" ")
-            return caller_of_key(self._ws, text if kind.lower() == "bearer" else "")
+            token = text if kind.lower() == "bearer" else ""
+            found = caller_of_key(self._ws, token)
+            if is_gateway_key(self._ws, token):
+                raise NotSignedIn("gateway.console")
+            return found
         return caller_of_session(self._ws, session_of(request)) or self._single_user(request)
 
     def _single_user(self, request: Request) -> Caller | None:

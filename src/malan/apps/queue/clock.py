@@ -1,0 +1,123 @@
+"""What a server does for jobs by itself: a worker for each device that has work, the dead seen to, webhooks sent.
+
+Workers are processes of their own, which go when idle for a while. Start at `JobClock`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from malan.core.errors import MalanError
+from malan.services.app_queue import live_workers, recover, waiting_devices
+from malan.services.app_webhooks import send_due
+from malan.services.gateway_royalties import owe_royalties
+
+if TYPE_CHECKING:
+    from malan.workspace import Workspace
+
+_LOOK_S = 0.5
+_IDLE_S = 60
+_BACK_OFF_S = (0.0, 1.0, 5.0, 30.0)
+_GRACE_S = 10.0
+_OWE_S = 600.0
+
+_log = logging.getLogger("malan.jobs")
+
+
+@dataclass
+class _Worker:
+    """The process of a device, and how it fared."""
+
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    not_before: float = 0.0
+
+
+class JobClock:
+    """A thread that looks twice a second.
+
+    Args:
+        ws: Whose jobs.
+    """
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._over = threading.Event()
+        self._workers: dict[str, _Worker] = {}
+        self._owed = 0.0
+        self._thread = threading.Thread(target=self._tick, name="malan-job-clock", daemon=True)
+        self._sender = threading.Thread(target=self._send, name="malan-webhooks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._sender.start()
+
+    def stop(self) -> None:
+        """Look no more; what is at work is put back, to go on later."""
+        self._over.set()
+        for thread in (self._thread, self._sender):
+            thread.join(_GRACE_S)
+        running = [one.process for one in self._workers.values() if one.process and one.process.poll() is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def look(self) -> None:
+        """One turn."""
+        recover(self._ws)
+        waiting = waiting_devices(self._ws, time.time())
+        if waiting:
+            here = live_workers(self._ws, time.time())
+            for device in waiting:
+                self._see_to(device, is_there=device in here)
+        if time.monotonic() - self._owed > _OWE_S:
+            self._owed = time.monotonic()
+            owe_royalties(self._ws)
+
+    def _tick(self) -> None:
+        while not self._over.wait(_LOOK_S):
+            try:
+                self.look()
+            except MalanError as error:
+                _log.warning("jobs: %s", error)
+
+    def _send(self) -> None:
+        while not self._over.wait(_LOOK_S):
+            try:
+                send_due(self._ws)
+            except MalanError as error:
+                _log.warning("webhooks: %s", error)
+
+    def _see_to(self, device: str, *, is_there: bool) -> None:
+        """Start a worker where none is; one that keeps dying is started less and less often."""
+        one = self._workers.setdefault(device, _Worker())
+        if one.process is not None:
+            code = one.process.poll()
+            if code is None:
+                return
+            one.process = None
+            one.deaths = 0 if code == 0 else one.deaths + 1
+            one.not_before = time.monotonic() + _BACK_OFF_S[min(one.deaths, len(_BACK_OFF_S) - 1)]
+        if not is_there and time.monotonic() >= one.not_before:
+            one.process = _start(self._ws, device)
+
+
+def _start(ws: Workspace, device: str) -> subprocess.Popen[bytes]:
+    mine = ["--json", "--device", device, "--idle", str(_IDLE_S), "--with", str(os.getpid())]
+    command = [sys.executable, "-m", "malan", "gateway", "work", *mine]
+    environment = {**os.environ, "MALAN_WORKSPACE": str(ws.root)}
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )

@@ -1,0 +1,40 @@
+"""A job inside its own process, which may die without taking anybody along: `apps.running.run_app`, nothing else.
+
+Start at `carry_out`, which a worker calls by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from malan.runtime.worker import report_progress
+from malan.services.accounts import caller_of_job
+from malan.workspace import Workspace
+
+
+@lru_cache(maxsize=1)
+def _opened(root: str) -> Workspace:
+    """The workspace, kept from job to job of this process."""
+    return Workspace(Path(root))
+
+
+def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], party_id: str, folder: str) -> Any:
+    """Run the app of a job; what it left. Run again after a kill, it goes on with what lies in its folder.
+
+    Raises:
+        MalanError: What the app says.
+    """
+    from malan.apps.queue.made import enriched
+    from malan.apps.running import run_app
+
+    ws = _opened(root)
+    caller = caller_of_job(ws, {"party": party_id})
+
+    def tell(done: int, total: int, current: str) -> None:
+        report_progress({"percent": 100 * done // max(1, total), "current": str(current)})
+
+    _, told = run_app(ws, app, request, ws.root / folder, caller=caller, progress=tell, run_id=job_id)
+    return enriched(ws, told)

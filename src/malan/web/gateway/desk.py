@@ -1,0 +1,196 @@
+"""What every route does for a request that costs something: who asks, which engines, hold, ask in turn, settle.
+
+    key ─▶ policy ─▶ engines of the name ─▶ hold the dearest ─▶ ask one after the other ─▶ settle ─▶ answer
+
+A request that fails is given back whole. Start at `Counter.paid`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+from starlette.concurrency import run_in_threadpool
+
+from malan.core.errors import NotFound, UsageError
+from malan.inference.backends import Kind
+from malan.inference.openai_passthrough import Upstream, UpstreamBusy, UpstreamFailed
+from malan.services.engine_settings import EngineRow
+from malan.services.gateway_book import Book, Named, check_currency_of
+from malan.services.gateway_budget import Use
+from malan.services.gateway_desk import Desk
+from malan.services.gateway_keys import Policy, describe_cost, policy_of
+from malan.services.gateway_prices import dearest, price_for
+from malan.web.gateway.call import Call
+
+if TYPE_CHECKING:
+    from malan.web.gateway.metrics import Counts
+    from malan.workspace import Workspace
+
+_KNOWN_S = 2.0
+_MOST_KNOWN = 10_000
+
+T = TypeVar("T")
+
+
+@dataclass
+class Paid:
+    """A request whose cost is held.
+
+    Args:
+        id: Of the request; of what is written down about it.
+        policy: Who asks.
+        model: As it was asked for.
+        kind: Of the engines.
+        rows: Who may answer, in order.
+        named: What names lead to, as of now.
+        currency: In which it is paid; empty: free.
+        engine: Who answered.
+    """
+
+    id: str
+    policy: Policy
+    model: str
+    kind: Kind
+    rows: tuple[EngineRow, ...]
+    named: Named
+    currency: str
+    engine: EngineRow | None = None
+    is_settled: bool = False
+
+
+class Counter:
+    """Where requests are let in and paid.
+
+    Args:
+        ws: Whose engines and budgets.
+        counts: What is counted for metrics.
+    """
+
+    def __init__(self, ws: Workspace, counts: Counts) -> None:
+        self.ws, self.counts = ws, counts
+        self.book, self.desk, self.upstream = Book(ws), Desk(ws), Upstream()
+        self._known: dict[bytes, tuple[float, Policy]] = {}
+
+    async def policy(self, call: Call, *, fresh: bool = True) -> Policy:
+        """Who asks. What is kept for a moment only serves requests whose hold is checked in the database anyway.
+
+        Raises:
+            NotSignedIn: The key opens nothing.
+        """
+        token = call.token
+        name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = self._known.get(name)
+        if known and not fresh and time.monotonic() - known[0] < _KNOWN_S:
+            return known[1]
+        found = await run_in_threadpool(policy_of, self.ws, token)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known[name] = (time.monotonic(), found)
+        return found
+
+    def policy_now(self, call: Call) -> Policy:
+        """The same, for work that is in a thread already."""
+        return policy_of(self.ws, call.token)
+
+    @asynccontextmanager
+    async def paid(self, call: Call, model: str, kind: Kind, **use: int) -> AsyncIterator[Paid]:
+        """A request whose cost is held for as long as the block; what is not settled in it is given back.
+
+        Args:
+            call: The request.
+            model: The name asked for.
+            kind: What it must lead to.
+            use: The most that may be used: input_tokens, output_tokens, images, seconds, chars.
+
+        Raises:
+            NotSignedIn, NotFound, NotGranted, TooFast, OverBudget: It may not be asked.
+        """
+        policy = await self.policy(call, fresh=False)
+        named = self.book.current()
+        rows = named.rows(policy, model, kind)
+        micro, currency = dearest(named.prices, model, rows, **use)
+        check_currency_of(policy, currency)
+        paid = Paid(f"req_{uuid4().hex}", policy, model, kind, rows, named, currency)
+        try:
+            await self.desk.reserve(policy.prefix, paid.id, micro)
+            yield paid
+        finally:
+            if not paid.is_settled:
+                self.desk.release(paid.id, policy.prefix)
+
+    async def in_turn(self, paid: Paid, ask: Callable[[EngineRow], Awaitable[T]]) -> T:
+        """Ask engine after engine until one answers; what a client did wrong is not tried again elsewhere.
+
+        Raises:
+            UpstreamFailed, UpstreamBusy: None did; what the last one said.
+        """
+        failed: Exception | None = None
+        for row in paid.rows:
+            began = time.perf_counter()
+            try:
+                found = await ask(row)
+            except (UpstreamFailed, UpstreamBusy) as error:
+                self.counts.failed(row.name, error.code)
+                failed = error
+            else:
+                self.counts.answered(row.name, time.perf_counter() - began)
+                paid.engine = row
+                return found
+        raise failed or NotFound("gateway.no_model", model=paid.model[:120])
+
+    async def settle(self, paid: Paid, *, mode: str = "infer", provenance: str = "",
+                     sources: tuple[dict[str, Any], ...] = (), **use: int) -> dict[str, Any]:  # fmt: skip
+        """Charge what was used; what the answer tells of it."""
+        row = paid.engine or paid.rows[0]
+        price = price_for(paid.named.prices, paid.model, row)
+        micro = price.micro(**use)
+        taken = use.get("input_tokens", 0) + use.get("chars", 0)
+        given = use.get("output_tokens", 0) + use.get("images", 0) + use.get("seconds", 0) * 1000
+        policy = paid.policy
+        written = Use(paid.id, policy.prefix, policy.party_id, policy.app, time.time(), paid.kind, paid.model, row.name,
+                      mode, paid.currency or policy.currency, taken, given, micro)  # fmt: skip
+        written = replace(written, model_id=row.model if not row.is_remote else "")
+        settling = asyncio.ensure_future(self.desk.settle(written))
+        paid.is_settled = True  # from here on it is the desk's, whatever becomes of this request
+        charged = await asyncio.shield(settling)
+        self.counts.used(row.name, taken, given, charged, written.currency)
+        told = {"mode": mode, "engine": row.name, "provenance_id": provenance or paid.id, "sources": list(sources)}
+        return told | {"cost": describe_cost(charged, written.currency)}
+
+    async def close(self) -> None:
+        await self.upstream.close()
+        self.desk.close()
+
+
+def key_of(row: EngineRow) -> str:
+    """The key of an endpoint, from the environment.
+
+    Raises:
+        UpstreamFailed: It is not there: another engine may be asked.
+    """
+    if not row.key_env:
+        return ""
+    key = os.environ.get(row.key_env, "").strip()
+    if not key or not key.isprintable():
+        raise UpstreamFailed("gateway.upstream_no_key", engine=row.name, variable=row.key_env)
+    return key
+
+
+def model_of(said: dict[str, Any]) -> str:
+    """The name of the model that is asked for.
+
+    Raises:
+        UsageError: None is.
+    """
+    model = said.get("model")
+    if not isinstance(model, str) or not model or len(model) > 200 or not model.isprintable():
+        raise UsageError("gateway.bad_field", field="model", wanted="text, 1–200")
+    return model
