@@ -54,9 +54,11 @@ def stretches_of(segments: Iterable[Stretch], *, end_s: float) -> list[Stretch]:
         begin, end = max(0.0, first - MARGIN_S), min(end_s, last + MARGIN_S)
         if found and begin - found[-1][1] <= PAUSE_S and end - found[-1][0] <= LONGEST_S:
             found[-1] = found[-1][0], max(found[-1][1], end)
-        elif end > begin:
-            found.append((max(begin, found[-1][1]) if found else begin, end))
-    return [(begin, end) for begin, end in found if end > begin]
+            continue
+        begin = max(begin, found[-1][1]) if found else begin
+        if end > begin:
+            found.append((begin, end))
+    return found
 
 
 def hear_stretches(path: str, track: int, stretches: Sequence[Stretch]) -> list[bytes]:
