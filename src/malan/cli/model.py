@@ -290,6 +290,41 @@ def retire(
         print_line(speak("cli.model.retired", name=done.title))
 
 
+@app.command(help=speak("cli.model.recall"))
+def recall(
+    model: ModelArgument,
+    reason: Annotated[str, typer.Option(help=speak("cli.model.recall_reason"), show_default=False)] = "",
+    undo: Annotated[bool, typer.Option("--undo", help=speak("cli.model.undo"))] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=speak("cli.model.dry"))] = False,
+    only_itself: Annotated[bool, typer.Option("--only-itself", help=speak("cli.model.only_itself"))] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.model_rows import RELEASED
+    from malan.services.recall import describe_recall, recall_model, restore_outputs
+
+    ws = open_workspace(workspace)
+    if undo:
+        found = restore_outputs(ws, model, reason=reason, descendants=not only_itself, caller=COMMAND_LINE)
+    else:
+        found = recall_model(ws, model, reason=reason, descendants=not only_itself, dry=dry_run, caller=COMMAND_LINE)
+    said = describe_recall(found)
+    if as_json:
+        print_json(said)
+        return
+    columns = [speak(f"cli.column.{name}") for name in ("output", "made_by", "time", "model", "event")]
+    rows = [
+        (one["output"][:16], f"{one['app']} {one['mode']}".strip() or "–", one["time"][:19].replace("T", " "),
+         one["model"][:16], f"#{one['event']}" if one["event"] is not None else "–")
+        for one in said["outputs"]
+    ]  # fmt: skip
+    print_table(columns, rows)
+    counts = {"name": found.model.title, "count": len(rows), "marked": said["marked"], "new": said["new"]}
+    print_line(speak("cli.model.recall_undone" if undo else "cli.model.recall_found", **counts))
+    if not undo and found.model.state == RELEASED:
+        print_line(speak("cli.model.still_in_use", name=found.model.title))
+
+
 @app.command(help=speak("cli.model.trace"))
 def trace(
     model: ModelArgument,

@@ -31,9 +31,18 @@ OutputArgument = Annotated[str, typer.Argument(help=speak("cli.output.file"))]
 @app.command(help=speak("cli.output.trace"))
 def trace(output: OutputArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.outputs import trace_output
+    from malan.services.recall import describe_marks, marks_of
 
-    found = trace_output(open_workspace(workspace), output, caller=COMMAND_LINE)
-    print_json(trace_json(found)) if as_json else print_trace(found)
+    ws = open_workspace(workspace)
+    found = trace_output(ws, output, caller=COMMAND_LINE)
+    marks = marks_of(ws, [found.output_id]).get(found.output_id, ())
+    if as_json:
+        print_json(trace_json(found) | {"recalled": describe_marks(marks)})
+        return
+    for mark in marks:
+        values = {"index": mark.event, "time": mark.at[:19].replace("T", " "), "reason": mark.reason or "–"}
+        print_line(speak("cli.output.recalled", model=mark.model_id[:16], **values))
+    print_trace(found)
 
 
 @app.command(help=speak("cli.output.prove"))

@@ -59,6 +59,7 @@ _KINDS = (
     EventKind("gen.intent", ("intent",), ("clip", "asset", "model", "sources"), {"app": TEXT, "mode": TEXT}),
     EventKind("media.publish", ("output",), ("intent", "sources", "asset"), {"app": TEXT, "mode": TEXT}),
     EventKind("label.propagate", ("output",), ("output",), {"label": FACTS}),
+    EventKind("output.recall", ("output",), ("model",), {"state": TEXT, "number": COUNT}),
     EventKind("usage.root", ("usage",), ("usage",), {"page": COUNT, "rows": COUNT, "root": DIGEST}),
     EventKind("settle.compute", ("statement",), ("output", "contract", "model", "usage"), {"period": TEXT}),
     EventKind("settle.dispute", ("statement",), facts={"number": COUNT, "state": TEXT}),
