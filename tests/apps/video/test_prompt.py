@@ -109,9 +109,9 @@ def test_what_is_no_plan_is_no_plan(said):
 
 def test_a_long_prompt_keeps_the_words_and_adds_what_they_leave_open():
     brief = read_prompt("一只猫走过村庄")
-    words = expand("一只猫走过村庄", brief)
+    words = expand(brief)
     assert words.startswith("一只猫走过村庄，")
     assert "镜头" in words
     assert "光" in words
     full = "a cat walks through a village at dawn, close-up, soft light"
-    assert expand(full, read_prompt(full)) == full + "."
+    assert expand(read_prompt(full)) == full + "."

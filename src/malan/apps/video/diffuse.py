@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from malan.inference.backends import Filmer
+    from malan.media.render import Format
     from malan.services.publish import AiPart
 
 SECONDS = 5.0
@@ -48,7 +49,7 @@ def diffuse(card: Card, request: VideoRequest, work: Work) -> Made:
     seconds = request.seconds or brief.seconds or SECONDS
     if not 0.2 <= seconds <= LONGEST_S:
         raise UsageError("video.diffuse_length", seconds=f"{seconds:g}", most=f"{LONGEST_S:g}")
-    words = expand(request.prompt, brief, request.style)
+    words = expand(brief, request.style)
     told = {"engine": engine, "prompt": words, "seconds": seconds, "versions": request.versions, "notes": []}
     plan = work.out / "storyboard.json"
     plan.write_text(json.dumps(told | {"mode": "diffuse"}, ensure_ascii=False, indent=2) + "\n", "utf-8")
@@ -75,9 +76,9 @@ def _film(
     request: VideoRequest, brief: Brief, words: str, engine: str, seconds: float, version: int, work: Work
 ) -> tuple[Film, AiPart]:
     """Frames of a version, and which models had a part in them."""
-    form = format_of(_shapes(request, brief)[0], request.lines)
+    width, height = _worked_at(format_of(_shapes(request, brief)[0], request.lines), request.model_lines)
     ask = VideoAsk(
-        prompt=words, negative=request.negative, width=form.width, height=form.height,
+        prompt=words, negative=request.negative, width=width, height=height,
         frames=max(1, round(seconds * _MODEL_RATE)), seed=request.seed + version, steps=request.steps,
         image_HWC=_picture(request.image) if request.image else None,
         adapters=dict.fromkeys(request.adapter, 1.0),
@@ -86,6 +87,12 @@ def _film(
         filmer = cast("Filmer", opened)
         film = filmer.film(ask, tell=lambda done, total: work.progress(done, total, "diffuse"), stop=work.stop_if_asked)
     return film, ai_part(work.library, engine, ask.adapters, caller=work.caller)
+
+
+def _worked_at(form: Format, lines: int) -> tuple[int, int]:
+    """The size the model works at: of the shape of the film, its short side no longer than models are made for."""
+    scale = min(1.0, lines / min(form.width, form.height))
+    return 2 * round(form.width * scale / 2), 2 * round(form.height * scale / 2)
 
 
 def _shapes(request: VideoRequest, brief: Brief) -> tuple[str, ...]:

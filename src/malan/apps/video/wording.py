@@ -51,10 +51,10 @@ _CAMERAS = {
 }
 
 
-def expand(prompt: str, brief: Brief, style: str = "") -> str:
-    """The description with what it leaves open, in its language."""
-    text = " ".join(prompt.split()).rstrip("。.，, ")
+def expand(brief: Brief, style: str = "") -> str:
+    """What is to be seen, with what that leaves open, in the language of the description."""
     is_chinese = brief.language == "zh"
+    text = ("，" if is_chinese else ", ").join(beat.caption.rstrip("。.") or beat.text for beat in brief.beats)
     camera = _CAMERAS[style or brief.style or "calm"]
     added = []
     for aspect in (_MOTION, _SCENE, _CAMERA, _LIGHT):
