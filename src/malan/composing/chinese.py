@@ -109,14 +109,13 @@ def _roll(start: int, end: int) -> list[Note]:
 
 
 def ornament(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
-    """The tune as one instrument plays it: its notes, its range, its habits."""
+    """The tune, in the range of the instrument already, as it plays it."""
     ways = {
         "dizi": _dizi, "erhu": _plain, "datong": _plain, "jinghu": _jinghu, "pipa": _pipa, "yangqin": _yangqin,
         "sanxian": _skeleton, "sheng": _sheng,
     }  # fmt: skip
     held = _through(tune) if chair.pattern in _PLUCKED else tune  # where winds breathe, strings go on (过门)
-    placed = in_range(held, chair.low, chair.high)
-    return ways.get(chair.pattern, _plain)(placed, key, chair, lots, energy)
+    return ways.get(chair.pattern, _plain)(held, key, chair, lots, energy)
 
 
 def _through(tune: Sequence[Note]) -> list[Note]:

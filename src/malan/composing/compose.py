@@ -141,10 +141,10 @@ def _written(
     """The notes of one chair before the last bar."""
     role = chair.role
     if role in ("melody", "double", "heterophony"):
-        mine = [note for note in tune if note.start < plan.last and _leads(plan, chair, band, note.start, plays)]
-        if chair.pattern and chair.pattern != "slides":
-            return ornament(mine, plan.key, chair, plan.lots(f"notes/{chair.name}"), plays)
-        return in_range(mine, chair.low, chair.high) if role != "melody" else _within(mine, chair)
+        placed = in_range(tune, chair.low, chair.high)
+        mine = [note for note in placed if note.start < plan.last and _leads(plan, chair, band, note.start, plays)]
+        has_habits = chair.pattern and chair.pattern != "slides"
+        return ornament(mine, plan.key, chair, plan.lots(f"notes/{chair.name}"), plays) if has_habits else mine
     lines: dict[str, Callable[[], list[Note]]] = {
         "chorale": lambda: _chorale(plan, harmony, plays),
         "answer": lambda: answer_line(plan, harmony, tune, chair, plays),
@@ -163,15 +163,6 @@ def _written(
         note for bar in places for note in figure(bar, chair, plays(bar.start), plan.lots(f"{chair.name}/{bar.start}"))
     ]
     return [note for note in found if chair.low <= note.pitch <= chair.high]
-
-
-def _within(tune: Sequence[Note], chair: Chair) -> list[Note]:
-    """The melody as it is; an octave away for who cannot reach it there."""
-    return (
-        in_range(tune, chair.low, chair.high)
-        if any(not chair.low <= n.pitch <= chair.high for n in tune)
-        else list(tune)
-    )
 
 
 def _leads(
@@ -214,8 +205,8 @@ def _farewell(
     if not plays(plan.last - 1) or chair.role in ("drums", "luogu", "timpani"):
         return [note for note in _percussion(plan, chair, plays, lambda _: plan.key.tonic) if note.start >= plan.last]
     if chair.role in ("melody", "double", "heterophony"):
-        last = [note for note in tune if note.start >= plan.last]
-        return [note._replace(length=ring) for note in in_range(last, chair.low, chair.high)]
+        placed = in_range(tune, chair.low, chair.high)
+        return [note._replace(length=ring) for note in placed if note.start >= plan.last]
     if chair.role == "bass":
         return [Note(plan.last, ring, low_root(final.chord, chair), 88)]
     if chair.role == "chorale":
