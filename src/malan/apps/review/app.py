@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -19,6 +19,9 @@ from malan.apps.review.language.check import is_day
 from malan.apps.review.packs import Pack, load_pack
 from malan.core.catalogue import LANGUAGES, say
 from malan.core.errors import MalanError, MediaError, NotFound, Rejected
+
+if TYPE_CHECKING:
+    from malan.apps.review.decisions import Decision
 
 FILM_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".mxf", ".flv", ".mpg", ".mpeg")
 VERSION = "1"
@@ -100,13 +103,13 @@ class Review:
             NotFound: A file, a pack or an asset is not there.
             MediaError: None of the files can be read.
         """
-        from malan.apps.review.decisions import apply_decisions, read_decisions
+        from malan.apps.review.decisions import apply_decisions
         from malan.apps.review.diff import compare_reports
         from malan.apps.review.report import read_report, write_reports
 
         _check_paths(request, work)
         pack = load_pack(request.pack)
-        decided = read_decisions(Path(request.decisions)) if request.decisions else []
+        decided = _decided(request.decisions, work) if request.decisions else []
         earlier = read_report(Path(request.previous)) if request.previous else None
         episodes, refused = review_episodes(request, work, pack)
         episodes = [replace(one, findings=apply_decisions(one.findings, decided, request.as_of)) for one in episodes]
@@ -134,25 +137,29 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
     from malan.apps.review.measure.episode import measure
     from malan.apps.review.measure.kept import find, keep
     from malan.apps.review.series import compare_episodes, library_matches
+    from malan.apps.review.speech import spoken
     from malan.inference.ocr import OnnxTextReader
     from malan.services.outputs import file_digest
 
     files = list(episode_files(request.paths, work))
     reader, measured, refused = OnnxTextReader(detect_side_px=DETECT_SIDE_PX), [], []
     first: MalanError | None = None
-    for place, path in enumerate(files):
-        work.progress(place, len(files), path.name)
-        try:
-            digest = file_digest(path)
-            found = find(work.out, path, digest, MEANS)
-            if found is None:
-                found = measure(path, reader, digest=digest, progress=lambda *_: work.stop_if_asked())
-                keep(work.out, found, MEANS)
-            measured.append(replace(found, kept=[]))  # pictures are fetched again for the report: a series is long
-        except MediaError as error:
-            first = first or error
-            said = {lang: error.message(lang) for lang in LANGUAGES}
-            refused.append({"file": path.name, "code": error.code, **said})
+    with spoken(work) as speech:
+        means = MEANS.replace("no speech", f"speech {speech.model}") if speech else MEANS
+        for place, path in enumerate(files):
+            work.progress(place, len(files), path.name)
+            try:
+                digest = file_digest(path)
+                found = find(work.out, path, digest, means)
+                if found is None:
+                    tell = lambda *_: work.stop_if_asked()  # noqa: E731
+                    found = measure(path, reader, digest=digest, speech=speech, progress=tell)
+                    keep(work.out, found, means)
+                measured.append(replace(found, kept=[]))  # pictures are fetched again for the report: a series is long
+            except MediaError as error:
+                first = first or error
+                said = {lang: error.message(lang) for lang in LANGUAGES}
+                refused.append({"file": path.name, "code": error.code, **said})
     if not measured:
         raise first or NotFound("review.no_episodes", paths=", ".join(request.paths)[:200])
     series = compare_episodes(measured, pack.words, request.episodes)
@@ -200,9 +207,26 @@ def episode_files(paths: Sequence[str], work: Work) -> Iterator[Path]:
             yield _asset(said, work)
 
 
+def _decided(said: str, work: Work) -> list[Decision]:
+    """Decisions of a file, or those that were kept by their digest."""
+    from malan.apps.review.decisions import parse_decisions, read_decisions
+
+    if work.workspace is None or not re.fullmatch(r"[0-9a-f]{64}", said):
+        return read_decisions(Path(said))
+    from malan.services.blobs import read_blob
+
+    return parse_decisions(read_blob(work.workspace, said).decode("utf-8", "replace"), said[:12])
+
+
+def measured_folder(work: Work) -> Path:
+    """Where what was measured is kept: by the workspace for every review, without one beside the report."""
+    return work.workspace.folder("cache") / "review" if work.workspace else work.out
+
+
 def _check_paths(request: ReviewRequest, work: Work) -> None:
     """Files of this machine are named by those who work on it, and by nobody else."""
-    is_path = request.decisions or request.previous or request.pack.endswith((".yaml", ".yml"))
+    is_kept = re.fullmatch(r"[0-9a-f]{64}", request.decisions or "")
+    is_path = (request.decisions and not is_kept) or request.previous or request.pack.endswith((".yaml", ".yml"))
     if is_path and not work.caller.is_operator:
         raise Rejected("review.paths_refused")
 
