@@ -5,6 +5,7 @@ The whole way through services: nothing here is put together by hand.
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from media_factory import draw_film
 from run_place import BUYER, OPEN
 from tiny_models import save_video_base
 
+from malan.services import run_checks
 from malan.services.assets import add_assets
 from malan.services.contracts import accept_contract, order_product, sign_contract
 from malan.services.datasets import freeze_snapshot
@@ -25,6 +27,8 @@ from malan.services.model_bases import add_base
 from malan.services.model_trace import trace_model
 from malan.services.models import get_model
 from malan.services.products import Price, offer_product
+from malan.services.run_receipts import read_receipt
+from malan.services.run_view import describe_run
 from malan.services.run_work import work
 from malan.services.runs import Asked, get_run, run_log, submit_run
 from malan.services.scan import scan_assets
@@ -54,13 +58,39 @@ def place(tmp_path: Path) -> tuple[Workspace, str]:
     return ws, grant_id
 
 
+PRIVATE = {**WANTED, "epsilon": 8.0, "clip_norm": 0.5, "steps": 12, "rate": 5e-3}
+
+
+def test_a_buyer_trains_a_private_adapter_and_the_receipt_says_what_it_cost(
+    place: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With six clips a useful ε drowns what is learned, so here the gate asks for no gain; all else is as ever."""
+    ask = run_checks.ask_of
+    monkeypatch.setattr(run_checks, "ask_of", lambda *what: {**ask(*what), "needs": frozenset({"frames"})})
+    ws, grant = place
+    base = add_base(ws, save_video_base("wan", tmp_path / "wan"), licence="Apache-2.0", family="wan", name="tiny-wan")
+    asked = Asked(base=base.title, tier="recipe-dp")
+    run = submit_run(ws, "video-lora", grant, PRIVATE, asked=asked, caller=BUYER)
+    work(ws, once=True)
+    run = get_run(ws, run.id)
+    assert run.state == "released", (describe_run(ws, run)["reasons"], run_log(ws, run.id)[-2000:])
+    for copy in ("owner", "party"):
+        said = json.loads(read_receipt(ws, run.id, copy).body)
+        assert said["tier"] == "recipe-dp"
+        assert 0 < float(said["epsilon"]) <= 8.0
+        assert 0 < float(said["delta"]) < 1 / 6
+        assert "loss" not in said["metrics"] or float(said["metrics"]["loss"]) == -1
+    assert json.loads(read_receipt(ws, run.id, "party").body)["memorisation"] == "nothing-found"
+    assert get_model(ws, run.model_id or "").record.base_model_id == base.id
+
+
 def test_a_buyer_trains_an_adapter_for_a_base_of_the_registry(place: tuple[Workspace, str], tmp_path: Path) -> None:
     ws, grant = place
     base = add_base(ws, save_video_base("wan", tmp_path / "wan"), licence="Apache-2.0", family="wan", name="tiny-wan")
     run = submit_run(ws, "video-lora", grant, WANTED, asked=Asked(base=base.title), caller=BUYER)
     work(ws, once=True)
     run = get_run(ws, run.id)
-    assert run.state == "released", (run.state, run.why, run_log(ws, run.id)[-2000:])
+    assert run.state == "released", (describe_run(ws, run)["reasons"], run_log(ws, run.id)[-2000:])
     model = get_model(ws, run.model_id or "")
     assert model.record.base_model_id == base.id
     assert sum(model.shares.values()) == 1
