@@ -32,7 +32,7 @@ from malan.services.model_exports import export_model
 from malan.services.model_merge import merge_models, read_weights
 from malan.services.model_rights import Asked, approve_model, confirm_limit, decide_model_use, retire_model
 from malan.services.model_rows import ModelRow, find_model
-from malan.services.model_royalties import charge_model, trained_parts
+from malan.services.model_royalties import charge_model, charge_trained, trained_parts
 from malan.services.model_shares import shares_of_run
 from malan.services.model_tables import MODELS, SHARES
 from malan.services.model_trace import describe_trace, trace_model
@@ -299,7 +299,7 @@ def test_money_for_a_merged_model_reaches_the_owners_by_their_shares(ws: Workspa
     whole = {owner: Holders(ws.database).now({owner: owner})[owner] for owner in (ANN, BOB)}
     ids = []
     for number, used in enumerate(({ANN: 3, BOB: 1}, {BOB: 5})):
-        run = run_facts(number)
+        run = run_facts(number, grant="g")
         rows = [
             Usage("g", "-", owner, owner, whole[owner], f"run:{run['id']}", seconds * 10**6)
             for owner, seconds in used.items()
@@ -317,6 +317,10 @@ def test_money_for_a_merged_model_reaches_the_owners_by_their_shares(ws: Workspa
     base = register_model(ws, adapter_bytes(77), name="base", licence="MIT")
     with pytest.raises(Rejected):
         charge_model(ws, base.id, "g", 100, "CNY", key="no")
+    film = charge_trained(ws, [inner.id, base.id, ids[1]], 999, "CNY", key="film")
+    assert sum(one.gross_minor for one in film) == 999
+    assert {one.grant_id for one in film} == {"g"}
+    assert charge_trained(ws, [base.id], 999, "CNY", key="other") == []
 
 
 def test_the_territory_of_the_workspace_holds_where_nobody_says_another(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ A charge is divided by the usage of the run its model was trained in, which is w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -61,6 +63,54 @@ def charge_model(
         charge(ws, grant_id, amount, currency, key=f"{key}/{part[:16]}", kind="model", about=f"model:{part}",
                at_us=at_us, caller=caller)
         for part, amount in sorted(amounts.items())
+        if amount
+    ]  # fmt: skip
+
+
+def charge_trained(
+    ws: Workspace,
+    model_ids: Iterable[str],
+    gross_minor: int,
+    currency: str,
+    *,
+    key: str,
+    at_us: int | None = None,
+    caller: Caller = HOUSE,
+) -> list[Charge]:
+    """Note that money is owed for the use of several models at once, each trained part under the grant of its own run.
+
+    Models that nobody's footage is in (bases) take nothing; if all are such, nothing is owed. The rest share alike,
+    and a merged model hands its share to its parts by their weights. The charges add to exactly the amount.
+
+    Args:
+        ws: Where it is.
+        model_ids: Digests of the models, as `AiPart.model_ids` holds them.
+        gross_minor: The amount, in the smallest unit of the currency.
+        currency: ISO 4217.
+        key: Names this use; the same key again is the same charges.
+        at_us: When it fell due; now, unless said otherwise.
+        caller: On whose behalf.
+
+    Raises:
+        NotGranted: The caller may not.
+        UsageError: An impossible amount, or another currency than a grant's.
+        NotFound: The ledger does not say in which run a part was trained.
+    """
+    require(caller, "settle")
+    rows = rows_by_id(ws, sorted(set(model_ids)))
+    weights: dict[str, Fraction | int] = {}
+    for row in rows.values():
+        with suppress(Rejected):  # nobody's footage is in it
+            for part, share in trained_parts(ws, row).items():
+                weights[part] = weights.get(part, Fraction()) + share
+    parts = rows_by_id(ws, sorted(weights))
+    owed = {part: weight for part, weight in weights.items() if parts[part].run.get("grant")}
+    if not owed or not gross_minor:
+        return []
+    return [
+        charge(ws, str(parts[part].run["grant"]), amount, currency, key=f"{key}/{part[:16]}", kind="model",
+               about=f"model:{part}", at_us=at_us, caller=caller)
+        for part, amount in sorted(split(gross_minor, owed, salt=key).items())
         if amount
     ]  # fmt: skip
 
