@@ -10,8 +10,10 @@ from malan.apps.frame import App
 from malan.core.errors import NotFound
 
 APPS: Mapping[str, str] = {
+    "picture": "malan.apps.picture",
     "promo": "malan.apps.promo",
     "review": "malan.apps.review",
+    "music": "malan.apps.music",
     "video": "malan.apps.video",
 }
 """Name → the module whose `APP` it is; a module is imported when it is asked for."""

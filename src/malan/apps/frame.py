@@ -135,7 +135,7 @@ class Work:
 
     def publish(
         self, card: Card, title: str, sources: Sequence[Source], render: Callable[[Path], None], out: Path,
-        *, ai: AiPart | None = None, mode: str = "",
+        *, ai: AiPart | None = None, mode: str = "", brought: Sequence[str] = (),
     ) -> Published:  # fmt: skip
         """Make a file that leaves the house: every right asked of every source, labelled, signed, logged, counted.
 
@@ -143,6 +143,7 @@ class Work:
             mode: How it is made, where that is not what the card says. What a machine makes (`BY_MACHINE`) is labelled
                 as generated when `ai` says nothing else.
             ai: Which part AI had in it, and with which models.
+            brought: Digests of files whoever asks brought along; log and credential name them.
 
         Raises:
             NotGranted: A source may not be used so, or the grant has no output left; nothing was made.
@@ -153,7 +154,7 @@ class Work:
         self.check_words({"title": title})
         self._require(card, sources)
         count = self.seats.take(len(self.published)) if self.seats else None
-        draft = Draft(card.name, mode, title, tuple(sources), ai=ai)
+        draft = Draft(card.name, mode, title, tuple(sources), ai=ai, brought=tuple(brought))
         done = publish(
             self.library, draft, render, out, caller=self.caller,
             count=lambda output_id: count(output_id, sources) if count else None,

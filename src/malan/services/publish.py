@@ -47,7 +47,11 @@ class AiPart:
 
 @dataclass(frozen=True)
 class Draft:
-    """A file that is about to be made: which app makes it, how, and from what."""
+    """A file that is about to be made: which app makes it, how, and from what.
+
+    `brought` are digests (SHA-256) of files whoever asks brought along: they stand in log and credential beside the
+    sources, without an owner here.
+    """
 
     app: str
     mode: str  # retrieve, assemble, compose, render, infer, diffuse
@@ -55,6 +59,7 @@ class Draft:
     sources: tuple[Source, ...]
     use: str = "publish"  # the right that is asked for of every source
     ai: AiPart | None = None
+    brought: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,9 @@ def publish(
         has_credential = _sign(ws, draft, work, intent)
         _read_back(ws, work, produce_id)
         sources = draft.sources
-        output_id, event = log_output(ws, work, app=draft.app, mode=draft.mode, sources=sources, intent=intent)
+        output_id, event = log_output(
+            ws, work, app=draft.app, mode=draft.mode, sources=sources, intent=intent, brought=draft.brought
+        )
         count(output_id)
         work.replace(out)
     finally:
@@ -137,6 +144,7 @@ def _log_intent(ws: Workspace, draft: Draft) -> int:
         inputs=(
             Input(urn("sources", root), root, "inputTo"),
             *(Input(urn("model", model), model, "inputTo") for model in models),
+            *(Input(urn("asset", digest), digest, "inputTo") for digest in draft.brought),
         ),
         facts={"app": draft.app, "mode": draft.mode},
         private={"title": draft.title},
@@ -194,7 +202,7 @@ def _ingredients(draft: Draft) -> list[Ingredient]:
     from malan.media.credentials import Ingredient, Relation
 
     relation: Relation = "inputTo" if draft.ai else "parentOf" if len(draft.sources) == 1 else "componentOf"
-    return [
+    footage = [
         Ingredient(
             title=f"asset {source.clip.asset_id[:12]}",
             relation=relation,
@@ -203,6 +211,11 @@ def _ingredients(draft: Draft) -> list[Ingredient]:
         )
         for source in draft.sources
     ]
+    brought = [
+        Ingredient(title=f"file {digest[:12]}", relation="inputTo", digest=f"sha256:{digest}")
+        for digest in draft.brought
+    ]
+    return footage + brought
 
 
 def training_mining(ws: Workspace, terms_ids: set[str]) -> dict[str, Use]:

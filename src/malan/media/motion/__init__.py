@@ -11,7 +11,7 @@ from malan.media.motion.camera import MOVES, Move
 from malan.media.motion.framing import Wish
 from malan.media.motion.photo import Photo, read_photo, read_plane
 from malan.media.motion.relief import ENOUGH, Relief, flat, relief_from_map, relief_from_mask, relief_from_subject
-from malan.media.motion.scene import Scene, make_scene
+from malan.media.motion.scene import Scene, framed_still, make_scene
 from malan.media.motion.shoot import shoot
 from malan.media.motion.subject import find_subject, weight_of
 
@@ -25,6 +25,7 @@ __all__ = [
     "Wish",
     "find_subject",
     "flat",
+    "framed_still",
     "make_scene",
     "read_photo",
     "read_plane",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.media.motion.camera import Camera
+from malan.media.motion.camera import Camera, Move
 from malan.media.motion.framing import Framed, Wish, frame_picture, loses_too_much
 from malan.media.motion.layers import Layer, take_apart
 from malan.media.motion.opencv import cv2
@@ -29,6 +29,7 @@ _CARD, _CARD_NEAR, _GROUND_NEAR = (
     0.62,
     0.2,
 )  # of a picture shown whole: its share of the frame, and where it stands
+_CARD_DEPTH = 0.6
 _BLUR, _DIM = 0.045, 0.62
 
 
@@ -42,6 +43,7 @@ class Scene:
         layers: How many there are.
         is_whole: Whether the picture is shown whole before a ground of itself.
         framed: The view; of a picture shown whole, of the ground with it.
+        move: The one that was made.
     """
 
     stage: Stage
@@ -49,6 +51,7 @@ class Scene:
     layers: int
     is_whole: bool
     framed: Framed
+    move: Move
 
 
 def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *, whole: bool | None = None) -> Scene:
@@ -63,7 +66,8 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
     size = (pixels_HWC.shape[1], pixels_HWC.shape[0])
     is_whole = loses_too_much(size, wish.size, weight) if whole is None else whole and _is_other(size, wish.size)
     if is_whole:
-        return _on_ground(pixels_HWC, replace(wish, depth=min(0.6, max(wish.depth, 0.6)), focus=_CARD_NEAR))
+        move: Move = "push" if wish.move in ("pan", "dolly-zoom") else wish.move
+        return _on_ground(pixels_HWC, replace(wish, move=move, depth=_CARD_DEPTH, focus=_CARD_NEAR))
     wish = replace(wish, depth=0.0 if relief.is_flat else wish.depth, focus=relief.focus)
     framed = frame_picture(size, weight, wish)
     fine = min(FINE, max(1.0, framed.per_px))
@@ -75,7 +79,7 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
         near = _relief_of(relief.near, size, corner, scale, plate.shape[:2])
         layers = take_apart(plate, near, strength_px(framed.path, wish.size) * fine, fine * CELL)
     stage = Stage(layers, wish.size, fine, middle, wish.focus)
-    return Scene(stage, framed.path, len(layers), False, framed)
+    return Scene(stage, framed.path, len(layers), False, framed, wish.move)
 
 
 def strength_px(path: tuple[Camera, ...], size: tuple[int, int]) -> float:
@@ -144,7 +148,7 @@ def _on_ground(pixels: Pixels, wish: Wish) -> Scene:
     ]
     middle = (framed.middle[0] * scale, framed.middle[1] * scale)
     stage = Stage(layers, wish.size, framed.per_px * scale, middle, wish.focus)
-    return Scene(stage, framed.path, 2, True, framed)
+    return Scene(stage, framed.path, 2, True, framed, wish.move)
 
 
 def _ground(pixels: Pixels, canvas: tuple[int, int], spot: tuple[slice, slice]) -> Pixels:
@@ -163,3 +167,13 @@ def _ground(pixels: Pixels, canvas: tuple[int, int], spot: tuple[slice, slice]) 
     full = cv2.resize(light, canvas, interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(1).random((canvas[1], canvas[0], 1), np.float32)
     return np.asarray(np.clip(full + grain, 0, 255), np.uint8)
+
+
+def framed_still(pixels_HWC: Pixels, weight: Plane, size: tuple[int, int]) -> Pixels:
+    """The part of a picture that a frame of another shape shows best, at the frame's size, RGB."""
+    framed = frame_picture((pixels_HWC.shape[1], pixels_HWC.shape[0]), weight, Wish("swing", 2, 1.0, size))
+    plate, corner, scale = _plate(pixels_HWC, framed, 1.0)
+    x = round((framed.middle[0] - corner[0]) * scale - size[0] / 2)
+    y = round((framed.middle[1] - corner[1]) * scale - size[1] / 2)
+    part = plate[max(0, y) : max(0, y) + size[1], max(0, x) : max(0, x) + size[0]]
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)

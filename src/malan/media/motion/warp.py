@@ -189,7 +189,7 @@ def _sheet(layer: Layer) -> _Sheet:
 def _in_cells(mask: NDArray[np.bool_], relief: Plane) -> Pixels:
     """1 in every cell that holds any of a mask."""
     share = cv2.resize(mask.astype(np.float32), relief.shape[::-1], interpolation=cv2.INTER_AREA)
-    return (share > 0).astype(np.uint8)
+    return np.asarray(share > 0, np.uint8)
 
 
 def to_planes(pixels_HWC: Pixels) -> tuple[Pixels, tuple[Pixels, Pixels]]:
