@@ -290,7 +290,7 @@ def put_back(ws: Workspace, job: Job, *, again_s: float = 0.0, is_counted: bool 
     """Into the queue again, to go on from what is there; False when somebody else moved it."""
     attempt = job.attempt if is_counted else job.attempt - 1
     back = {"state": QUEUED, "turn": job.turn + 1, "worker": None, "attempt": attempt,
-            "not_before_s": time.time() + again_s}  # fmt: skip
+            "not_before_s": time.time() + again_s if again_s else 0.0}  # fmt: skip
     with updating(queue_tables(ws), durable=True) as connection:
         mine = update(JOBS).where(JOBS.c.id == job.id, JOBS.c.turn == job.turn)
         return bool(connection.execute(mine.values(**back)).rowcount)
@@ -406,7 +406,7 @@ def _new_row(ask: Ask, now: float) -> dict[str, Any]:
         "asked": dict(ask.asked), "price": dict(ask.price), "state": QUEUED, "turn": 0,
         "priority": PRIORITIES[ask.priority], "attempt": 0, "worker": None, "beat_s": None, "not_before_s": 0.0,
         "cancel_asked": 0, "percent": 0, "current": "", "created_s": now, "started_s": None, "ended_s": None,
-        "idempotency": ask.idempotency, "digest": digest_record("app.ask", [json.dumps(same, sort_keys=True)]),
+        "idempotency": ask.idempotency, "digest": digest_record("app.ask", [json.dumps(same, sort_keys=True).replace(job_id, "")]),
         "folder": f"{FOLDER}/{job_id}", "remixed_from": ask.remixed_from, "webhook": ask.webhook, "code": "",
         "said": {}, "told": {}, "micro": 0,
     }  # fmt: skip

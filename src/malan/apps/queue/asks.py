@@ -23,6 +23,7 @@ from malan.services.app_queue import FOLDER, Ask, new_id
 from malan.services.gateway_book import APP_MODELS, Named, check_currency_of
 from malan.services.gateway_keys import Policy
 from malan.services.gateway_prices import FREE, Price, price_for
+from malan.services.outputs import file_digest
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -65,15 +66,17 @@ def video_ask(ws: Workspace, named: Named, policy: Policy, wish: Wish) -> Ask:
     size = said.get("size") or "1280x720"
     width, height = size_of(size)
     app, mode, row = _target(named, policy, model, "video")
-    moves = wish.picture is not None and not (row is not None and mode == "diffuse" and app == "video")
-    app = "picture" if model == MOTION or moves else app
     if model == MOTION and wish.picture is None:
         raise UsageError("gateway.needs_picture", model=model)
+    if wish.picture is not None and row is None:  # nothing is assembled from a picture: it moves
+        app, mode = "picture", "render"
     values = {"prompt": prompt, "seconds": float(seconds), **shape_of(app, width, height), "mode": mode}
     values |= {"model": row.name} if row is not None else {}
     if wish.picture is not None:
         values["file" if app == "picture" else "image"] = str(wish.picture)
     asked = {"prompt": prompt, "size": size, "seconds": str(said.get("seconds") or seconds)}
+    if wish.picture is not None:
+        asked["reference"] = file_digest(wish.picture)
     price = price_for(named.prices, model, row)
     device = row.device if row is not None else "cpu"
     return _ask(ws, policy, app, values, said, asked, price, Fraction(seconds), sort="video", model=model,

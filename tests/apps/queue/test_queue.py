@@ -1,0 +1,227 @@
+"""Jobs as rows: asked for once, taken in turn, ended once, settled with the same commit; on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from malan.core.errors import NotFound, Rejected, RetryLater, UsageError
+from malan.services.access import COMMAND_LINE, NotSignedIn
+from malan.services.accounts import add_party
+from malan.services.app_queue import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    Ask,
+    Job,
+    beat,
+    cancel,
+    finish,
+    forget,
+    get_job,
+    list_jobs,
+    lose,
+    put_back,
+    recover,
+    submit,
+    take,
+    waiting_devices,
+)
+from malan.services.gateway_budget import OverBudget, TooFast
+from malan.services.gateway_keys import Allowance, end_gateway_key, list_gateway_keys, make_gateway_key
+from malan.services.run_rows import me
+from malan.workspace import Workspace
+
+PRICE = {"currency": "CNY", "request": 10, "second": 5, "seconds": 4.0, "quoted": 0}
+
+
+class Place:
+    """A workspace with a party and its key."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.party = add_party(ws, COMMAND_LINE, "湖南台", kind="organisation", has=("buyer",)).id
+        self.key = make_gateway_key(ws, COMMAND_LINE, self.party, Allowance("desk", budget_minor=100)).key.prefix
+
+    def ask(self, **more: Any) -> Ask:
+        named = {"party_id": self.party, "prefix": self.key, "price": PRICE, "sort": "video", "model": "malan-assemble"}
+        return Ask("video", {"prompt": "clouds"}, **{**named, **more})
+
+    def take(self, now_s: float = 100.0) -> Job:
+        found = take(self.ws, "cpu", worker=me(), now_s=now_s)
+        assert found is not None
+        return found
+
+    def money(self) -> tuple[int, int]:
+        """Spent and held, in minor units."""
+        [row] = [one for one in list_gateway_keys(self.ws, COMMAND_LINE) if one["prefix"] == f"mk_{self.key}"]
+        return row["spent"]["micro"] // 10**6, row["held"]["micro"] // 10**6
+
+
+@pytest.fixture
+def place(workspace: Workspace) -> Iterator[Place]:
+    return Place(workspace)
+
+
+def test_a_job_waits_is_taken_and_is_done(place: Place) -> None:
+    job = submit(place.ws, place.ask())
+    assert (job.state, place.money()) == (QUEUED, (0, 30))
+    taken = place.take()
+    assert (taken.id, taken.state, taken.attempt) == (job.id, RUNNING, 1)
+    assert beat(place.ws, taken, 101.0, percent=40, current="cutting") == (True, False)
+    assert finish(place.ws, taken, DONE, told={"seconds": 2.5})
+    done = get_job(place.ws, job.id)
+    assert (done.state, done.percent, done.micro) == (DONE, 100, 25 * 10**6)
+    assert place.money() == (25, 0)
+
+
+@pytest.mark.parametrize("state", [FAILED, CANCELLED])
+def test_what_was_not_done_costs_nothing(place: Place, state: str) -> None:
+    submit(place.ws, place.ask())
+    assert finish(place.ws, place.take(), state, error=Rejected("gateway.cancelled"))
+    assert place.money() == (0, 0)
+
+
+def test_a_job_is_ended_once(place: Place) -> None:
+    submit(place.ws, place.ask())
+    taken = place.take()
+    assert finish(place.ws, taken, DONE, told={"seconds": 4})
+    assert not finish(place.ws, taken, DONE, told={"seconds": 4})
+    assert not put_back(place.ws, taken)
+    assert place.money() == (30, 0)
+
+
+def test_it_never_costs_more_than_was_held(place: Place) -> None:
+    submit(place.ws, place.ask())
+    finish(place.ws, place.take(), DONE, told={"seconds": 4000})
+    assert place.money() == (30, 0)
+
+
+def test_the_same_name_is_the_same_job(place: Place) -> None:
+    first = submit(place.ws, place.ask(idempotency="a"))
+    assert submit(place.ws, place.ask(idempotency="a")).id == first.id
+    assert place.money() == (0, 30)
+    with pytest.raises(Rejected, match="another request"):
+        submit(place.ws, replace(place.ask(idempotency="a"), request={"prompt": "rain"}))
+    assert submit(place.ws, place.ask(idempotency="b")).id != first.id
+
+
+def test_a_job_beyond_the_budget_is_not_written_down(place: Place) -> None:
+    for _ in range(3):
+        submit(place.ws, place.ask())
+    with pytest.raises(OverBudget):
+        submit(place.ws, place.ask())
+    assert len(list_jobs(place.ws)[0]) == 3
+
+
+def test_a_job_of_an_ended_key_is_not_written_down(place: Place) -> None:
+    end_gateway_key(place.ws, COMMAND_LINE, place.key)
+    with pytest.raises(NotSignedIn):
+        submit(place.ws, place.ask())
+    assert list_jobs(place.ws)[0] == []
+
+
+def test_jobs_count_against_the_rate(place: Place) -> None:
+    key = make_gateway_key(place.ws, COMMAND_LINE, place.party, Allowance("slow", most_a_minute=1)).key.prefix
+    submit(place.ws, place.ask(prefix=key), now_s=120.0)
+    with pytest.raises(TooFast):
+        submit(place.ws, place.ask(prefix=key), now_s=121.0)
+
+
+def test_parties_take_turns_and_what_is_raised_goes_first(place: Place) -> None:
+    other = add_party(place.ws, COMMAND_LINE, "芒果", has=("buyer",)).id
+    mine = [submit(place.ws, place.ask(prefix=""), now_s=float(n)).id for n in range(3)]
+    theirs = submit(place.ws, place.ask(prefix="", party_id=other), now_s=10.0).id
+    raised = submit(place.ws, place.ask(prefix="", priority="high"), now_s=11.0).id
+    low = submit(place.ws, place.ask(prefix="", party_id=other, priority="low"), now_s=12.0).id
+    assert [place.take(now_s=100.0 + n).id for n in range(6)] == [raised, theirs, *mine, low]
+    assert take(place.ws, "cpu", worker=me(), now_s=200.0) is None
+
+
+def test_each_device_has_its_queue(place: Place) -> None:
+    submit(place.ws, place.ask(device="cuda:0"))
+    assert take(place.ws, "cpu", worker=me(), now_s=100.0) is None
+    assert waiting_devices(place.ws, 100.0) == ["cuda:0"]
+
+
+def test_a_job_of_a_dead_worker_is_queued_again_and_ends_after_three_deaths(place: Place) -> None:
+    submit(place.ws, place.ask())
+    for attempt in (1, 2, 3):
+        taken = take(place.ws, "cpu", worker="elsewhere:1:1", now_s=100.0)
+        assert taken is not None
+        assert taken.attempt == attempt
+        assert recover(place.ws, now_s=110.0) == 0  # silent, but not for long
+        assert recover(place.ws, now_s=130.0) == 1
+    job = list_jobs(place.ws)[0][0]
+    assert (job.state, job.code) == (FAILED, "gateway.worker_died")
+    assert place.money() == (0, 0)
+
+
+def test_a_worker_given_up_for_dead_changes_nothing(place: Place) -> None:
+    submit(place.ws, place.ask())
+    taken = take(place.ws, "cpu", worker="elsewhere:1:1", now_s=100.0)
+    assert taken is not None
+    recover(place.ws, now_s=200.0)
+    assert beat(place.ws, taken, 201.0) == (False, False)
+    assert not finish(place.ws, taken, DONE, told={"seconds": 4})
+    again = place.take(now_s=10**10)
+    assert finish(place.ws, again, DONE, told={"seconds": 4})
+    assert place.money() == (30, 0)
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_one_at_work_soon(place: Place) -> None:
+    job = submit(place.ws, place.ask())
+    assert cancel(place.ws, job).state == CANCELLED
+    second = submit(place.ws, place.ask())
+    taken = place.take()
+    assert cancel(place.ws, get_job(place.ws, second.id)).state == RUNNING
+    assert beat(place.ws, taken, 101.0) == (True, True)
+    lose(place.ws, get_job(place.ws, second.id))
+    assert get_job(place.ws, second.id).state == CANCELLED
+    with pytest.raises(Rejected, match="is over"):
+        cancel(place.ws, get_job(place.ws, second.id))
+
+
+def test_another_partys_job_is_not_there(place: Place) -> None:
+    job = submit(place.ws, place.ask())
+    other = add_party(place.ws, COMMAND_LINE, "芒果", has=("buyer",)).id
+    with pytest.raises(NotFound):
+        get_job(place.ws, job.id, party_id=other)
+    assert list_jobs(place.ws, party_id=other)[0] == []
+    with pytest.raises(NotFound):
+        list_jobs(place.ws, party_id=other, after=job.id)
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(place: Place) -> None:
+    ids = [submit(place.ws, place.ask(prefix=""), now_s=float(n // 3)).id for n in range(10)]
+    for is_rising in (True, False):
+        found: list[str] = []
+        has_more = True
+        while has_more:
+            page, has_more = list_jobs(
+                place.ws, party_id=place.party, sort="video", after=found[-1] if found else "", limit=3,
+                is_rising=is_rising,
+            )  # fmt: skip
+            found += [job.id for job in page]
+        assert len(found) == len(set(found)) == 10
+        assert set(found) == set(ids)
+
+
+def test_only_what_is_over_can_be_forgotten(place: Place) -> None:
+    job = submit(place.ws, place.ask())
+    with pytest.raises(RetryLater):
+        forget(place.ws, job)
+    cancel(place.ws, job)
+    forget(place.ws, job)
+    with pytest.raises(NotFound):
+        get_job(place.ws, job.id)
+
+
+def test_an_unknown_priority_is_refused(place: Place) -> None:
+    with pytest.raises(UsageError):
+        submit(place.ws, place.ask(priority="now"))
