@@ -12,13 +12,20 @@ need() { # package, test, why
 }
 
 python="${PYTHON:-python3}"
+music() { # what plays the notes of a score
+  need fluidsynth "ls /usr/lib/*/libfluidsynth.so.3" "plays what the music app composes"
+  need musescore-general-soundfont-small "ls /usr/share/sounds/sf3/MuseScore_General_Lite.sf3" "its instruments (free, MIT)"
+}
+
 case "$1" in
   setup)
-    need python3-venv "$python -c 'import ensurepip, venv'" "makes .venv, so that nothing is installed into the system" ;;
+    need python3-venv "$python -c 'import ensurepip, venv'" "makes .venv, so that nothing is installed into the system"
+    music ;;
   demo)
     need fonts-noto-cjk "ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc" "draws the Chinese captions of the demo films"
     need espeak-ng "command -v espeak-ng" "speaks the captions of the demo films"
-    need bubblewrap "command -v bwrap" "shuts in the algorithm that the demo trains" ;;
+    need bubblewrap "command -v bwrap" "shuts in the algorithm that the demo trains"
+    music ;;
   train)
     need bubblewrap "command -v bwrap" "the walls around algorithms; one recipe is trained inside them" ;;
   test | bench)
@@ -29,6 +36,7 @@ case "$1" in
     need ffmpeg "command -v ffprobe" "ffprobe reads the labels Malan writes, as a stranger would"
     need bubblewrap "command -v bwrap" "the walls around algorithms; the tests attack them from inside"
     need libimage-exiftool-perl "command -v exiftool" "exiftool reads them too"
+    music
     if [ "$1" = bench ]; then
       need libavdevice59 "ls /usr/lib/*/libavdevice.so.*" "torchcodec, a peer of the benchmarks, decodes with the system's FFmpeg"
     fi ;;
@@ -43,6 +51,9 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
   echo "Please run:  sudo apt-get install$missing"
-  [ "$1" = demo ] || exit 1
-  echo "(the demo goes on without: films without Chinese captions or speech)"
+  case "$1$missing" in
+    demo*) echo "(the demo goes on without: films without Chinese captions, speech or music)" ;;
+    "setup fluidsynth"* | "setup musescore"*) echo "(everything but the music app works without)" ;;
+    *) exit 1 ;;
+  esac
 fi
