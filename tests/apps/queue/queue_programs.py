@@ -19,7 +19,7 @@ def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], part
         log.write(f"{job_id}\n")
     how, _, rest = str(request.get("prompt") or "quick").partition(" ")
     if how == "slow":
-        for step in range(int(rest or 100)):
+        for step in range(int((rest or "100").split()[0])):
             report_progress({"percent": step, "current": f"step {step}"})
             time.sleep(0.05)
     if how == "memory":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from malan.apps.builtin import app_named
-from malan.apps.running import INPUTS, quote_app
+from malan.apps.running import INPUTS, quote_app, read_request
 from malan.core.errors import NotFound, UsageError
 from malan.services.access import Caller
 from malan.services.app_queue import FOLDER, Ask, new_id
@@ -189,6 +189,7 @@ def _ask(
     request = _fitting(app, values, said)
     job_id = more.pop("job_id") or new_id(more["sort"])
     inputs = ws.root / FOLDER / job_id / INPUTS
+    request = read_request(app_named(app), request).model_dump(mode="json")
     quoted = quote_app(ws, app, request, caller=policy.caller, given=inputs)["cost"]
     quote = int(quoted["minor"]) if quoted["currency"] == policy.currency else 0
     check_currency_of(policy, price.currency if price is not FREE else "")
