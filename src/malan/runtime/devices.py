@@ -96,7 +96,7 @@ class Devices:
         self._process = os.getpid()
         self._standing: dict[str, _Standing] = {}
         self._guard, self._loading = threading.RLock(), threading.Lock()
-        self._woken, self._mine = threading.Event(), threading.local()
+        self._mine = threading.local()
         self._watch: threading.Thread | None = None
 
     @contextmanager
@@ -190,7 +190,6 @@ class Devices:
                 del self._standing[name]
         if is_over:
             _let_go(found)
-        self._woken.set()
 
     def _forget(self, name: str) -> None:
         """Another thing of the same name: closed now, or by its last user."""
@@ -257,8 +256,7 @@ class Devices:
                 if not self._standing:
                     self._watch = None
                     return
-            self._woken.wait(_LOOK_S)
-            self._woken.clear()
+            time.sleep(_LOOK_S)
             self.close_idle()
 
     def _after_fork(self) -> None:
