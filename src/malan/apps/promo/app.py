@@ -15,6 +15,7 @@ from malan.apps.promo.board import read_board
 from malan.apps.promo.make import make_film
 from malan.apps.promo.plan import USES, make_board
 from malan.apps.promo.request import PromoRequest
+from malan.apps.promo.speaking import VOICE, with_voice
 from malan.core.errors import NotGranted
 
 BOARD = "storyboard.json"
@@ -55,7 +56,9 @@ class Promo:
         if request.plan_only:
             return Made({"storyboard": place}, {**told, "board": board.model_dump(mode="json")})
         work.check_words(board.words)
-        made = make_film(board, request.script, work, self.card, stem="promo")
+        spoken, ai = with_voice(board, request, work)
+        made = make_film(spoken, request.script, work, self.card, stem="promo", ai=ai)
+        (work.out / VOICE).unlink(missing_ok=True)
         return Made({"storyboard": place, **made.files}, {**told, **made.report})
 
 

@@ -36,6 +36,8 @@ class PromoRequest(Request):
     script: str = Field(default="", max_length=2000)
     music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    speaker: str = Field(default="", max_length=80)  # engine of models.toml that speaks the captions
+    speaker_voice: str = Field(default="", max_length=80)
     own_sound: bool = True
     language: Literal["zh", "en"] = "zh"
     board: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "kept": True})
