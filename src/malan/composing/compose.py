@@ -18,7 +18,7 @@ from malan.composing.chinese import in_range, luogu_line, ornament, slides
 from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root
 from malan.composing.harmony import harmonise
 from malan.composing.melody import sing
-from malan.composing.plan import Plan
+from malan.composing.plan import Plan, tick_at
 from malan.composing.rhythm import drum_line, timpani_line
 from malan.composing.score import QUARTER, Harmony, Note, Part, Score, Span
 from malan.composing.styles import Chair
@@ -46,25 +46,13 @@ def compose(plan: Plan) -> Score:
     if plan.hits:
         parts.append(_hits(plan, harmony))
     form = tuple(Span(s.name, s.bar * plan.bar, (s.bar + s.bars) * plan.bar, s.energy) for s in plan.sections)
-    end = tick_at(plan, plan.seconds)
+    end = tick_at(plan.tempos, plan.seconds)
     return Score(
         title=" · ".join(plan.wishes.tags) or plan.style.name, style=plan.style.name, seed=plan.seed,
         seconds=plan.seconds, key=plan.key, bpm=plan.bpm, beats=plan.style.beats, tempos=plan.tempos, form=form,
         harmony=harmony, parts=tuple(_named(parts)), end=end, hits=plan.hits, is_loop=plan.is_loop,
         room_s=plan.style.room_s, tags=plan.wishes.tags, notes=plan.wishes.unknown,
     )  # fmt: skip
-
-
-def tick_at(plan: Plan, seconds: float) -> int:
-    """The tick at which so many seconds have passed."""
-    tick, left = 0, seconds * 1e6
-    for number, (start, tempo) in enumerate(plan.tempos):
-        until = plan.tempos[number + 1][0] if number + 1 < len(plan.tempos) else None
-        if until is None or left <= (until - start) * tempo / QUARTER:
-            return round(start + left * QUARTER / tempo)
-        left -= (until - start) * tempo / QUARTER
-        tick = until
-    return tick
 
 
 def seated(plan: Plan) -> list[Chair]:
@@ -200,7 +188,7 @@ def _farewell(
     plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], plays: Callable[[int], float]
 ) -> list[Note]:  # fmt: skip
     """The last bar: everybody who still plays strikes the tonic and lets it ring."""
-    ring = min(max(round(0.72 * (tick_at(plan, plan.seconds) - plan.last)), QUARTER // 2), _LONGEST_RING)
+    ring = min(max(round(0.88 * (tick_at(plan.tempos, plan.seconds) - plan.last)), QUARTER // 2), _LONGEST_RING)
     final = harmony[-1]
     if not plays(plan.last - 1) or chair.role in ("drums", "luogu", "timpani"):
         return [note for note in _percussion(plan, chair, plays, lambda _: plan.key.tonic) if note.start >= plan.last]
@@ -235,10 +223,11 @@ def _rolled_chord(plan: Plan, chair: Chair, final: Harmony, ring: int) -> list[N
 def _performed(plan: Plan, chair: Chair, notes: Sequence[Note], lots: Random) -> list[Note]:
     """Swing, dynamics of section and phrase, accents, and what is not quite even."""
     loose = 0.0 if chair.role in ("drums", "luogu", "bass") and plan.style.loose < 1 else plan.style.loose
+    over = tick_at(plan.tempos, plan.seconds) - 24 if not plan.is_loop else plan.last + plan.bar
     out = []
     for note in sorted(notes):
         start = _swung(note.start, plan.style.swing)
-        end = _swung(note.start + note.length, plan.style.swing)
+        end = min(_swung(note.start + note.length, plan.style.swing), over)
         late = (
             0
             if note.start % plan.bar == 0 and plan.style.loose < 0.5
@@ -246,7 +235,7 @@ def _performed(plan: Plan, chair: Chair, notes: Sequence[Note], lots: Random) ->
         )
         start = max(0, start + late)
         velocity = _dynamic(plan, chair, note) + round(lots.gauss(0, 2.4))
-        out.append(Note(start, max(end - start + late, 20), note.pitch, min(max(velocity, 8), 124)))
+        out.append(Note(start, max(min(end + late, over) - start, 20), note.pitch, min(max(velocity, 8), 124)))
     return _untangled(out) if chair.role in ("melody", "answer") else out
 
 

@@ -65,6 +65,17 @@ def _chords_at(places: Sequence[tuple[int, int]], *, count: int = 3, accent: int
     return play
 
 
+def _varied(*rows: Sequence[tuple[int, int]], count: int = 4) -> Figure:
+    """Close chords in another rhythm from bar to bar, the first one in every fourth."""
+    ways = [_chords_at(row, count=count, accent=-4) for row in rows]
+
+    def play(bar: Harmony, chair: Chair, energy: float, lots: Random) -> list[Note]:
+        way = ways[0] if bar.start // bar.length % 4 == 0 else lots.choice(ways)
+        return way(bar, chair, energy, lots)
+
+    return play
+
+
 def _strum(bar: Harmony, chair: Chair, energy: float, lots: Random) -> list[Note]:
     """Down and up strokes over six strings; the strings sound one after another."""
     strokes: Sequence[tuple[int, int, int]]
@@ -174,10 +185,12 @@ FIGURES: dict[str, Figure] = {
     "arp16": _arp((0, 1, 2, 3, 4, 3, 2, 1, 0, 2, 1, 3, 2, 4, 3, 1), SIXTEENTH, holds=0.8),
     "alberti": _arp((0, 2, 1, 2), EIGHTH),
     "pulse8": _chords_at([(n, 1) for n in range(0, 16, 2)], count=2, accent=-10),
-    "chops": _chords_at([(0, 6), (6, 4), (12, 3)], accent=-6),
+    "chops": _varied([(0, 6), (6, 4), (12, 3)], [(0, 4), (6, 6)], [(0, 6), (8, 4), (14, 2)], count=3),
     "offbeat": _chords_at([(2, 1), (6, 1), (10, 1), (14, 1)]),
-    "comp": _chords_at([(0, 5), (6, 3)], count=4, accent=-4),
-    "lofi": _chords_at([(0, 7), (7, 8)], count=4, accent=-8),
+    "comp": _varied(
+        [(0, 5), (6, 3)], [(2, 2), (6, 5)], [(4, 3), (10, 4)], [(0, 2), (6, 2), (12, 3)], [(6, 2), (14, 2)]
+    ),
+    "lofi": _varied([(0, 7), (7, 8)], [(0, 10), (10, 5)], [(0, 3), (3, 9)]),
     "waltz": _chords_at([(4, 3), (8, 3)]),
     "strum": _strum,
     "travis": _travis,

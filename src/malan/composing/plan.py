@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from malan.composing.score import QUARTER
@@ -168,10 +169,11 @@ def _bars(style: Style, seconds: float, wanted: float, *, is_fixed: bool, is_loo
 
 
 _SHAPES: dict[int, str] = {
-    1: "A4", 2: "A4 C4", 3: "A4 B4 C4", 4: "A8 C8", 5: "A8 B4 C8", 6: "A8 B8 C8", 7: "A8 B8 bridge4 C8",
+    1: "A4", 2: "A4 C4", 3: "A4 B4 C4", 4: "A4 B4 C8", 5: "A8 B4 C8", 6: "A8 B8 C8", 7: "A8 B8 bridge4 C8",
     8: "A8 A28 B8 C8", 9: "A8 A28 B8 bridge4 C8", 10: "A8 A28 B8 C8 C28", 11: "A8 B8 A28 bridge4 B28 C8",
     12: "A8 A28 B8 bridge8 C8 C28",
 }  # fmt: skip
+_ENERGIES = {"luogu": {"intro": 0.9, "A": 0.55, "B": 0.85, "C": 0.95}}  # opera opens with all its gongs
 _ENERGY = {
     "intro": 0.32,
     "A": 0.5,
@@ -195,7 +197,7 @@ def _form(style: Style, bars: int, wishes: Wishes, *, is_loop: bool) -> tuple[Se
         names = _long_form(bars, unit, is_loop=is_loop)
     out, at = [], 0
     for name, count in names:
-        base = _ENERGY[name] if bars >= 2 * unit else 0.75
+        base = {**_ENERGY, **_ENERGIES.get(style.writer, {})}[name] if bars >= 2 * unit else 0.75
         out.append(Section(name, at, count, min(max(base + lift, 0.2), 1.0)))
         at += count
     return tuple(out)
@@ -226,30 +228,39 @@ def _with_hits(plan: Plan, hits: Sequence[float]) -> Plan:
     if plan.wishes.bpm or plan.is_loop:
         ticks = tuple((hit, round(hit / quarter_s * QUARTER)) for hit in hits)
         return _replaced(plan, plan.tempos, ticks)
-    tempos, met, tick, second = [], [], 0, 0.0
+    tempos, tick, second = list[tuple[int, int]](), 0, 0.0
     for hit in hits:
         place = _meeting(plan, tick, second, hit)
         if place > tick:
             tempos.append((tick, round((hit - second) * 1e6 * QUARTER / (place - tick))))
             tick, second = place, second + tempos[-1][1] * (place - tick) / QUARTER / 1e6
-        met.append((hit, tick if place == tick else round(tick + (hit - second) / quarter_s * QUARTER)))
-    rest = plan.seconds - second
-    ring = plan.seconds - plan.bars * plan.style.beats * quarter_s
-    left = max(plan.last - tick, 0)
-    wanted = (rest - ring) * 1e6 * QUARTER / left if left and rest > ring else 60e6 / plan.bpm
     usual = 60e6 / plan.bpm
+    rest, ring = plan.seconds - second, plan.seconds - plan.bars * plan.style.beats * quarter_s
+    left = plan.last - tick
+    wanted = (rest - ring) * 1e6 * QUARTER / left if left > 0 and rest > ring else usual
     tempos.append((tick, round(min(max(wanted, usual / (1 + _STRETCH)), usual * (1 + _STRETCH)))))
-    return _replaced(plan, tuple(tempos), tuple(met))
+    return _replaced(plan, tuple(tempos), tuple((hit, tick_at(tempos, hit)) for hit in hits))
 
 
 def _meeting(plan: Plan, tick: int, second: float, hit: float) -> int:
-    """The nearest beat, half or quarter of one that a slight change of tempo brings to a hit; else where it falls."""
+    """The nearest beat, half or quarter of one that a slight change of tempo brings to a hit; else where we are."""
     exact = tick + (hit - second) * plan.bpm / 60 * QUARTER
-    for grid in (QUARTER, QUARTER // 2, QUARTER // 4, QUARTER // 8):
+    for grid in (QUARTER, QUARTER // 2, QUARTER // 4):
         place = round(exact / grid) * grid
-        if place > tick and abs((place - tick) / max(exact - tick, 1) - 1) <= _STRETCH:
+        if place >= tick + QUARTER and abs((exact - tick) / (place - tick) - 1) <= _STRETCH:
             return place
-    return tick if exact - tick < QUARTER / 8 else round(exact)
+    return tick
+
+
+def tick_at(tempos: Sequence[tuple[int, int]], seconds: float) -> int:
+    """The tick at which so many seconds have passed."""
+    left = seconds * 1e6
+    for (start, tempo), (until, _) in pairwise([*tempos, (2**40, 0)]):
+        took = (until - start) * tempo / QUARTER
+        if left <= took:
+            return round(start + left * QUARTER / tempo)
+        left -= took
+    raise ValueError(seconds)
 
 
 def _slowing(plan: Plan) -> Plan:

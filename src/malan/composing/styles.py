@@ -175,10 +175,10 @@ STYLES: dict[str, Style] = {
             "luogu", (92, 120, 150), ("gong", "zhi", "yu"), _OPEN,
             (
                 Chair("luogu", "luogu", 0, 0, 127, "", 0.0, -18, 0.14),
-                Chair("melody", "jinghu", 110, 67, 91, "jinghu", -0.15, -21, 0.15, only=("A", "B", "C")),
-                Chair("heterophony", "yueqin", 105, 55, 79, "pipa", 0.25, -25, 0.15, only=("A", "B", "C")),
+                Chair("melody", "jinghu", 110, 67, 91, "jinghu", -0.15, -21, 0.15, only=("A", "C")),
+                Chair("heterophony", "yueqin", 105, 55, 79, "pipa", 0.25, -25, 0.15, only=("A", "C")),
                 Chair("heterophony", "suona", 111, 62, 86, "sheng", 0.1, -24, 0.18, only=("C",)),
-                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", -0.3, -27, 0.12, only=("A", "B", "C")),
+                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", -0.3, -27, 0.12, only=("A", "C")),
             ),
             "huagu", beats=2, writer="luogu", room_s=1.2,
         ),

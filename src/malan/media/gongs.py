@@ -17,6 +17,8 @@ BIG_GONG, CYMBALS, SMALL_GONG, DRUM, TALL_DRUM, CLAPPER = 52, 49, 67, 76, 43, 75
 _PLACES = {BIG_GONG: 0.15, CYMBALS: -0.3, SMALL_GONG: 0.4, DRUM: 0.0, TALL_DRUM: -0.1, CLAPPER: -0.05}
 _LEVELS = {BIG_GONG: 1.0, CYMBALS: 0.62, SMALL_GONG: 0.6, DRUM: 0.62, TALL_DRUM: 0.9, CLAPPER: 0.55}
 
+_HAND_S = 0.03
+
 Sound = NDArray[np.float32]
 
 
@@ -29,15 +31,26 @@ def play_gongs(strokes: Iterable[tuple[float, int, int]], seconds: float) -> Sou
     """
     count = round(seconds * RATE_HZ)
     out = np.zeros((count, 2), np.float32)
-    for when, what, force in strokes:
+    held = sorted(stroke for stroke in strokes if stroke[1] in _PLACES and stroke[0] < seconds)
+    following: dict[int, float] = {}
+    for when, what, force in reversed(held):
         start = round(when * RATE_HZ)
-        if what not in _PLACES or start >= count:
-            continue
-        tone = _stroke(what, force > 88)[: count - start]
+        tone = _damped(_stroke(what, force > 88), following.get(what, seconds + 1) - when)[: count - start]
+        following[what] = when
         angle = (_PLACES[what] + 1) * np.pi / 4
         gain = _LEVELS[what] * (force / 110) ** 1.8
         out[start : start + len(tone), 0] += tone * np.float32(gain * np.cos(angle))
         out[start : start + len(tone), 1] += tone * np.float32(gain * np.sin(angle))
+    return out
+
+
+def _damped(tone: Sound, until_s: float) -> Sound:
+    """The hand stops what rings when the next stroke comes."""
+    end, edge = round(until_s * RATE_HZ), round(_HAND_S * RATE_HZ)
+    if end + edge >= len(tone):
+        return tone
+    out = tone[: end + edge].copy()
+    out[end:] *= np.linspace(1.0, 0.0, edge, dtype=np.float32)
     return out
 
 
@@ -47,8 +60,8 @@ def _stroke(what: int, is_hard: bool) -> Sound:
     ratios: tuple[float, ...]
     if what == BIG_GONG:
         ratios = (1.0, 1.27, 1.62, 1.99, 2.43, 2.9, 3.5, 4.3, 5.2, 6.3)
-        bright = 0.75 if is_hard else 0.6
-        return _metal(lots, 392.0, ratios, bright, 2.6, 0.85, glide=(0.11, 0.16), noise=0.35)
+        bright = 0.86 if is_hard else 0.68
+        return _metal(lots, 392.0, ratios, bright, 2.4, 0.6, glide=(0.11, 0.16), noise=0.4)
     if what == SMALL_GONG:
         ratios = (1.0, 1.52, 2.06, 2.71, 3.4, 4.6)
         return _metal(lots, 735.0, ratios, 0.62, 1.1, 0.34, glide=(-0.085, 0.07), noise=0.15)
