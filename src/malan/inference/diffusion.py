@@ -9,7 +9,6 @@ at `open_diffusion`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -142,12 +141,12 @@ class Pipeline:
         try:
             with torch.inference_mode():
                 return pipe(**call, callback_on_step_end=after_step)
-        except torch.OutOfMemoryError as error:
+        except BaseException as error:
+            pipe.maybe_free_model_hooks()  # what was brought onto the device for a step goes back
+            if not isinstance(error, torch.OutOfMemoryError):
+                raise
             let_go()
             raise RetryLater("engines.out_of_memory", name=self._opening.name, device=self._opening.device) from error
-        finally:
-            with suppress(AttributeError):
-                pipe.maybe_free_model_hooks()
 
     def _noise(self, seed: int) -> Any:
         return library("torch").Generator("cpu").manual_seed(seed)

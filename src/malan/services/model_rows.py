@@ -147,9 +147,9 @@ def read_row(connection: Connection, row: Row[Any]) -> ModelRow:
 
 
 def _read_rows(connection: Connection, rows: Iterable[Row[Any]]) -> list[ModelRow]:
-    """Rows with all that belongs to them, in three queries however many there are."""
+    """Rows with all that belongs to them, in three queries however many there are; to bases nothing does."""
     listed = list(rows)
-    ids = [row.id for row in listed]
+    ids = [row.id for row in listed if row.kind != BASE]
     shares, parts, runs = (
         _by_model(connection, table, ids, table.c[name])
         for table, name in ((SHARES, "party_id"), (PARTS, "part_id"), (RUNS, "run_id"))
