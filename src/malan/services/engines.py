@@ -72,6 +72,12 @@ def _kinds(*names: Kind) -> frozenset[Kind]:
 
 
 BACKENDS: Mapping[str, Backend] = {
+    "openai": Backend(
+        "malan.inference.openai_endpoint:open_endpoint",
+        _kinds("chat", "embeddings", "speech", "transcription", "image"),
+        is_remote=True,
+        needs_weights=False,
+    ),
     "diffusers": Backend("malan.inference.diffusion:open_diffusion", _kinds("video", "image"), extra="train"),
     "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music"), extra="train"),
     "onnx": Backend("malan.inference.onnx_backend:open_onnx", _kinds("encoder", "depth")),
