@@ -159,6 +159,17 @@ def test_a_clip_outside_the_grant_is_named_and_nothing_is_made(place: tuple[Work
     assert not list(tmp_path.glob("out/*.mp4"))
 
 
+def test_words_find_what_the_grant_opens_and_nothing_else(place: tuple[Workspace, str], tmp_path: Path) -> None:
+    ws, grant_id = place
+    asked = {**ASKED, "plan_only": True, "grant": grant_id}
+    told = run_app(ws, "promo", {**asked, "query": STATION}, tmp_path / "own", caller=BUYER)[1]
+    shown = {ws.library.clip(shot["clip"]).file_name for shot in told["board"]["shots"]}
+    assert shown == {STATION}
+    with pytest.raises(NotFound) as refused:
+        run_app(ws, "promo", {**asked, "query": "别家片库"}, tmp_path / "other", caller=BUYER)
+    assert "别家片库" not in str(refused.value.values["nearest"])
+
+
 def test_somebody_elses_grant_is_not_there(place: tuple[Workspace, str], tmp_path: Path) -> None:
     ws, grant_id = place
     with pytest.raises(NotFound):

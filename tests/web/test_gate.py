@@ -87,7 +87,7 @@ def _address(rule: str, shown: Shown) -> tuple[str, str]:
     given = {
         "asset_id": shown.asset_id, "clip_id": shown.clips[0].id, "job_id": "abcdef123456", "lang": "en",
         "prefix": "abcdefghij", "product_id": "0" * 64, "number": "0" * 16, "action": "sign", "name": "promo",
-            "digest": "0" * 64,
+            "digest": "0" * 64, "finding": "0" * 20,
     }  # fmt: skip
     return method, path.format_map(given).replace("/static", "/static/icon.svg")
 

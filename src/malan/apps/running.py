@@ -158,7 +158,15 @@ def _run_key(ws: Workspace | None, app: App[Any], request: Request, caller: Call
     """The same request of the same party over the same library and files is the same run."""
     said = request.model_dump(mode="json")
     library = list(ws.library.stamp) if ws is not None and app.card.needs_workspace else []
-    return digest_record("app.run", [app.card.name, said, caller.party_id or "", library, *_stamps(app, request)])
+    engines = _stamp(ws.root / "models.toml") if ws is not None else []
+    who = [caller.party_id or "", *engines]
+    return digest_record("app.run", [app.card.name, said, who, library, *_stamps(app, request)])
+
+
+def _stamp(path: Path) -> list[str]:
+    """Name, size and time of a file; nothing where there is none."""
+    stat = path.stat() if path.is_file() else None
+    return [str(path), str(stat.st_size), str(stat.st_mtime_ns)] if stat else []
 
 
 def _stamps(app: App[Any], request: Request) -> list[list[str]]:
@@ -171,8 +179,7 @@ def _stamps(app: App[Any], request: Request) -> list[list[str]]:
             for one in said if isinstance(said, tuple) else (said or "",):
                 place = Path(one)
                 inside = sorted(place.iterdir()) if one and place.is_dir() else [place] if one else []
-                stats = [(str(file), file.stat()) for file in inside if file.is_file()]
-                found += [[path, str(stat.st_size), str(stat.st_mtime_ns)] for path, stat in stats]
+                found += [_stamp(file) for file in inside if file.is_file()]
     return found
 
 

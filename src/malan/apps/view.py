@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from malan.apps.builtin import all_apps, app_named
-from malan.apps.frame import App
+from malan.apps.frame import App, Request
 from malan.apps.running import REPORT, run_of
 from malan.core.catalogue import catalogue
 from malan.core.errors import MalanError, NotFound
@@ -49,7 +50,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """A field of a form: `text`, `area`, `number`, `tick`, `choice` (one of), `ticks` (any of)."""
+    """A field of a form: `text`, `area`, `lines`, `number`, `date`, `tick`, `choice` (one of), `ticks` (any of).
+
+    The choices of what may be left unsaid begin with an empty one; `maybe` is that with yes and no.
+    """
 
     name: str
     label: str
@@ -111,7 +115,7 @@ def app_form(name: str, lang: str, *, caller: Caller, said: Mapping[str, Sequenc
     app = app_named(name)
     fields = [
         _field(app.card.name, key, field, lang, None if said is None else said.get(key, ()))
-        for key, field in app.request.model_fields.items()
+        for key, field in _ordered(app.request)
         if caller.is_operator or not _extra(field).get("file")
     ]
     return FormView(_card(app, lang), tuple(fields), app.request.model_json_schema())
@@ -125,11 +129,15 @@ def values_of(name: str, said: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, field in app_named(name).request.model_fields.items():
-        values = [value for value in said.get(key, ()) if value != ""]
+        values = [value for value in said.get(key, ()) if value.strip()]
+        if _kind(field)[0] == "lines":
+            values = [line.strip() for value in values for line in value.splitlines() if line.strip()]
         if field.annotation is bool:
             found[key] = bool(values)
         elif get_origin(field.annotation) is tuple:
             found |= {key: tuple(values)} if values else {}
+        elif _plain(field) is bool and values:
+            found[key] = values[0] == "yes"
         elif values:
             found[key] = int(values[0]) if _is_whole(field) and values[0].lstrip("-").isdigit() else values[0]
     return found
@@ -189,31 +197,33 @@ def _field(app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] 
     message = catalogue().get(f"app.{app}.{key}") or catalogue().get(f"app.any.{key}")
     label = message.text(lang, {}) if message else key
     default = field.get_default(call_default_factory=True)
-    default = "" if default is PydanticUndefined else default
+    default = "" if default is PydanticUndefined or default is None else default
     kind, choices = _kind(field)
     if kind == "ticks":
         chosen = set(said) if said is not None else set(map(str, default))
         return FormField(key, label, kind, "", tuple(Choice(one, one in chosen) for one in choices))
-    if kind == "list":
-        return FormField(key, label, "text", " ".join(said or map(str, default)))
+    if kind == "lines":
+        return FormField(key, label, kind, "\n".join(said or map(str, default)))
     value = str(said[0]) if said else str(default)
     if kind == "tick":
         return FormField(key, label, kind, "1" if (bool(said) if said is not None else default) else "")
-    if kind == "choice":
+    if kind in ("choice", "maybe"):
         return FormField(key, label, kind, value, tuple(Choice(one, one == value) for one in choices))
     return FormField(key, label, kind, value, step="1" if _is_whole(field) else "any")
 
 
 def _kind(field: FieldInfo) -> tuple[str, tuple[str, ...]]:
     """How a field is shown, and what can be chosen."""
-    kind = field.annotation
+    kind, may_be_unsaid = _plain(field), _plain(field) is not field.annotation
     if get_origin(kind) is Literal:
-        return "choice", tuple(map(str, get_args(kind)))
+        return "choice", (*([""] if may_be_unsaid else []), *map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
-        return ("ticks", tuple(map(str, get_args(inner)))) if get_origin(inner) is Literal else ("list", ())
+        return ("ticks", tuple(map(str, get_args(inner)))) if get_origin(inner) is Literal else ("lines", ())
     if kind is bool:
-        return "tick", ()
+        return ("maybe", ("", "yes", "no")) if may_be_unsaid else ("tick", ())
+    if _extra(field).get("format") == "date":
+        return "date", ()
     if kind in (int, float):
         return "number", ()
     longest = next((one.max_length for one in field.metadata if hasattr(one, "max_length")), 0)
@@ -221,8 +231,22 @@ def _kind(field: FieldInfo) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_whole(field: FieldInfo) -> bool:
-    kind = field.annotation
+    kind = _plain(field)
     return kind is int or (get_origin(kind) is Literal and isinstance(get_args(kind)[0], int))
+
+
+def _plain(field: FieldInfo) -> Any:
+    """The type of a field, of what is said where it is said."""
+    kind = field.annotation
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    said = [one for one in get_args(kind) if one is not type(None)]
+    return said[0] if len(said) == 1 else kind
+
+
+def _ordered(request: type[Request]) -> list[tuple[str, FieldInfo]]:
+    """An app's own fields first, then what all apps share."""
+    return sorted(request.model_fields.items(), key=lambda one: bool(_extra(one[1]).get("shared")))
 
 
 def _extra(field: FieldInfo) -> Mapping[str, Any]:

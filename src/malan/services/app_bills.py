@@ -165,25 +165,14 @@ def describe_bill(bill: Bill) -> dict[str, Any]:
 
 
 def _pay_models(ws: Workspace, bill: Bill, models: Sequence[str]) -> None:
-    """What those get whose footage the models were trained on: a charge under the grant of the training, each."""
+    """What those get whose footage the models were trained on: charges under the grants of the trainings."""
     share = bill.gross_minor * min(100, ws.settings.model_share) // 100 if bill.party_id else 0
     if not share or not models:
         return
-    from malan.services.model_rows import find_model
-    from malan.services.model_royalties import charge_model
+    from malan.services.model_royalties import charge_trained
 
-    trained = []
-    for model_id in sorted(set(models)):
-        with suppress(NotFound):
-            row = find_model(ws, model_id)
-            if row.run.get("grant"):
-                trained.append((row.id, str(row.run["grant"])))
-    for model_id, grant_id in trained:
-        part = share // len(trained)
-        if part:
-            with suppress(Rejected):  # nobody's footage is in it
-                key = f"app:{bill.id[:24]}:{model_id[:16]}"
-                charge_model(ws, model_id, grant_id, part, CURRENCY, key=key, at_us=bill.at_us, caller=HOUSE)
+    with suppress(NotFound, Rejected):  # nobody's footage is in them
+        charge_trained(ws, sorted(set(models)), share, CURRENCY, key=f"app:{bill.id[:32]}", at_us=bill.at_us)
 
 
 def _tables(ws: Workspace) -> Engine:

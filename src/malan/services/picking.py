@@ -22,7 +22,7 @@ from malan.services.access import HOUSE, Caller
 from malan.services.cutting import Cutter
 from malan.services.datasets import show_snapshot
 from malan.services.granted import Opened, opened_by, require_source
-from malan.services.uses import allowed_terms
+from malan.services.uses import LOOKING, allowed_terms
 
 if TYPE_CHECKING:
     from malan.core import Track
@@ -87,12 +87,12 @@ def candidates(
 
     Raises:
         UsageError: The query makes no sense.
+        NotGranted: The caller's grant does not allow one of the uses.
     """
-    terms = query.terms_ids
-    for use in uses:
-        terms = allowed_terms(ws, use, terms, caller=caller)
-    page = ws.library.search(replace(query, terms_ids=terms, limit=min(most, MOST)))
+    query, opened = _within(ws, query, uses, caller)
+    page = ws.library.search(replace(query, limit=MOST if opened else min(most, MOST)))
     hits = [hit for hit in page.hits if hit.has_all_words or not every]
+    hits = [hit for hit in hits if opened is None or hit.row.id in opened.clip_ids][:most]
     count = max(1, len(hits))
     fits = [(1.0 - 0.5 * place / count) * (1.0 if hit.has_all_words else 0.5) for place, hit in enumerate(hits)]
     return _known(ws, [hit.row for hit in hits], fits)
@@ -102,6 +102,8 @@ def how_many(ws: Workspace, text: str, uses: Sequence[str], *, caller: Caller = 
     """How many clips that may be used so have all of these words (beyond some thousand: at least so many)."""
     from malan.store import ClipQuery
 
+    if caller.grant_id:
+        return len(candidates(ws, ClipQuery(text=text), uses, caller=caller, every=True))
     page = ws.library.search(ClipQuery(text=text, terms_ids=_terms(ws, uses, None, caller), limit=1))
     return page.total if any(hit.has_all_words for hit in page.hits) else 0
 
@@ -117,10 +119,11 @@ def meant(
     from malan.services.meaning import MeaningAsk, find_meaning
     from malan.store import ClipQuery
 
-    query = ClipQuery(terms_ids=_terms(ws, uses, None, caller), limit=most)
-    page = find_meaning(ws, query, MeaningAsk(text), engine=engine, use=uses[0], caller=caller)
-    count = max(1, len(page.hits))
-    return _known(ws, [hit.row for hit in page.hits], [1.0 - place / count for place in range(len(page.hits))])
+    query, opened = _within(ws, ClipQuery(limit=most), uses, caller)
+    use, asks = (LOOKING, replace(caller, grant_id="")) if opened else (uses[0], caller)
+    hits = find_meaning(ws, query, MeaningAsk(text), engine=engine, use=use, caller=asks).hits
+    rows = [hit.row for hit in hits if opened is None or hit.row.id in opened.clip_ids]
+    return _known(ws, rows, [1.0 - place / max(1, len(rows)) for place in range(len(rows))])
 
 
 def chosen(ws: Workspace, clip_ids: Iterable[str], uses: Sequence[str], *, caller: Caller = HOUSE) -> list[Candidate]:
@@ -153,6 +156,16 @@ def of_snapshot(ws: Workspace, name: str, uses: Sequence[str], *, caller: Caller
         terms = _terms(ws, uses, tuple(dict.fromkeys(row.terms_id for row in found.values())), caller)
         rows = [row for row in found.values() if row.terms_id in (terms or ())]
     return _known(ws, rows, [1.0] * len(rows))
+
+
+def _within(ws: Workspace, query: ClipQuery, uses: Sequence[str], caller: Caller) -> tuple[ClipQuery, Opened | None]:
+    """A query narrowed to what the caller may use so: by open terms, or to the files of its grant, whatever those
+    allow others; then what the grant opens of them, to be held against each hit."""
+    if not caller.grant_id:
+        return replace(query, terms_ids=_terms(ws, uses, query.terms_ids, caller)), None
+    opened = opened_by(ws, caller, uses)
+    asset_ids = set(opened.spans) & set(query.asset_ids or opened.spans)
+    return replace(query, asset_ids=tuple(sorted(asset_ids)) or ("-",)), opened
 
 
 def _terms(ws: Workspace, uses: Sequence[str], among: tuple[str, ...] | None, caller: Caller) -> tuple[str, ...] | None:

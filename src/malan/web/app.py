@@ -26,6 +26,7 @@ from malan.web import (
     log_pages,
     market_pages,
     media_files,
+    review_pages,
     search_pages,
     signin_pages,
 )
@@ -49,6 +50,7 @@ _PAGES = (
     signin_pages,
     market_pages,
     board_pages,
+    review_pages,
     app_pages,
 )
 

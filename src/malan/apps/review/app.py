@@ -33,7 +33,7 @@ class ReviewRequest(Request):
     """What is to be reviewed, and what the submission says of it. What is not said stays unknown, never false."""
 
     paths: tuple[str, ...] = Field(min_length=1, json_schema_extra={"place": "argument", "stamped": True})
-    as_of: str
+    as_of: str = Field(json_schema_extra={"format": "date"})
     pack: str = "cn-microdrama"
     kind: str = "microdrama"
     title: str | None = None
@@ -81,6 +81,7 @@ class Reviewed:
     measured: Any
     judged: Sequence[Judged]
     findings: list[Finding]
+    means: str = MEANS  # with what it was measured
 
 
 class Review:
@@ -144,17 +145,18 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
     files = list(episode_files(request.paths, work))
     reader, measured, refused = OnnxTextReader(detect_side_px=DETECT_SIDE_PX), [], []
     first: MalanError | None = None
+    kept = measured_folder(work)
     with spoken(work) as speech:
         means = MEANS.replace("no speech", f"speech {speech.model}") if speech else MEANS
         for place, path in enumerate(files):
             work.progress(place, len(files), path.name)
             try:
                 digest = file_digest(path)
-                found = find(work.out, path, digest, means)
+                found = find(kept, path, digest, means)
                 if found is None:
                     tell = lambda *_: work.stop_if_asked()  # noqa: E731
                     found = measure(path, reader, digest=digest, speech=speech, progress=tell)
-                    keep(work.out, found, means)
+                    keep(kept, found, means)
                 measured.append(replace(found, kept=[]))  # pictures are fetched again for the report: a series is long
             except MediaError as error:
                 first = first or error
@@ -172,7 +174,7 @@ def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[lis
             done for done in judge(pack, facts, request.as_of) if beside.is_first or not is_about_submission(done.rule)
         ]
         reviewed.append(
-            Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest, request.as_of))
+            Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest, request.as_of), means)
         )
     work.progress(len(files), len(files), "")
     return reviewed, refused

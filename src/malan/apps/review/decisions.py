@@ -81,16 +81,25 @@ def read_decisions(file: Path) -> list[Decision]:
     """
     if not file.is_file():
         raise NotFound("review.no_file", path=str(file))
+    return parse_decisions(file.read_text("utf-8"), file.name)
+
+
+def parse_decisions(text: str, name: str) -> list[Decision]:
+    """All decisions of a text, oldest first.
+
+    Raises:
+        UsageError: A line is no decision; it is named.
+    """
     found = []
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             said = json.loads(line)
             made = Decision(**{str(k): v for k, v in said.items()})
         except (ValueError, TypeError, AttributeError) as error:
-            raise UsageError("review.decisions.bad", file=file.name, line=number, why=str(error)[:120]) from None
-        found.append(_check(made, file.name, number))
+            raise UsageError("review.decisions.bad", file=name, line=number, why=str(error)[:120]) from None
+        found.append(_check(made, name, number))
     return found
 
 

@@ -29,7 +29,9 @@ def write_reports(
 
     `review.json` is the report itself; the signature is over its bytes, and the other forms name its digest.
     """
-    pictures = add_pictures(value, episodes, work.out)
+    from malan.apps.review.app import measured_folder
+
+    pictures = add_pictures(value, episodes, work.out, measured_folder(work))
     files = {"json": work.out / "review.json"}
     data = (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
     files["json"].write_bytes(data)

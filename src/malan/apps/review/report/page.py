@@ -51,7 +51,7 @@ def _template() -> Any:
 
     source = resources.files("malan.apps.review").joinpath("report", "report.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(say=_say, clock=clock, marked=_marked, lacking=_lacking, fact_of=_fact)
+    environment.globals.update(say=_say, clock=clock, marked=_marked, lacking=lacking, fact_of=_fact)
     return environment.from_string(source)
 
 
@@ -77,7 +77,7 @@ def _marked(words: str, hits: Sequence[Sequence[Any]]) -> Any:
     return made + escape(words[at:])
 
 
-def _lacking(name: str) -> dict[str, str]:
+def lacking(name: str) -> dict[str, str]:
     """What is missing, in both languages."""
     area, _, rest = name.partition(".")
     known = (f"review.missing.{name}", f"review.missing.{area}", "review.missing.other")

@@ -20,9 +20,8 @@ MOST_AGAIN = 24  # of an episode that are decoded again
 _NO_PICTURE = ("silence", "clipping", "series", "title")
 
 
-def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], out: Path) -> dict[str, bytes]:
+def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], out: Path, kept: Path) -> dict[str, bytes]:
     """Give findings their pictures: names into `value`, files into `pictures/`; also by name, for the page."""
-    from malan.apps.review.app import MEANS
     from malan.apps.review.measure.kept import find
 
     made: dict[str, bytes] = {}
@@ -32,7 +31,7 @@ def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], out: Path)
         wanted = [one for one in listed if one["source"] not in _NO_PICTURE and not _is_whole(one, episode.measured)]
         if not wanted:
             continue
-        measured = find(out, episode.measured.path, episode.measured.digest, MEANS) or episode.measured
+        measured = find(kept, episode.measured.path, episode.measured.digest, episode.means) or episode.measured
         for one, (time_s, data) in _chosen(measured, wanted):
             if len(made) >= MOST:
                 break
