@@ -148,7 +148,7 @@ def loudness(samples: Sound) -> float:
 def limited(samples: Sound, peak_db: float, *, is_loop: bool = False) -> Sound:
     """The same, nowhere above its true peak: gain falls before a peak and rises after it, smoothly."""
     most = np.float32(10 ** (peak_db / 20))
-    peaks = true_peaks(samples)
+    peaks = true_peaks(samples, above=0.4 * float(most))
     if float(peaks.max()) <= most:
         return samples
     look = round(_LOOK_S * RATE_HZ)
@@ -157,16 +157,9 @@ def limited(samples: Sound, peak_db: float, *, is_loop: bool = False) -> Sound:
     lowest = _sliding_lowest(padded, 2 * look + 1)  # as long as padded less 2 look
     window = np.hanning(2 * look + 3)[1:-1]
     kernel = (window / window.sum()).astype(np.float32)
-    smooth = filtered(lowest[:, None], kernel)[:, 0]
-    gain = np.concatenate([smooth, _tail_of(lowest, kernel)])[2 * look : 2 * look + len(samples)]
+    gain = filtered(lowest[:, None], kernel)[2 * look :, 0]
     out: Sound = samples * np.minimum(gain, 1.0)[:, None].astype(np.float32)
     return out
-
-
-def _tail_of(values: Sound, kernel: Sound) -> Sound:
-    """What a causal filter still gives after its input ended."""
-    tail: Sound = np.convolve(values[-len(kernel) :], kernel)[len(kernel) :].astype(np.float32)
-    return tail
 
 
 def _sliding_lowest(values: Sound, width: int) -> Sound:
@@ -180,10 +173,13 @@ def _sliding_lowest(values: Sound, width: int) -> Sound:
     return lowest
 
 
-def true_peaks(samples: Sound) -> Sound:
-    """The highest point at each sample and between it and the next one, over all channels, at four times the rate."""
+def true_peaks(samples: Sound, above: float | None = None) -> Sound:
+    """The highest point at each sample and between it and the next one, over all channels, at four times the rate.
+
+    Between samples that lie below `above` (a third of the highest, unless said otherwise) it does not look.
+    """
     peaks: Sound = np.abs(samples).max(axis=1)
-    near = 0.35 * float(peaks.max())  # a peak between samples lies beside a high one
+    near = 0.35 * float(peaks.max()) if above is None else above  # a peak between samples lies beside a high one
     step = 1 << 10
     count = -(-len(peaks) // step)
     tops = np.pad(peaks, (0, count * step - len(peaks))).reshape(count, step).max(axis=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from malan.core.errors import MediaError
@@ -112,7 +113,7 @@ def _meta(kind: int, data: bytes) -> bytes:
 
 def _in_order(events: list[tuple[int, int, bytes]]) -> bytes:
     out, time = bytearray(), 0
-    for tick, _, message in sorted(events):
+    for tick, _, message in sorted(events, key=itemgetter(0, 1)):
         out += _spelled(tick - time) + message
         time = tick
     return bytes(out) + _ENDS
