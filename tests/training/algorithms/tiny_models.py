@@ -89,15 +89,15 @@ def save_image_base(folder: Path, seed: int = 0, prediction: str = "epsilon") ->
     return folder
 
 
-def save_flux_base(folder: Path, seed: int = 0) -> Path:
+def save_flux_base(folder: Path, seed: int = 0, *, layers: int = 1, heads: int = 2) -> Path:
     """A tiny Flux: transformer, image encoder, CLIP and T5."""
     import torch
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
     torch.manual_seed(seed)
     transformer = FluxTransformer2DModel(
-        **{"patch_size": 1, "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16},
-        **{"num_attention_heads": 2, "joint_attention_dim": 32, "pooled_projection_dim": 32},
+        **{"patch_size": 1, "in_channels": 16, "num_layers": layers, "num_single_layers": 1, "attention_head_dim": 16},
+        **{"num_attention_heads": heads, "joint_attention_dim": 32, "pooled_projection_dim": 32},
         axes_dims_rope=[4, 4, 8],
     )
     pipeline = FluxPipeline(
@@ -111,6 +111,70 @@ def save_flux_base(folder: Path, seed: int = 0) -> Path:
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def learn_pictures(folder: Path, pictures_NHWC: Any, *, looks: int = 300, steps: int = 500) -> Path:
+    """Let a tiny Flux learn pictures in general: its encoder to draw them, its transformer to clear them of noise."""
+    import torch
+    from diffusers import FluxPipeline
+
+    pipeline = FluxPipeline.from_pretrained(folder, local_files_only=True)
+    clean = torch.from_numpy(pictures_NHWC.copy()).float().permute(0, 3, 1, 2) / 127.5 - 1
+    latents = _learned_latents(pipeline.vae, clean, looks)
+    _learn_to_clear(pipeline, latents, steps)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _learned_latents(vae: Any, clean: Any, looks: int) -> Any:
+    """Train an encoder with its decoder; the latents of all pictures, scaled to a spread of one."""
+    import torch
+
+    vae.train()
+    optimiser = torch.optim.Adam(vae.parameters(), 3e-3)
+    for _ in range(looks):
+        some = clean[torch.randint(0, len(clean), (8,))]
+        found = vae.encode(some).latent_dist
+        loss = (vae.decode(found.sample()).sample - some).square().mean() + 1e-4 * found.kl().mean() / 64
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    vae.eval()
+    with torch.no_grad():
+        latents = vae.encode(clean).latent_dist.mean
+    middle, spread = float(latents.mean()), float(latents.std())
+    vae.register_to_config(scaling_factor=1 / spread, shift_factor=middle)
+    return (latents - middle) / spread
+
+
+def _learn_to_clear(pipeline: Any, latents: Any, steps: int) -> None:
+    """Train all of a transformer on straight lines from noise to latents, told of one caption."""
+    import torch
+
+    model = pipeline.transformer.train()
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    with torch.no_grad():
+        words, whole, places = pipeline.encode_prompt("a", "a", num_images_per_prompt=8, max_sequence_length=16)
+    for _ in range(steps):
+        clean = latents[torch.randint(0, len(latents), (8,))]
+        noise, level = torch.randn_like(clean), torch.rand(8, 1, 1, 1)
+        mixed = (1 - level) * clean + level * noise
+        count, channels, height, width = mixed.shape
+        squares = [pipeline._pack_latents(one, count, channels, height, width) for one in (mixed, noise - clean)]
+        ids = pipeline._prepare_latent_image_ids(count, height // 2, width // 2, "cpu", mixed.dtype)
+        answer = model(
+            hidden_states=squares[0],
+            encoder_hidden_states=words,
+            pooled_projections=whole,
+            timestep=level.flatten(),
+            img_ids=ids,
+            txt_ids=places,
+            return_dict=False,
+        )[0]
+        optimiser.zero_grad()
+        (answer - squares[1]).square().mean().backward()
+        optimiser.step()
+    model.eval()
 
 
 def save_language_base(folder: Path, seed: int = 0) -> Path:
