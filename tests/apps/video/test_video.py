@@ -164,15 +164,19 @@ class _Planner(BaseHTTPRequestHandler):
     """An OpenAI-compatible endpoint that answers with whatever its server was given."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": self.server.says}}
-        usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
-        body = json.dumps({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+        assert asked["stream"]
         self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        self.wfile.write(body)
+        for piece in (self.server.says[:9], self.server.says[9:]):
+            self._send({"index": 0, "delta": {"content": piece}, "finish_reason": None})
+        self._send({"index": 0, "delta": {}, "finish_reason": "stop"})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _send(self, choice: dict) -> None:
+        said = {"id": "1", "object": "chat.completion.chunk", "choices": [choice]}
+        self.wfile.write(b"data: " + json.dumps(said).encode() + b"\n\n")
 
     def log_message(self, *_: object) -> None:
         pass
