@@ -42,6 +42,7 @@ from malan.services.gateway_tables import GATEWAY_HOLDS, GATEWAY_KEYS, GATEWAY_U
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Insert, Update
+    from sqlalchemy.sql.dml import ReturningDelete
 
 _PARAMETERS: Mapping[str, TypeEngine[Any]] = {
     "of": String(),
@@ -121,8 +122,7 @@ def sweep(connection: Connection, now_s: float) -> int:
 
 def _take_hold(connection: Connection, hold_id: str) -> int | None:
     """Take a hold away; of two that try, one gets it."""
-    gone = delete(GATEWAY_HOLDS).where(GATEWAY_HOLDS.c.id == hold_id).returning(GATEWAY_HOLDS.c.micro)
-    found: int | None = connection.scalar(gone)
+    found: int | None = connection.scalar(_giving_up(), {"of": hold_id})
     return found
 
 
@@ -149,6 +149,11 @@ def _taking() -> Update:
 @cache
 def _holding() -> Insert:
     return insert(GATEWAY_HOLDS)
+
+
+@cache
+def _giving_up() -> ReturningDelete[tuple[int]]:
+    return delete(GATEWAY_HOLDS).where(GATEWAY_HOLDS.c.id == bindparam("of")).returning(GATEWAY_HOLDS.c.micro)
 
 
 @cache
