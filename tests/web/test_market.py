@@ -185,6 +185,7 @@ def test_ready_terms_fill_the_form_and_give_themselves_again(built: tuple[Worksp
     said = {name: [one.value for one in choices if one.is_chosen] for name, choices in form.choices.items()}
     said |= {name: [text] for name, text in form.texts.items() if text}
     said["isolation"] = [one.value for one in form.isolation if one.is_chosen]
+    said["memorisation"] = [one.value for one in form.memorisation if one.is_chosen]
     said["per"] = [one.value for one in form.per if one.is_chosen]
     read = read_terms(tomllib.loads(read_form(said, "en").toml), "o", "form", ready)
     expected = ready_terms(ready, "o")

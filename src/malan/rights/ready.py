@@ -35,6 +35,7 @@ uses = ["retrieve", "train"]     # add "generative_train" for models that genera
 egress = ["metrics", "adapter"]
 tiers = ["recipe", "recipe-dp"]
 isolation = "sandbox"
+memorisation = "checked"         # a model that learned by heart waits for you; "strict": it is refused
 prohibitions = ["likeness", "redistribution", "scene"]
 
 [limits]
