@@ -32,7 +32,7 @@ from malan.services.views import (
     SearchView,
     UseDecision,
 )
-from malan.store import ClipHit, ClipQuery, Evidence
+from malan.store import ClipHit, ClipPage, ClipQuery, Evidence
 
 if TYPE_CHECKING:
     from malan.store.rows import AssetRow, ClipRow
@@ -57,6 +57,7 @@ class SearchRequest:
     sort: str = ""
     like: str = ""  # id of a clip
     group: str = ""  # near-duplicates of this group, unfolded
+    by_meaning: bool = False  # words and likeness are taken for what they mean, where an encoder has an index
     limit: int = 24
     offset: int = 0
 
@@ -71,7 +72,7 @@ def search(ws: Workspace, request: SearchRequest, lang: str, *, caller: Caller =
     rights = Rights(ws, lang, caller)
     seen = allowed_terms(ws, LOOKING, caller=caller)
     query = replace(_query(request), terms_ids=seen)
-    page = find(ws, query, use=request.use or LOOKING, caller=caller)
+    page = _found(ws, request, query, caller)
     like = ws.library.clip(request.like) if request.like else None
     cards = _cards(ws, page.hits, rights, lang)
     likeness = _cards(ws, [ClipHit(like, 1.0)], rights, lang)[0] if like else None
@@ -88,8 +89,22 @@ def search(ws: Workspace, request: SearchRequest, lang: str, *, caller: Caller =
     )
 
 
+def _found(ws: Workspace, request: SearchRequest, query: ClipQuery, caller: Caller) -> ClipPage:
+    """By words and measures, or by meaning where that was asked for and there is something to look for."""
+    use = request.use or LOOKING
+    if not request.by_meaning or not (request.text or request.like) or request.group:
+        return find(ws, query, use=use, caller=caller)
+    from malan.services.meaning import MeaningAsk, find_meaning, ready_encoder
+
+    ask = MeaningAsk(clip=request.like) if request.like else MeaningAsk(request.text)
+    asked = replace(query, text=request.text if request.like else "", similar_to=None, order="")
+    return find_meaning(ws, asked, ask, engine=ready_encoder(ws), use=use, caller=caller)
+
+
 def filters(ws: Workspace, lang: str, *, caller: Caller = HOUSE) -> Filters:
     """What can be chosen from."""
+    from malan.services.meaning import ready_encoder
+
     names = owner_names(ws)
     return Filters(
         owners=tuple(Choice(id, names.get(id, id[:12])) for id in _owner_ids(ws, caller)),
@@ -97,6 +112,7 @@ def filters(ws: Workspace, lang: str, *, caller: Caller = HOUSE) -> Filters:
         lights=tuple(Choice(name, word(f"web.light.{name}", lang)) for name in LIGHTS),
         colours=tuple(Choice(name, word(f"web.colour.{name}", lang)) for name in COLOURS),
         uses=tuple(Choice(use, word(f"web.use.{use}", lang)) for use in USES),
+        by_meaning=bool(ready_encoder(ws)),
     )
 
 

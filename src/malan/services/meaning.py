@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.core.errors import MediaError, NotFound, UsageError
+from malan.core.errors import MediaError, NotFound, StoreError, UsageError
 from malan.services.access import HOUSE, Caller, require
 from malan.services.clips import find
 from malan.services.engine_settings import EngineRow, read_engines
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 RANKED = 400  # clips that each side puts in order, at least
-STEADY = 60  # how little the very first places count for (reciprocal rank fusion)
+STEADY = 10  # how little the very first places count for (reciprocal rank fusion of two lists)
 _BATCH = 128  # thumbnails in memory, and vectors of one commit
 _FEW = 4000  # clips a narrow filter leaves that are compared one by one
 _MORE = 8  # times as many are asked for when the filter left too few
@@ -86,11 +86,17 @@ def encoders(ws: Workspace) -> tuple[str, ...]:
 
 
 def ready_encoder(ws: Workspace) -> str:
-    """The first encoder that has an index; empty when search by meaning has nothing to stand on."""
+    """The first encoder that has an index; empty when search by meaning has nothing to stand on.
+
+    A `models.toml` that cannot be read is none here: searching by words goes on.
+    """
     made = {index.facts.model for index in indexes_below(_root(ws))}
     if not made:
         return ""
-    rows = read_engines(ws).of_kind("encoder")
+    try:
+        rows = read_engines(ws).of_kind("encoder")
+    except (UsageError, StoreError):
+        return ""
     return next((row.name for row in rows if _digest(ws, row) in made), "")
 
 
@@ -328,11 +334,12 @@ def _worded(
     if not text:
         return {}
     asked = replace(query, text=text, similar_to=None, order="", fold_duplicates=False, offset=0, limit=reach)
-    return {hit.row.id: hit for hit in find(ws, asked, use=use, caller=caller).hits}
+    hits = find(ws, asked, use=use, caller=caller).hits
+    return {hit.row.id: hit for hit in hits if hit.has_all_words}  # what has only some of them, meaning finds better
 
 
 def _fused(rankings: Iterable[Sequence[str]]) -> list[str]:
-    """One order from several: each place counts for 1 / (60 + place)."""
+    """One order from several: each place counts for 1 / (STEADY + place)."""
     scores: dict[str, float] = {}
     for ranking in rankings:
         for place, clip_id in enumerate(ranking, 1):

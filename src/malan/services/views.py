@@ -104,6 +104,7 @@ class Filters:
     lights: tuple[Choice, ...]
     colours: tuple[Choice, ...]
     uses: tuple[Choice, ...]
+    by_meaning: bool = False  # an encoder stands ready, with an index
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class SearchForm(BaseModel):
     captions: Literal["", "1"] = ""
     speech: Literal["", "1"] = ""
     clean: Literal["", "1"] = ""
+    meaning: Literal["", "1"] = ""
     sort: Literal["", "newest", "longest", "shortest", "time"] = ""
     like: str = Field("", pattern=r"^([0-9a-f]{6,64})?$")
     group: str = Field("", max_length=100)
@@ -64,6 +65,7 @@ class SearchForm(BaseModel):
             sort=self.sort,
             like=self.like,
             group=self.group,
+            by_meaning=bool(self.meaning),
             limit=PAGE_CLIPS,
             offset=self.offset,
         )
@@ -71,7 +73,7 @@ class SearchForm(BaseModel):
     @property
     def has_filters(self) -> bool:
         """Whether anything but words and order narrows the search."""
-        return bool(set(self.model_dump(exclude_defaults=True)) - {"q", "sort", "offset"})
+        return bool(set(self.model_dump(exclude_defaults=True)) - {"q", "sort", "offset", "meaning"})
 
     def address(self, path: str = "/", **changed: object) -> str:
         """The address of this search, with only what was asked."""
