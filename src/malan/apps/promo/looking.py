@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from malan.apps.promo.framing import LINES, VERSION, Box, frame_shot
+from malan.apps.promo.framing import LINES, VERSION, Box, frame_formats
 from malan.core.ids import digest_record
 from malan.media.render import Format, Key, Piece, View
 from malan.media.render.looks import look_along
@@ -66,7 +66,7 @@ def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path) ->
     piece, active = one.piece, one.active
     shown = piece.size[0] * active[2] / (piece.size[1] * active[3])
     other = [form for form in formats if abs(float(form.aspect) / shown - 1) > _SAME_SHAPE]
-    views = {form.name: frame_shot((), (), piece.size, form, active) for form in formats} if _has_bars(active) else {}
+    views = frame_formats((), (), piece.size, formats, active) if _has_bars(active) else {}
     if not other:
         return views
     shapes = [[form.name, form.width, form.height] for form in other]
@@ -89,7 +89,7 @@ def _has_bars(active: Box) -> bool:
 def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format]) -> Views:
     a_second = min(LOOKS_A_SECOND, _MOST_LOOKS / length_s)
     seen = look_along(piece.path, piece.track, piece.start, length_s, a_second=a_second, lines=LINES)
-    return {form.name: frame_shot(seen.pictures, seen.times_s, piece.size, form, active) for form in formats}
+    return frame_formats(seen.pictures, seen.times_s, piece.size, formats, active)
 
 
 def _recall(file: Path) -> Views | None:

@@ -171,11 +171,13 @@ def _along(keys: Sequence[Key], axis: str, side: int, whole: int) -> str:
         points.append((key.at_s, min(max(edge, 0.0), float(most))))
     if len(points) == 1 or max(at for _, at in points) - min(at for _, at in points) < 1:
         return str(round(points[0][1]))
-    text = f"{points[-1][1]:.2f}"
-    for (t0, a), (t1, b) in reversed(list(pairwise(points))):
-        straight = f"{a:.2f}+({b - a:.2f})*(t-{t0:.3f})/{max(t1 - t0, 1e-3):.3f}"
-        text = f"if(lt(t,{t1:.3f}),{straight},{text})"
-    return f"clip({text},0,{most})"
+    text, before = f"{points[0][1]:.3f}", 0.0
+    for (t0, a), (t1, b) in pairwise(points):  # a sum of bends: nothing is nested, however many there are
+        slope = (b - a) / max(t1 - t0, 1e-3)
+        if abs(slope - before) > 1e-4:
+            text += f"{slope - before:+.4f}*max(t-{t0:.3f},0)"
+        before = slope
+    return f"clip({text}{-before:+.4f}*max(t-{points[-1][0]:.3f},0),0,{most})"
 
 
 def _ground(timeline: Timeline, piece: Piece, place: int, form: Format) -> str:
