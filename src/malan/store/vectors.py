@@ -30,7 +30,9 @@ from malan.store.tending import needs_tending, tend
 
 _TABLE, _ABOUT = "vectors", "about.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MANY, _GROWN = 20_000, 4  # vectors worth partitions; times as many as these were made for, and they are made anew
 _PROBED_SHARE = 12  # of the partitions of an index one in so many is looked into
+_PARTS = "vector_idx"
 
 Float32 = NDArray[np.float32]
 
@@ -105,7 +107,7 @@ class VectorIndex:
                 change.delete(_TABLE, one_of("clip_id", part))
             change.append(_TABLE, rows, lambda table: table.create_scalar_index("clip_id", "BTREE"))
             if needs_tending(_TABLE, change.tables[_TABLE]):
-                change.edit(_TABLE, tend(_TABLE))
+                change.edit(_TABLE, _tended)
 
     def forget(self, clip_ids: Iterable[str]) -> None:
         """Remove the vectors of clips."""
@@ -117,7 +119,7 @@ class VectorIndex:
         """Compact the table and bring its indexes up to date."""
         with self._tables.change() as change:
             if _TABLE in change.tables:
-                change.edit(_TABLE, tend(_TABLE))
+                change.edit(_TABLE, _tended)
 
     def nearest(self, vector: Float32, count: int) -> tuple[list[str], Float32]:
         """The clips whose vectors are nearest, and how like they are (cosine), best first."""
@@ -125,7 +127,7 @@ class VectorIndex:
         if table is None:
             return [], np.zeros(0, np.float32)
         asked: dict[str, Any] = {"column": "vector", "q": vector, "k": count, "metric": "cosine"}
-        partitions = self._partitions(table)
+        partitions = _partitions(table)
         if partitions:
             asked["nprobes"] = max(1, partitions // _PROBED_SHARE)
         with told_as_store_error(self._folder):
@@ -158,12 +160,24 @@ class VectorIndex:
             if self._folder.is_dir():
                 shutil.rmtree(self._folder)
 
-    def _partitions(self, table: Any) -> int:
-        """How many partitions the vector index has; 0 without one. Asked once a version of the table."""
-        if not any("vector" in index.field_names for index in table.describe_indices()):
-            return 0
-        rows: int = table.count_rows()
-        return isqrt(rows)
+
+def _tended(table: Any) -> None:
+    """Compacted, its indexes up to date, and vectors in partitions about as many as each of them holds vectors."""
+    tend(_TABLE)(table)
+    rows: int = table.count_rows()
+    if rows >= _MANY and rows > _GROWN * _partitions(table) ** 2:
+        parts_wanted = isqrt(rows)
+        table.create_index(
+            "vector", "IVF_FLAT", name=_PARTS, metric="cosine", num_partitions=parts_wanted, replace=True
+        )
+
+
+def _partitions(table: Any) -> int:
+    """How many partitions the index of the vectors has; 0 without one."""
+    if not any(index.name == _PARTS for index in table.describe_indices()):
+        return 0
+    said = table.stats.index_stats(_PARTS).get("indices", [])
+    return max((int(one.get("num_partitions", 0)) for one in said), default=0)
 
 
 def indexes_below(root: Path) -> Iterator[VectorIndex]:
