@@ -285,8 +285,9 @@ def run_of(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
 
 
 def resume_app(ws: Workspace, job_id: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Do what a job of this kind is about; parts that are done already are found where they were left."""
-    spec = ws.jobs.get(job_id).spec
+    """Do what a job of this kind is about; parts that are done already are found where they were left. What there is to
+    tell; nothing when a person stopped it."""
+    spec, told = ws.jobs.get(job_id).spec, dict[str, Any]()
     folder = ws.folder("exports") / str(spec["file"])
     with ws.jobs.running(job_id) as run:
 
