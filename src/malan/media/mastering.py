@@ -82,9 +82,7 @@ def mix_down(
             kept.append(placed + wet)
         dry += placed
         sent += placed * np.float32(strip.room)
-    if keep:
-        return Mix(np.sum(kept, axis=0, dtype=np.float32), tuple(kept))
-    return Mix(dry + filtered(sent, room) if room is not None else dry)
+    return Mix(dry + filtered(sent, room) if room is not None else dry, tuple(kept))
 
 
 def _placed(stem: Sound, strip: Strip) -> Sound:
