@@ -36,7 +36,7 @@ def write_film(frames: Iterable[Frame], out: Path, size: tuple[int, int], rate: 
         StoreError: It could not be written: no space, no such folder, no right to.
     """
     work = out.with_name(f".malan-{os.getpid()}-{out.name}")
-    command = [*_command(size, rate), f"file:{work.absolute()}"]
+    command = [*_command(size, rate), _target(work)]
     try:
         with TemporaryFile() as said:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
@@ -55,6 +55,10 @@ def write_film(frames: Iterable[Frame], out: Path, size: tuple[int, int], rate: 
     finally:
         with suppress(OSError):
             work.unlink(missing_ok=True)
+
+
+def _target(work: Path) -> str:
+    return f"file:{work.absolute()}"
 
 
 def _command(size: tuple[int, int], rate: Fraction) -> list[str]:

@@ -134,7 +134,7 @@ def _cut(pixels: Pixels, deep: Plane, threshold: float) -> _Cut:
     near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = _along_edges(pixels, whole, near)
     rim = max(2, round(min(height, width) / 400))
-    touched = cv2.dilate((np.maximum(alpha, whole) > 0.03).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8))
+    touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8))
     hole = (alpha > 0.98) | ((touched & near) > 0)
     wide = cv2.dilate(jumps.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return _Cut(alpha, hole, (share > 0.02) & ~(wide & (share < 0.98)), (share < 0.98) & ~(wide & (share > 0.02)))
@@ -185,12 +185,14 @@ def _pure(pixels: Pixels, behind: Pixels, cut: _Cut) -> Pixels:
     reach = 4 * max(2, round(min(height, width) / 400)) + 1
     colour, total = (cv2.boxFilter(one, cv2.CV_32F, (reach, reach)) for one in (lit, weight))
     near = np.clip(255 * colour / np.maximum(total, 1.0)[..., None], 0, 255).astype(np.uint8)
+    own = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
+    cv2.copyTo(own, (total < 4.0).view(np.uint8), near)  # wisps without anything solid near
     near = cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR)
     rows, columns = np.nonzero(~solid & (cut.alpha > 0.0) & cut.hole)
     a = cut.alpha[rows, columns][:, None]
     ground, gone_on = behind[rows, columns].astype(np.float32), near[rows, columns].astype(np.float32)
-    unmixed = ground + (pixels[rows, columns] - ground) / np.maximum(a, 0.3)
-    trust = np.clip(a * 2.5 - 0.5, 0, 1)
+    unmixed = ground + (pixels[rows, columns] - ground) / np.maximum(a, 0.25)
+    trust = np.clip(a * 4 - 0.6, 0, 1)
     pure: Pixels = cv2.copyTo(near, ((cut.alpha <= 0) & cut.hole).view(np.uint8), pixels.copy())
     pure[rows, columns] = np.clip(np.round(gone_on + (unmixed - gone_on) * trust), 0, 255)
     return pure

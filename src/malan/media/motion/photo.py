@@ -11,7 +11,8 @@ import os
 import struct
 import subprocess
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
 MOST_BYTES = 512 << 20
 LEAST_SIDE_PX = 16
 MOST_ASPECT = 40
+_MOST_MEGAPIXELS = 178  # above that Pillow does not even open it
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _BROKEN = (
-    UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error,
-    Image.DecompressionBombError, MemoryError,
+    UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, RuntimeError, IndexError, KeyError,
+    TypeError, struct.error, Image.DecompressionBombError, MemoryError,
 )  # fmt: skip
 
 
@@ -118,20 +120,24 @@ def _read(fd: int, path: str | Path, enough_px: int | None) -> Photo:
     return Photo(pixels, size, tuple(notes))
 
 
-def _opened(fd: int, path: str | Path) -> Image.Image:
+@contextmanager
+def _opened(fd: int, path: str | Path) -> Iterator[Image.Image]:
     """The picture, nothing decoded yet.
 
     Raises:
         MediaError: It is none.
     """
-    file = os.fdopen(os.dup(fd), "rb")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit is checked before a pixel is decoded
-            return Image.open(file, formats=FORMATS)
-    except _BROKEN as error:
-        file.close()
-        raise MediaError("picture.none", path=shown(path)) from error
+    with os.fdopen(os.dup(fd), "rb") as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # our own limit is checked before a pixel is decoded
+                image = Image.open(file, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise MediaError("picture.too_many_pixels", path=shown(path), most=_MOST_MEGAPIXELS) from error
+        except _BROKEN as error:
+            raise MediaError("picture.none", path=shown(path)) from error
+        with image:
+            yield image
 
 
 def _check(image: Image.Image, path: str | Path) -> None:

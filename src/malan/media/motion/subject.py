@@ -22,8 +22,8 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LOOK_PX = 128  # short side of what is weighed
-CUT_PX = 288  # short side of what is cut out
-_ROUNDS = 4
+CUT_PX = 240  # short side of what is cut out
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Subject:
 
     Args:
         mask: (h, w), 1 inside, soft at the rim.
-        confidence: 0 to 1; below a half it should not be believed.
+        confidence: 0 to 1; `relief.ENOUGH` says from where on to believe it.
         reasons: What went into it, each 0 to 1.
     """
 
@@ -57,10 +57,12 @@ def find_subject(pixels_HWC: Pixels, weight: Plane) -> Subject:
     small = _shrunk(pixels_HWC, CUT_PX)
     height, width = small.shape[:2]
     heavy = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
-    grown = [_grown(small, heavy, share) for share in (0.88, 0.80, 0.93)]
-    masks = [one for one in grown if one is not None]
-    if len(masks) < 2:
-        return Subject(np.zeros((height, width), np.float32), 0.0, {"agree": 0.0})
+    masks: list[Mask] = []
+    for share in (0.88, 0.80, 0.93):
+        grown = _grown(small, heavy, share)
+        masks += [] if grown is None else [grown]
+        if grown is None or _agree(masks) <= 0:  # all else would be in vain
+            return Subject(np.zeros((height, width), np.float32), 0.0, {"agree": 0.0})
     votes = np.sum(masks, axis=0)
     mask = _one_thing(votes * 2 > len(masks))
     reasons = {
@@ -156,7 +158,7 @@ def _one_thing(mask: Mask) -> Mask:
 
 def _agree(masks: list[Mask]) -> float:
     """The least overlap of any two, of their union."""
-    found = []
+    found = [1.0]
     for n, one in enumerate(masks):
         for other in masks[n + 1 :]:
             found.append(float((one & other).sum()) / max(1.0, float((one | other).sum())))

@@ -78,13 +78,16 @@ class Stage:
         fine: Pixels of a layer for one of the frame.
         middle: Where in the layers the middle of the frame lies at rest, in pixels.
         focus: The nearness that stands still.
+
+    Attributes:
+        extent: Width and height of the layers.
     """
 
     def __init__(
         self, layers: Sequence[Layer], size: tuple[int, int], fine: float, middle: tuple[float, float], focus: float
     ) -> None:
         self._size, self._fine, self._middle, self._focus = size, fine, middle, focus
-        self._extent = layers[0].pixels_HWC.shape[1::-1]
+        self.extent = layers[0].pixels_HWC.shape[1::-1]
         self._sheets = [_sheet(layer) for layer in layers]
         self._short = min(size)
         width, height = size
@@ -170,7 +173,7 @@ class Stage:
     def _at(self, cells: NDArray[Any], x: Plane, y: Plane) -> Any:
         """What stands in the cells at places of a layer, in its pixels."""
         rows, columns = cells.shape
-        at_x, at_y = x * (columns / self._extent[0]) - 0.5, y * (rows / self._extent[1]) - 0.5
+        at_x, at_y = x * (columns / self.extent[0]) - 0.5, y * (rows / self.extent[1]) - 0.5
         return cv2.remap(cells, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 

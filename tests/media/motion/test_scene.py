@@ -1,0 +1,258 @@
+"""Laws of a picture in motion: begins as it is, no hole, no jump, exact, the same for the same seed, seamless."""
+
+from __future__ import annotations
+
+import itertools
+
+import av
+import numpy as np
+import pytest
+from drawn_pictures import ball_before_hills, plain_texture, vase_on_a_plain_ground
+
+from malan.core.errors import MediaError
+from malan.media.motion import (
+    ENOUGH,
+    MOVES,
+    Wish,
+    find_subject,
+    flat,
+    framed_still,
+    make_scene,
+    relief_from_map,
+    relief_from_mask,
+    relief_from_subject,
+    weight_of,
+)
+from malan.media.motion.camera import Camera, ease
+from malan.media.motion.fill import fill_colour
+from malan.media.motion.layers import take_apart
+from malan.media.motion.shoot import air_of, frame_of
+
+PIXELS, DEPTH = ball_before_hills()
+SIZES = {"16:9": (640, 360), "9:16": (360, 640), "1:1": (360, 360), "4:5": (360, 450)}
+
+
+def scene_of(move="orbit", size=(640, 360), *, frames=25, loop=False, seed=0, depth=True, strength=1.0, pixels=PIXELS):
+    relief = relief_from_map(pixels, DEPTH) if depth else flat(pixels.shape[1::-1])
+    wish = Wish(move, frames, frames / 25, size, loop, seed, strength)
+    return make_scene(pixels, relief, weight_of(pixels), wish), wish
+
+
+def rgb(frame):
+    height, width = frame.y.shape
+    made = av.VideoFrame(width, height, "yuv420p")
+    for plane, values in zip(made.planes, (frame.y, frame.u, frame.v), strict=True):
+        held = np.zeros((values.shape[0], plane.line_size), np.uint8)
+        held[:, : values.shape[1]] = values
+        plane.update(held)
+    made.colorspace, made.color_range = 1, 1
+    return made.to_ndarray(format="rgb24")
+
+
+def psnr(a, b) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)))
+
+
+def as_framed(scene, size):
+    """The part of the picture that the first frame shows, shrunk by area, without anything of ours."""
+    from PIL import Image
+
+    (x, y), per = scene.framed.middle, scene.framed.per_px
+    box = (x - size[0] * per / 2, y - size[1] * per / 2, x + size[0] * per / 2, y + size[1] * per / 2)
+    return luma(np.asarray(Image.fromarray(PIXELS).resize(size, Image.Resampling.BICUBIC, box=box)))
+
+
+def luma(pixels):
+    """Rec. ITU-R BT.709-6, 3.2, limited range."""
+    return 16 + pixels.astype(np.float64) @ (0.182586, 0.614231, 0.062007)
+
+
+@pytest.mark.parametrize("move", [move for move in MOVES if not move.startswith("drift")])
+@pytest.mark.parametrize("shape", ["16:9", "9:16"])
+def test_the_first_frame_is_the_picture_as_it_is_framed(move, shape):
+    scene, wish = scene_of(move, SIZES[shape])
+    assert psnr(frame_of(scene, 0, air_of(wish)).y, as_framed(scene, SIZES[shape])) > 39
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("shape", list(SIZES))
+@pytest.mark.parametrize("loop", [False, True])
+def test_no_frame_looks_beyond_the_picture(move, shape, loop):
+    scene, _ = scene_of(move, SIZES[shape], loop=loop)
+    width, height = scene.stage.extent
+    for pose in scene.path:
+        left, top, right, bottom = scene.stage.reach(pose)
+        assert left > -1
+        assert top > -1
+        assert right < width
+        assert bottom < height
+
+
+def test_there_are_no_holes():
+    """Of a white picture every frame is white, whatever it is cut into."""
+    white = np.full_like(PIXELS, 255)
+    for move in ("orbit", "dolly-zoom", "push", "swing"):
+        scene, wish = scene_of(move, strength=2.0, pixels=white)
+        assert scene.layers > 1
+        for number in range(0, 25, 6):
+            assert int(frame_of(scene, number, air_of(wish)).y.min()) >= 233
+
+
+def test_near_things_move_against_far_ones():
+    scene, _ = scene_of("swing", frames=50)
+    rest, moved = (rgb(scene.stage.draw(pose)).astype(int) for pose in (scene.path[0], scene.path[13]))
+    ball = [np.argwhere((one[..., 0] - one[..., 2]) > 90)[:, 1].mean() for one in (rest, moved)]
+    assert 2 < abs(ball[1] - ball[0]) < 30
+    sky = np.abs(rest[:20] - moved[:20]).mean()
+    assert sky < 6
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_nothing_jumps(move):
+    """From frame to frame a pose changes a little, and that change changes even less."""
+    scene, wish = scene_of(move, frames=75)
+    at = np.array([(c.zoom, *c.pan, *c.shift, c.dolly) for c in scene.path])
+    speed, jerk = np.abs(np.diff(at, axis=0)), np.abs(np.diff(at, 2, axis=0))
+    assert speed.max() < 0.02
+    assert jerk.max() < 0.004
+    assert speed[0].max() < 0.3 * speed.max() + 1e-9  # begins softly …
+    assert speed[-1].max() < 0.3 * speed.max() + 1e-9  # … and ends so
+    assert speed[10:-10].max(axis=1).min() > 0 or wish.move in ("orbit", "swing", "drift-light", "drift-mist")
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_loop_goes_on_into_its_first_frame(move):
+    scene, wish = scene_of(move, frames=30, loop=True)
+    air = air_of(wish)
+    first, last, after = (frame_of(scene, number, air).y for number in (0, 29, 30))
+    within = [np.abs(frame_of(scene, n, air).y.astype(int) - frame_of(scene, n + 1, air).y).mean() for n in (4, 12, 20)]
+    assert np.abs(after.astype(int) - first).mean() < 1.0  # the dither alone may differ
+    assert np.abs(first.astype(int) - last).mean() < 1.3 * max(within) + 0.3
+
+
+def test_the_same_seed_makes_the_same_film_and_another_goes_the_other_way():
+    for move in ("orbit", "drift-mist"):
+        frames = {}
+        for run, seed in enumerate((0, 0, 1, 2, 3)):
+            scene, wish = scene_of(move, seed=seed, frames=20)
+            frames[run] = frame_of(scene, 7, air_of(wish)).y
+        assert np.array_equal(frames[0], frames[1])
+        assert any(not np.array_equal(frames[0], frames[run]) for run in (2, 3, 4))
+
+
+def test_layers_are_the_picture_again_at_rest():
+    layers = take_apart(PIXELS, DEPTH, 20.0, 8.0)
+    assert 2 <= len(layers) <= 4
+    seen = layers[0].pixels_HWC.astype(np.float32)
+    for layer in layers[1:]:
+        alpha = layer.alpha[..., None].astype(np.float32) / 255
+        seen = seen * (1 - alpha) + layer.pixels_HWC * alpha
+    assert psnr(seen, PIXELS) > 40
+
+
+def test_what_lies_behind_the_ball_holds_nothing_of_the_ball():
+    layers = take_apart(PIXELS, DEPTH, 20.0, 8.0)
+    for layer in layers[:-1]:
+        red = layer.pixels_HWC[..., 0].astype(int) - layer.pixels_HWC[..., 2]
+        inside = np.ones(DEPTH.shape, bool) if layer.alpha is None else layer.alpha > 128
+        assert (red[inside] > 90).mean() < 0.002
+
+
+def test_no_layer_is_stretched_like_rubber():
+    for layer in take_apart(PIXELS, DEPTH, 20.0, 8.0):
+        steps = [np.abs(np.diff(layer.relief, axis=axis)).max() for axis in (0, 1)]
+        assert max(steps) * 20.0 / 8.0 < 0.4
+
+
+def test_a_hole_is_filled_from_around_it_to_the_last_pixel():
+    hole = np.zeros(PIXELS.shape[:2], bool)
+    hole[200:420, 300:560] = True
+    marked = PIXELS.copy()
+    marked[hole] = (255, 0, 255)
+    filled = fill_colour(marked, hole, 20.0)
+    assert np.array_equal(filled[~hole], PIXELS[~hole])
+    assert not (np.abs(filled[hole].astype(int) - (255, 0, 255)).max(axis=1) < 40).any()
+    everything = np.ones(PIXELS.shape[:2], bool)
+    assert fill_colour(marked, everything, 20.0).std() == 0
+
+
+def test_a_subject_that_stands_out_is_believed_and_texture_is_not():
+    pixels, vase = vase_on_a_plain_ground()
+    found = find_subject(pixels, weight_of(pixels))
+    assert found.confidence >= ENOUGH
+    rows, columns = (np.arange(n) * m // n for n, m in zip(vase.shape, found.mask.shape, strict=True))
+    mask = found.mask[np.ix_(rows, columns)] > 0.5
+    assert (mask & vase).sum() / (mask | vase).sum() > 0.9
+    for other in (plain_texture(), np.full((300, 400, 3), 90, np.uint8)):
+        subject = find_subject(other, weight_of(other))
+        assert subject.confidence < ENOUGH
+        assert relief_from_subject(other, subject).is_flat
+
+
+def test_maps_that_do_not_belong_are_refused():
+    with pytest.raises(MediaError) as refused:
+        relief_from_map(PIXELS, np.zeros((100, 100), np.float32))
+    assert refused.value.code == "picture.other_shape"
+    even = np.full(DEPTH.shape, 0.4, np.float32)
+    for made in (relief_from_map, relief_from_mask):
+        with pytest.raises(MediaError) as refused:
+            made(PIXELS, even)
+        assert refused.value.code == "picture.even_map"
+
+
+def test_a_mask_makes_two_layers():
+    relief = relief_from_mask(PIXELS, (DEPTH > 0.8).astype(np.float32))
+    scene = make_scene(PIXELS, relief, weight_of(PIXELS), Wish("orbit", 10, 0.4, (640, 360), depth=1.0))
+    assert scene.layers == 2
+
+
+def test_an_upright_picture_in_a_wide_frame_is_shown_whole_where_a_crop_would_lose_too_much():
+    tall = np.ascontiguousarray(np.rot90(PIXELS))[:, 100:500]
+    even = np.ones((16, 16), np.float32)
+    wish = Wish("push", 10, 2.0, (640, 360))
+    whole = make_scene(tall, flat(tall.shape[1::-1]), even, wish)
+    assert whole.is_whole
+    middle = np.zeros((16, 16), np.float32)
+    middle[6:9] = 1
+    cropped = make_scene(tall, flat(tall.shape[1::-1]), middle, wish)
+    assert not cropped.is_whole
+    asked = make_scene(tall, flat(tall.shape[1::-1]), middle, wish, whole=True)
+    frame = rgb(asked.stage.draw(Camera()))
+    assert asked.is_whole
+    assert frame[:, :40].std() < frame[:, 300:340].std()
+
+
+def test_the_subject_stays_in_the_frame():
+    weight = np.zeros((12, 16), np.float32)
+    weight[3, 13] = 1  # far right, high
+    for shape, size in SIZES.items():
+        scene = make_scene(PIXELS, flat((960, 720)), weight, Wish("push", 20, 3.0, size), whole=False)
+        x, y = 13.5 / 16 * 960, 3.5 / 12 * 720
+        pose = scene.path[-1]
+        (cx, cy), per, short = scene.framed.middle, scene.framed.per_px, min(size)
+        seen_x = ((x - cx) / per - short * pose.pan[0]) * pose.zoom
+        seen_y = ((y - cy) / per - short * pose.pan[1]) * pose.zoom
+        assert abs(seen_x) < 0.47 * size[0], shape
+        assert abs(seen_y) < 0.47 * size[1], shape
+
+
+def test_a_still_for_a_model_has_the_size_it_asks_for():
+    for size in SIZES.values():
+        assert framed_still(PIXELS, weight_of(PIXELS), size).shape == (size[1], size[0], 3)
+
+
+def test_the_pace_is_even_and_soft_at_both_ends():
+    steps = np.diff([ease(n / 200) for n in range(201)])
+    assert ease(0) == 0
+    assert ease(1) == pytest.approx(1)
+    assert steps.min() >= 0
+    assert steps[60:140].std() < 1e-9
+    assert steps[0] < 0.02 * steps.max()
+
+
+def test_movement_is_finer_than_a_pixel():
+    """A slow push: each frame's mean shift follows the curve, none stands still to jump later."""
+    scene, _ = scene_of("push", frames=100, depth=False)
+    rows = [scene.stage.draw(pose).y[180].astype(np.float64) for pose in scene.path[40:60]]
+    changes = [np.abs(b - a).mean() for a, b in itertools.pairwise(rows)]
+    assert min(changes) > 0.4 * max(changes)
