@@ -18,13 +18,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "apps" / "queue"), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "apps" / "queue"))
 
 from common import Report, arguments
 
@@ -43,7 +42,8 @@ SETTLED_S = 4.0  # until a server has loaded what it loads beside its first page
 KILLS = 200
 PRICE = {"currency": "CNY", "request": 10, "second": 0, "seconds": 4.0, "quoted": 0}
 ANSWER = json.dumps(
-    {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 20, "completion_tokens": 9},
+    {"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+     "usage": {"prompt_tokens": 20, "completion_tokens": 9},
      "choices": [{"index": 0, "message": {"role": "assistant", "content": "云海之上" * 20}, "finish_reason": "stop"}]}
 ).encode()  # fmt: skip
 
@@ -76,7 +76,8 @@ class Place:
         add_party(self.ws, COMMAND_LINE, "湖南台", kind="organisation", has=("buyer",))
         self.endpoint = stack.enter_context(process([sys.executable, __file__, "endpoint"]))
         (self.ws.root / "models.toml").write_text(
-            f'[engines.m]\nkind = "chat"\nbackend = "openai"\nurl = "http://127.0.0.1:{self.endpoint}/v1"\nmodel = "m"\n'
+            f'[engines.m]\nkind = "chat"\nbackend = "openai"\nmodel = "m"\n'
+            f'url = "http://127.0.0.1:{self.endpoint}/v1"\n'
             '[prices.m]\ncurrency = "CNY"\ninput_million = 100\noutput_million = 1000\n'
         )
         self.key = self.new_key(None)
@@ -323,8 +324,9 @@ def kills(report: Report, ws: Workspace, count: int) -> None:
     began = time.perf_counter()
     worker = start_worker(ws)
     for number in range(count):
-        made.append(submit(ws, Ask("video", {"prompt": f"slow {chance.randrange(1, 12)}", "seconds": 4}, "video", "malan-assemble",
-                                   "cpu", key["party"], key["prefix"].removeprefix("mk_"), "bench", price=PRICE)).id)  # fmt: skip
+        wish = {"prompt": f"slow {chance.randrange(1, 12)}", "seconds": 4}
+        ask = Ask("video", wish, "video", "malan-assemble", "cpu", key["party"], key["prefix"].removeprefix("mk_"))
+        made.append(submit(ws, replace(ask, key_app="bench", price=PRICE)).id)
         time.sleep(chance.random() * 1.2)
         inner = children(worker.pid)
         if inner and number % 2:
@@ -347,8 +349,9 @@ def kills(report: Report, ws: Workspace, count: int) -> None:
     rows = usage[0]["requests"] if usage else 0
     is_right = charged == rows == done and row["held"]["micro"] == 0
     report.add(
-        f"workers killed at {count} random moments", f"{stuck} stuck; {done} done, {len(made) - done} ended with a reason; "
-        f"{charged} charged ({rows} rows of usage), {row['held']['micro']} held", must="0 stuck, 0 charged twice",
+        f"workers killed at {count} random moments",
+        f"{stuck} stuck; {done} done, {len(made) - done} ended with a reason; {charged} charged ({rows} rows), "
+        f"{row['held']['micro']} held", must="0 stuck, 0 charged twice",
         met=stuck == 0 and is_right,
     )  # fmt: skip
     report.notes.append(
@@ -378,10 +381,8 @@ def children(pid: int) -> list[int]:
 
 
 def kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def finish_all(ws: Workspace) -> None:

@@ -400,13 +400,14 @@ def cost_of(price: Mapping[str, Any], seconds: float) -> int:
 def _new_row(ask: Ask, now: float) -> dict[str, Any]:
     job_id = ask.job_id or new_id(ask.sort)
     same = [ask.app, ask.model, dict(ask.request), dict(ask.asked), ask.remixed_from]
+    digest = digest_record("app.ask", [json.dumps(same, sort_keys=True).replace(job_id, "")])
     return {
         "id": job_id, "sort": ask.sort, "party_id": ask.party_id, "prefix": ask.prefix, "key_app": ask.key_app,
         "app": ask.app, "model": ask.model, "device": ask.device, "request": dict(ask.request),
         "asked": dict(ask.asked), "price": dict(ask.price), "state": QUEUED, "turn": 0,
         "priority": PRIORITIES[ask.priority], "attempt": 0, "worker": None, "beat_s": None, "not_before_s": 0.0,
         "cancel_asked": 0, "percent": 0, "current": "", "created_s": now, "started_s": None, "ended_s": None,
-        "idempotency": ask.idempotency, "digest": digest_record("app.ask", [json.dumps(same, sort_keys=True).replace(job_id, "")]),
+        "idempotency": ask.idempotency, "digest": digest,
         "folder": f"{FOLDER}/{job_id}", "remixed_from": ask.remixed_from, "webhook": ask.webhook, "code": "",
         "said": {}, "told": {}, "micro": 0,
     }  # fmt: skip

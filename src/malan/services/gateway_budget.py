@@ -41,7 +41,7 @@ from malan.services.account_tables import api_keys, profiles
 from malan.services.gateway_tables import GATEWAY_HOLDS, GATEWAY_KEYS, GATEWAY_USAGE
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Insert, Update
+    from sqlalchemy import BindParameter, Connection, Exists, Insert, Select, Update
     from sqlalchemy.sql.dml import ReturningDelete
 
 _PARAMETERS: Mapping[str, TypeEngine[Any]] = {
@@ -92,6 +92,11 @@ def reserve(
     return None
 
 
+def is_open(connection: Connection, prefix: str, now_s: float) -> bool:
+    """Whether a key opens anything at this moment."""
+    return connection.scalar(_asking(), {"of": prefix, "now": now_s}) is not None
+
+
 def settle(connection: Connection, use: Use) -> int | None:
     """Turn a hold into what it cost; what was charged, None when the hold is gone and nothing was."""
     held = _take_hold(connection, use.id)
@@ -131,19 +136,32 @@ def _taking() -> Update:
     """Kept, because building a statement takes as long as running it."""
     keys = GATEWAY_KEYS.c
     of, hold, this, now = (bindparam(name, type_=kind) for name, kind in _PARAMETERS.items())
-    is_open = exists().where(api_keys.c.prefix == of, not_(api_keys.c.is_ended), api_keys.c.ends_s > now)
-    is_out = exists().where(profiles.c.party_id == keys.party_id, profiles.c.is_disabled)
     fits = or_(keys.most_micro.is_(None), keys.held_micro + keys.spent_micro + hold <= keys.most_micro)
     slow = or_(keys.most_a_minute == 0, keys.minute != this, keys.asked < keys.most_a_minute)
     return (
         update(GATEWAY_KEYS)
-        .where(keys.prefix == of, is_open, not_(is_out), fits, slow)
+        .where(keys.prefix == of, _key_is_open(of, now), not_(_party_is_out()), fits, slow)
         .values(
             held_micro=keys.held_micro + hold,
             asked=case((keys.minute == this, keys.asked + 1), else_=1),
             minute=this,
         )
     )
+
+
+@cache
+def _asking() -> Select[tuple[str]]:
+    of, now = bindparam("of", type_=String()), bindparam("now", type_=Float())
+    opens = (GATEWAY_KEYS.c.prefix == of, _key_is_open(of, now), not_(_party_is_out()))
+    return select(GATEWAY_KEYS.c.prefix).where(*opens)
+
+
+def _key_is_open(of: BindParameter[str], now: BindParameter[float]) -> Exists:
+    return exists().where(api_keys.c.prefix == of, not_(api_keys.c.is_ended), api_keys.c.ends_s > now)
+
+
+def _party_is_out() -> Exists:
+    return exists().where(profiles.c.party_id == GATEWAY_KEYS.c.party_id, profiles.c.is_disabled)
 
 
 @cache

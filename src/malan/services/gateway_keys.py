@@ -22,7 +22,7 @@ from malan.rights.shares import check_currency
 from malan.runtime.database import reading, writing
 from malan.services.access import HOUSE, Caller, NotSignedIn, require
 from malan.services.api_keys import DAYS, MARK, ApiKey, caller_of_key, end_key, list_keys, make_key
-from malan.services.gateway_budget import shown_micro, usage_sums
+from malan.services.gateway_budget import is_open, shown_micro, usage_sums
 from malan.services.gateway_tables import GATEWAY_KEYS, MICRO, gateway_tables
 
 if TYPE_CHECKING:
@@ -179,6 +179,12 @@ def policy_of(ws: Workspace, text: str, *, now_s: float | None = None) -> Policy
     return Policy(
         prefix, caller, row["app"], frozenset(row["models"]), row["currency"], row["grant_id"], row["webhook_secret"]
     )
+
+
+def is_key_open(ws: Workspace, prefix: str) -> bool:
+    """Whether a key opens anything now: not ended, its party not shut out."""
+    with reading(gateway_tables(ws)) as connection:
+        return is_open(connection, prefix, time.time())
 
 
 def gateway_usage(

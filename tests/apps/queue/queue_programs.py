@@ -1,4 +1,4 @@
-"""What carries jobs out in tests of the queue: the prompt says how it behaves. Every start leaves a line in `ran.txt`."""
+"""What carries jobs out in tests of the queue: the prompt says how. Every start leaves a line in `ran.txt`."""
 
 from __future__ import annotations
 

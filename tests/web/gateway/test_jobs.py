@@ -58,13 +58,8 @@ def raw(served: Gateway, method: str, path: str, said: object = None, key: str =
 def test_a_film_is_asked_for_watched_and_fetched(served: Gateway, worker: None) -> None:
     client = served.client()
     film = client.videos.create_and_poll(prompt="quick clouds", model="malan-assemble", poll_interval_ms=100)
-    assert (film.status, film.object, film.progress, film.seconds, film.size) == (
-        "completed",
-        "video",
-        100,
-        "4",
-        "1280x720",
-    )
+    assert (film.status, film.object, film.progress) == ("completed", "video", 100)
+    assert (film.seconds, film.size) == ("4", "1280x720")
     assert film.id.startswith("video_")
     assert film.completed_at >= film.created_at
     told = film.model_extra["malan"]
@@ -92,8 +87,8 @@ def test_every_size_and_length_of_the_clients_is_taken(served: Gateway, seconds:
 
 
 def test_other_servers_clients_are_understood(served: Gateway) -> None:
-    film = raw(served, "POST", "/v1/videos", {"prompt": "quick", "seconds": 7, "size": "640x640", "fps": 24, "seed": 42,
-                                              "num_inference_steps": 30, "negative_prompt": "fog", "lora": {}})  # fmt: skip
+    said = {"prompt": "quick", "seconds": 7, "size": "640x640", "fps": 24, "seed": 42, "lora": {}}
+    film = raw(served, "POST", "/v1/videos", {**said, "num_inference_steps": 30, "negative_prompt": "fog"})
     assert (film["status"], film["seconds"], film["size"]) == ("queued", "7", "640x640")
     request = get_job(served.ws, film["id"]).request
     assert (request["seed"], request["format"], request["lines"]) == (42, ["1:1"], 720)

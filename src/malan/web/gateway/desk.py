@@ -26,7 +26,7 @@ from malan.services.engine_settings import EngineRow
 from malan.services.gateway_book import Book, Named, check_currency_of
 from malan.services.gateway_budget import Use
 from malan.services.gateway_desk import Desk
-from malan.services.gateway_keys import Policy, describe_cost, policy_of
+from malan.services.gateway_keys import Policy, describe_cost, is_key_open, policy_of
 from malan.services.gateway_prices import dearest, price_for
 from malan.web.gateway.call import Call
 
@@ -79,26 +79,32 @@ class Counter:
         self.book, self.desk, self.upstream = Book(ws), Desk(ws), Upstream()
         self._known: dict[bytes, tuple[float, Policy]] = {}
 
-    async def policy(self, call: Call, *, fresh: bool = True) -> Policy:
-        """Who asks. What is kept for a moment only serves requests whose hold is checked in the database anyway.
+    async def policy(self, call: Call) -> Policy:
+        """Who asks, by a key that is open at this moment.
 
         Raises:
             NotSignedIn: The key opens nothing.
         """
-        token = call.token
-        name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        known = self._known.get(name)
-        if known and not fresh and time.monotonic() - known[0] < _KNOWN_S:
-            return known[1]
-        found = await run_in_threadpool(policy_of, self.ws, token)
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
-        self._known[name] = (time.monotonic(), found)
-        return found
+        return await run_in_threadpool(self.policy_now, call)
 
     def policy_now(self, call: Call) -> Policy:
         """The same, for work that is in a thread already."""
-        return policy_of(self.ws, call.token)
+        known = self._recent(call.token)
+        if known is not None and is_key_open(self.ws, known.prefix):
+            return known
+        return self._read(call.token)
+
+    def _recent(self, token: str) -> Policy | None:
+        """What was read of a key a moment ago. Whether it is open must be asked beside it."""
+        found = self._known.get(_name(token))
+        return found[1] if found and time.monotonic() - found[0] < _KNOWN_S else None
+
+    def _read(self, token: str) -> Policy:
+        found = policy_of(self.ws, token)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known[_name(token)] = (time.monotonic(), found)
+        return found
 
     @asynccontextmanager
     async def paid(self, call: Call, model: str, kind: Kind, **use: int) -> AsyncIterator[Paid]:
@@ -113,7 +119,7 @@ class Counter:
         Raises:
             NotSignedIn, NotFound, NotGranted, TooFast, OverBudget: It may not be asked.
         """
-        policy = await self.policy(call, fresh=False)
+        policy = self._recent(call.token) or await run_in_threadpool(self._read, call.token)
         named = self.book.current()
         rows = named.rows(policy, model, kind)
         micro, currency = dearest(named.prices, model, rows, **use)
@@ -168,6 +174,11 @@ class Counter:
     async def close(self) -> None:
         await self.upstream.close()
         self.desk.close()
+
+
+def _name(token: str) -> bytes:
+    """Keys are kept in memory as a digest only."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def key_of(row: EngineRow) -> str:
