@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +17,10 @@ import numpy as np
 import pytest
 
 from malan.core.errors import NotFound, Rejected, RetryLater, UsageError
+from malan.inference import weights_fetch
 from malan.inference.tensors import Tensor, write_tensors
 from malan.inference.weights import Reference, base_modules, resolve_base
+from malan.inference.weights_fetch import fetch_base, find_hub
 
 WEIGHTS = write_tensors(
     [
@@ -46,6 +50,8 @@ class Hub(BaseHTTPRequestHandler):
     files: ClassVar[dict[str, bytes]] = {}
     sent: ClassVar[dict[str, bytes]] = {}
     asked: ClassVar[list[str]] = []
+    ranges: ClassVar[list[int]] = []
+    breaks: ClassVar[bool] = False  # hangs up in the middle of the weights
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -76,10 +82,13 @@ class Hub(BaseHTTPRequestHandler):
         return {"Path": name, "Type": "blob", "Size": len(content), "Sha256": hashlib.sha256(content).hexdigest()}
 
     def _answer(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        self.ranges.append(begin)
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(content) - begin))
         self.end_headers()
-        self.wfile.write(content)
+        whole = content[begin:]
+        self.wfile.write(whole[: len(whole) // 2] if self.breaks and len(content) == len(WEIGHTS) else whole)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,7 +104,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     for name in ("HF_HOME", "MODELSCOPE_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    Hub.files, Hub.sent, Hub.asked = dict(FILES), dict(FILES), []
+    Hub.files, Hub.sent, Hub.asked, Hub.ranges, Hub.breaks = dict(FILES), dict(FILES), [], [], False
     yield Hub
     server.shutdown()
     thread.join()
@@ -209,6 +218,67 @@ def test_an_interrupted_fetch_goes_on_with_what_is_whole(hub: type[Hub], tmp_pat
     resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
     assert next(path for path in hub.asked if "resolve" in path) == f"/o/m/resolve/c0ffee/{last}"
     assert not any("model_index" in path for path in hub.asked)
+
+
+def test_a_file_that_broke_off_goes_on_where_it_was(hub: type[Hub], tmp_path: Path) -> None:
+    hub.breaks = True
+    with pytest.raises(RetryLater):
+        resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
+    hub.breaks, hub.ranges[:] = False, []
+    assert resolve_base("hf:o/m", fetch_into=tmp_path / "ours").paths.keys() == FILES.keys()
+    assert len(WEIGHTS) // 2 in hub.ranges
+
+
+def test_what_is_left_of_another_file_does_no_harm(hub: type[Hub], tmp_path: Path) -> None:
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    lay(tmp_path / "ours" / "hf" / "o" / "m" / "main.part", {f"{name}.incoming": b"other"})
+    with pytest.raises(Rejected):
+        resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
+    assert resolve_base("hf:o/m", fetch_into=tmp_path / "ours").paths.keys() == FILES.keys()
+
+
+def test_a_fetch_is_told_and_may_be_stopped(hub: type[Hub], tmp_path: Path) -> None:
+    reference, told = Reference.parse("hf:o/m"), []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_base(reference, tmp_path / "there", stop=stop)
+    assert not (tmp_path / "there").exists()
+    fetch_base(reference, tmp_path / "there", tell=lambda done, total: told.append((done, total)))
+    total = sum(map(len, FILES.values()))
+    assert told[-1] == (total, total)
+    assert told == sorted(told)
+
+
+def test_a_disk_that_is_too_full_is_said_before_anything_is_fetched(
+    hub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(RetryLater) as refused:
+        resolve_base("hf:o/m", fetch_into=tmp_path / "ours")
+    assert refused.value.code == "weights.no_space"
+    assert not any("resolve" in path for path in hub.asked)
+
+
+def test_a_name_is_looked_for_on_one_hub_and_then_on_the_other(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_hub("o/m").kind == "hf"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert str(find_hub("o/m")) == "ms:o/m@master"
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RetryLater):
+        find_hub("o/m")
+
+
+def test_a_hub_that_says_nothing_is_given_up_after_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the call and never answers
+        monkeypatch.setattr(weights_fetch, "_PROBE_S", 0.05)
+        for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        with pytest.raises(RetryLater):
+            find_hub("o/m")
 
 
 def test_a_hub_that_cannot_be_reached_is_to_be_tried_again(

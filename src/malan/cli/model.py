@@ -28,6 +28,7 @@ from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.services.model_rights import Asked
+    from malan.services.model_upkeep import Checked
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.model"))
 
@@ -35,7 +36,7 @@ ModelArgument = Annotated[str, typer.Argument(help=speak("cli.model.model"))]
 PurposeOption = Annotated[str, typer.Option(help=speak("cli.model.purpose"))]
 TerritoryOption = Annotated[str | None, typer.Option(help=speak("cli.model.territory"), show_default=False)]
 NameOption = Annotated[str, typer.Option(help=speak("cli.model.name"), show_default=False)]
-_COMMERCIAL = "commercial"
+_COMMERCIAL, _MB = "commercial", 10**6
 _PURPOSES = (_COMMERCIAL, "research")
 
 
@@ -110,6 +111,84 @@ def add(
         print_json(found)
     else:
         print_line(speak("cli.model.added", name=made.title, id=made.id[:16], mb=f"{made.size_bytes / 1e6:.1f}"))
+
+
+@app.command(help=speak("cli.model.pull"))
+def pull(
+    reference: Annotated[str, typer.Argument(help=speak("cli.model.reference"))],
+    licence: Annotated[str, typer.Option(help=speak("cli.model.licence"))],
+    family: Annotated[str, typer.Option(help=speak("cli.model.family"))],
+    name: NameOption = "",
+    digest: Annotated[str, typer.Option(help=speak("cli.model.digest"), show_default=False)] = "",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.model_cards import show_model
+    from malan.services.model_upkeep import pull_base
+
+    ws = open_workspace(workspace)
+    with progress_bar(speak("cli.model.fetching"), quiet=as_json) as step:
+
+        def tell(done: int, total: int) -> None:
+            step(done // _MB, total // _MB)
+
+        made = pull_base(
+            ws, reference, licence=licence, family=family, name=name, digest=digest, tell=tell, caller=COMMAND_LINE
+        )
+    if as_json:
+        print_json(show_model(ws, made.id, caller=COMMAND_LINE))
+        return
+    print_line(speak("cli.model.added", name=made.title, id=made.id[:16], mb=f"{made.size_bytes / 1e6:.1f}"))
+    if not digest:
+        print_line(speak("cli.model.pin", id=made.id))
+
+
+@app.command(help=speak("cli.model.check"))
+def check(
+    model: Annotated[str, typer.Argument(help=speak("cli.model.checked"))],
+    acting_as: AsOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.model_upkeep import check_model, describe_check
+    from malan.services.products import caller_for
+
+    ws = open_workspace(workspace)
+    found = check_model(ws, model, caller=caller_for(ws, acting_as))
+    if as_json:
+        print_json(describe_check(found))
+    else:
+        _print_check(found)
+    if not found.is_well:
+        raise typer.Exit(1)
+
+
+def _print_check(found: Checked) -> None:
+    lang = session_language()
+    print_line(f"{found.title}  {found.digest[:16]}")
+    for one in found.findings:
+        print_line(f"{'✓' if one.is_well else '✗'} {speak(f'models.check.{one.what}')}: {one.said}")
+    for use, answer in found.uses.items():
+        said = " ".join(one[lang] for one in answer["reasons"])
+        print_line(f"{'✓' if answer['allowed'] else '✗'} {speak(f'models.use.{use}')} ({use}): {said}")
+    if found.engines:
+        print_line(speak("cli.model.engines", engines=", ".join(found.engines)))
+
+
+@app.command(help=speak("cli.model.remove"))
+def remove(model: ModelArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.model_upkeep import remove_model
+
+    done = remove_model(open_workspace(workspace), model, caller=COMMAND_LINE)
+    if as_json:
+        said = {"model": done.model.id, "name": done.model.title, "forgotten": done.is_forgotten}
+        print_json(said | {"files": done.files, "size_bytes": done.size_bytes})
+        return
+    print_line(speak("cli.model.removed" if done.is_forgotten else "cli.model.kept_retired", name=done.model.title))
+    if done.files:
+        print_line(speak("cli.model.files_deleted", files=done.files, mb=f"{done.size_bytes / 1e6:.1f}"))
+    elif done.model.place:
+        print_line(speak("cli.model.files_stay", place=str(done.model.place["folder"])))
 
 
 @app.command(help=speak("cli.model.compare"))
