@@ -36,6 +36,7 @@ def test_a_conversation_comes_piece_by_piece_and_tells_what_was_counted(url: str
     engine = opened(url, "chat")
     assert isinstance(engine, EndpointChat)
     pieces = list(engine.chat(HELLO))
+    assert pieces[-1] == list(opened(url, "chat", "whole").chat(HELLO))[-1]
     assert "".join(one.text for one in pieces) == "you said: 云海 hello"
     assert (pieces[-1].ended, pieces[-1].output_tokens) == ("stop", 4)
     engine.close()

@@ -46,6 +46,7 @@ from malan.inference.openai_passthrough import (
     WHOLE_S,
     UpstreamBusy,
     UpstreamFailed,
+    pieces_of,
     said_by,
 )
 from malan.inference.opening import Opening
@@ -175,6 +176,9 @@ class EndpointChat(_Endpoint):
         yield ChatPiece("", ended, *counted)
 
     def _events(self, reply: http.client.HTTPResponse, stop: Stop) -> Iterator[dict[str, Any]]:
+        if reply.headers.get_content_type() == "application/json":  # small servers answer whole
+            yield from pieces_of(self._opening.name, b"".join(self._pieces(reply, stop)))
+            return
         waiting = b""
         for piece in self._pieces(reply, stop):
             *lines, waiting = (waiting + piece).split(b"\n")

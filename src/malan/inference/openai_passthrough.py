@@ -8,6 +8,7 @@ says of itself is never shown with a key in it. Not covered: whether the endpoin
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,20 @@ class Upstream:
     async def events(
         self, name: str, url: str, body: bytes, *, key: str = "", timeout_s: float = 120.0, at_once: int = 0
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The data of each server-sent event, as it comes; a reply that is no stream is an error.
+        """The data of each server-sent event, as it comes; a whole answer becomes the events it would have been.
 
         Raises:
             UpstreamFailed, UpstreamBusy, UsageError: As `ask`, also while it is read.
         """
         async with self._asked(name, url, body, key, timeout_s, at_once) as reply:
-            if reply.content_type != "text/event-stream":
+            if reply.content_type == "text/event-stream":
+                yield self._events(name, reply, timeout_s)
+            elif reply.content_type == "application/json":  # small servers answer whole
+                with _failures(name, timeout_s):
+                    whole = await self._whole(name, reply)
+                yield _as_events(name, whole)
+            else:
                 raise UpstreamFailed("gateway.upstream_garbage", engine=name, detail=reply.content_type[:60])
-            yield self._events(name, reply, timeout_s)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -171,6 +177,33 @@ class Upstream:
         return UpstreamFailed("gateway.upstream_status", engine=name, status=status)
 
 
+async def _as_events(name: str, whole: bytes) -> AsyncIterator[bytes]:
+    for event in pieces_of(name, whole):
+        yield json.dumps(event).encode()
+
+
+def pieces_of(name: str, whole: bytes) -> list[dict[str, Any]]:
+    """A whole answer of a conversation as the pieces of a stream: the words, the ends, the count.
+
+    Raises:
+        UpstreamFailed: It is none.
+    """
+    try:
+        said = json.loads(whole)
+        choices, usage = said["choices"], said.get("usage")
+        shared = {key: said[key] for key in ("id", "created", "model") if key in said}
+        shared["object"] = "chat.completion.chunk"
+        words = [{"index": n, "delta": one["message"], "finish_reason": None} for n, one in enumerate(choices)]
+        ends = [
+            {"index": n, "delta": {}, "finish_reason": one.get("finish_reason") or "stop"}
+            for n, one in enumerate(choices)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UpstreamFailed("gateway.upstream_garbage", engine=name, detail=type(error).__name__) from None
+    counted = [{**shared, "choices": [], "usage": usage}] if usage else []
+    return [{**shared, "choices": words}, {**shared, "choices": ends}, *counted]
+
+
 @contextmanager
 def _failures(name: str, timeout_s: float) -> Iterator[None]:
     """What the client library raises, in our words."""
@@ -190,8 +223,6 @@ def _failures(name: str, timeout_s: float) -> Iterator[None]:
 
 def said_by(text: str, key: str) -> str:
     """What an endpoint says is wrong, on one line, short, without our key."""
-    import json
-
     try:
         said = json.loads(text)
         found = said.get("error", said)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 WAYS = ("ok", "hang", "garbage", "half", "busy", "broken", "denies", "refuses", "redirect", "long", "nan", "liar",
-        "uncounted", "slow", "stall", "nonsense")  # fmt: skip
+        "uncounted", "slow", "stall", "nonsense", "whole")  # fmt: skip
 KINDS = {"chat": WAYS, "embeddings": WAYS[:12], "speech": WAYS[:11], "transcription": WAYS[:11],
          "image": (*WAYS[:11], "points")}  # fmt: skip
 ROUTES = {

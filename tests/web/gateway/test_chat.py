@@ -56,6 +56,13 @@ def test_a_stream_is_the_same_words_piece_by_piece(served: Gateway) -> None:
     assert all("malan" not in (one.model_extra or {}) for one in pieces[:-1])
 
 
+def test_an_engine_that_answers_whole_becomes_a_stream(served: Gateway) -> None:
+    pieces = list(served.client().chat.completions.create(model="chat-whole", messages=HELLO, stream=True))
+    assert "".join(one.choices[0].delta.content or "" for one in pieces) == "you said: 云海 hello"
+    assert pieces[-1].choices[0].finish_reason == "stop"
+    assert "malan" in pieces[-1].model_extra
+
+
 def test_a_stream_tells_its_count_to_whoever_asks(served: Gateway) -> None:
     stream = served.client().chat.completions.create(
         model="gpt-4o", messages=HELLO, stream=True, stream_options={"include_usage": True}

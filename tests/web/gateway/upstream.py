@@ -103,6 +103,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
 
 
 async def stream(request: web.Request, said: dict, how: str) -> web.StreamResponse:
+    if how == "whole":
+        text = reply_of(said)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "choices": [choice], "usage": usage_of(said, text)})
     if how in ("busy", "broken", "denies", "refuses", "redirect", "garbage", "liar"):
         return await misbehave(request, how)
     reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
