@@ -42,6 +42,7 @@ from malan.services.app_queue import (
 )
 from malan.services.app_webhooks import check_webhook
 from malan.services.gateway_keys import Policy, describe_cost
+from malan.services.recall import describe_marks, marks_of
 from malan.web.gateway.call import Call, Early, read_object, whole_of
 from malan.web.gateway.forms import Form, read_form
 from malan.web.ranges import RangeResponse
@@ -83,9 +84,11 @@ async def remix(counter: Counter, call: Call) -> None:
 
 
 async def retrieve(counter: Counter, call: Call) -> None:
-    """A job as it stands."""
-    job = await run_in_threadpool(_look, counter, call)
-    await call.reply_json(describe(job, call.lang))
+    """A job as it stands; what a recall says of its files too."""
+    job, marks = await run_in_threadpool(_look, counter, call)
+    told = describe(job, call.lang)
+    told["malan"]["recalled"] = marks
+    await call.reply_json(told)
 
 
 async def list_all(counter: Counter, call: Call) -> None:
@@ -180,8 +183,11 @@ def _code(job: Job) -> str:
     return "cancelled" if job.state == CANCELLED else job.code
 
 
-def _look(counter: Counter, call: Call) -> Job:
-    return _job(counter, call, counter.policy_now(call))
+def _look(counter: Counter, call: Call) -> tuple[Job, list[dict[str, Any]]]:
+    job = _job(counter, call, counter.policy_now(call))
+    outputs = [str(one["output"]) for one in job.told.get("files", ()) if one.get("output")]
+    marks = marks_of(counter.ws, outputs) if outputs else {}
+    return job, describe_marks([mark for found in marks.values() for mark in found])
 
 
 def _job(counter: Counter, call: Call, policy: Policy) -> Job:
