@@ -18,7 +18,9 @@ from malan.apps.running import start_app
 from malan.rights import load_terms
 from malan.services.access import Caller
 from malan.services.assets import add_assets
+from malan.services.parties import terms_of
 from malan.services.scan import scan_assets
+from malan.services.withdrawal import restore_asset, withdraw_asset
 from malan.web.app import create_app
 from malan.web.built import FOLDER
 from malan.workspace import Workspace
@@ -192,6 +194,44 @@ def test_only_what_changed_is_rendered(page: Any, library: Workspace, url: str) 
     told = page.evaluate("async () => (await fetch(location.pathname + '.json')).json()")["report"]
     assert 0 < told["encoded_frames"] < told["frames"] / 2
     assert told["cost"]["minor"] == told["frames"] * 5 // 25
+
+
+def test_a_quote_and_a_run_by_http(client: TestClient, library: Workspace) -> None:
+    asked = {"length": 4, "lines": 360, "format": ["16:9", "1:1"], "seed": 5}
+    quote = client.post("/api/apps/promo/quote", json=asked).json()
+    assert (quote["outputs"], quote["cost"]["minor"], quote["cost"]["currency"]) == (2, 40, "CNY")
+    first_reply = client.post("/api/apps/promo", json=asked)
+    second = client.post("/api/apps/promo", json=asked)  # the same request is the same run
+    assert first_reply.json() == second.json()
+    address = first_reply.headers["location"]
+    assert address == first_reply.json()["run"]
+    while (shown := client.get(address).json())["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    assert shown["state"] == "done"
+    assert shown["report"]["cost"]["minor"] == 40
+    assert all("/" not in one["path"] for one in shown["report"]["files"])  # no places of this machine
+    assert client.post(f"{address}/cancel").status_code == 409
+    assert client.post(f"{address}/resume").status_code == 409
+    name = next(one["name"] for one in shown["files"] if one["is_video"])
+    files = f"/apps/runs/{first_reply.json()['job']}/files"
+    assert client.get(f"{files}/{name}").status_code == 200
+    assert client.post("/api/apps/promo/quote", json={"length": 0}).status_code == 400
+
+
+def test_a_film_is_not_handed_out_once_its_footage_was_taken_back(client: TestClient, library: Workspace) -> None:
+    asked = {"length": 4, "lines": 360, "seed": 6}
+    job = client.post("/api/apps/promo", json=asked).json()["job"]
+    while (shown := client.get(f"/api/apps/runs/{job}").json())["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    asset = library.library.clip(shown["report"]["sources"][0]["clip"]).clip.asset_id
+    terms = terms_of(library, library.library.asset(asset).asset.terms_id)
+    withdraw_asset(library, asset, "收回")
+    try:
+        refused = client.get(f"/apps/runs/{job}/files/promo-16x9.mp4")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "app.withdrawn")
+        assert client.get(f"/apps/runs/{job}/files/storyboard.json").status_code == 200
+    finally:
+        restore_asset(library, asset, terms)
 
 
 def test_what_makes_no_sense_is_not_kept(client: TestClient, library: Workspace, run: str) -> None:

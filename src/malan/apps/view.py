@@ -18,6 +18,8 @@ from malan.apps.running import REPORT, run_of
 from malan.core.catalogue import catalogue
 from malan.core.errors import MalanError, NotFound
 from malan.services.access import Caller, require
+from malan.services.output_rights import require_output
+from malan.services.recall import marks_of
 from malan.services.views import Failure
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 _MEDIA = {
     ".mp4": "video/mp4", ".jpg": "image/jpeg", ".json": "application/json", ".srt": "application/x-subrip",
     ".html": "text/html; charset=utf-8", ".pdf": "application/pdf", ".otio": "application/json",
-    ".fcpxml": "application/xml", ".edl": "text/plain; charset=utf-8",
+    ".fcpxml": "application/xml", ".edl": "text/plain; charset=utf-8", ".m4a": "audio/mp4", ".mp3": "audio/mpeg",
+    ".wav": "audio/wav", ".flac": "audio/flac", ".mid": "audio/midi", ".png": "image/png",
 }  # fmt: skip
+_SOUNDS = (".m4a", ".mp3", ".wav", ".flac")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class FileView:
     size_bytes: int
     is_video: bool
     is_picture: bool
+    is_sound: bool = False
+    is_recalled: bool = False  # made with a model that was recalled
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +159,13 @@ def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunVie
     name = str(job.spec["app"])
     report = _report(ws, str(job.spec["file"])) if job.state == "done" else {}
     error = Failure.of(MalanError(job.code, **job.values), lang) if job.code else None
+    outputs = [one["output"] for one in report.get("files", ()) if one.get("output")]
+    recalled = marks_of(ws, outputs) if outputs else {}
     files = tuple(
         FileView(
             one["what"], Path(one["path"]).name, one["size_bytes"],
             Path(one["path"]).suffix == ".mp4", Path(one["path"]).suffix == ".jpg",
+            Path(one["path"]).suffix in _SOUNDS, one.get("output", "") in recalled,
         )
         for one in report.get("files", ())
     )  # fmt: skip
@@ -164,7 +173,14 @@ def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunVie
     left = {one["what"] for one in report.get("files", ())}
     state = "stopped" if job.is_stopped else job.state
     has_review = name == "review" and "json" in left
-    return RunView(job.id, name, title, state, job.current, error, files, report, "storyboard" in left, has_review)
+    shown = _without_places(report)
+    return RunView(job.id, name, title, state, job.current, error, files, shown, "storyboard" in left, has_review)
+
+
+def _without_places(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as others may see it: files by their names, not by where they lie on this machine."""
+    files = [{**one, "path": Path(one["path"]).name} for one in report.get("files", ())]
+    return {**report, **({"files": files} if files else {})}
 
 
 def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[Path, str]:
@@ -172,11 +188,14 @@ def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[
 
     Raises:
         NotFound: The run, or the file, is not there.
+        NotGranted: Footage it shows was taken back since.
     """
     job = run_of(ws, job_id, caller=caller)
     for one in _report(ws, str(job.spec["file"])).get("files", ()):
         path = Path(one["path"])
         if path.name == name and path.is_file():
+            if one.get("output"):
+                require_output(ws, one["output"])
             return path, _MEDIA.get(path.suffix, "application/octet-stream")
     raise NotFound("app.no_run")
 
