@@ -57,7 +57,7 @@ def test_cmyk_grey_palette_and_sixteen_bits_become_rgb(tmp_path):
     assert off(read_photo(saved(tmp_path / "p.png", image.quantize(256))).pixels_HWC, PIXELS) < 8
     grey = image.convert("L")
     assert off(read_photo(saved(tmp_path / "l.png", grey)).pixels_HWC[..., 0], grey) == 0
-    deep = Image.fromarray((np.asarray(grey, np.uint16) * 257))
+    deep = Image.fromarray(np.asarray(grey, np.uint16) * 257)
     assert off(read_photo(saved(tmp_path / "d.png", deep)).pixels_HWC[..., 1], grey) <= 1
     assert read_photo(saved(tmp_path / "b.png", grey.convert("1"))).pixels_HWC.max() == 255
 

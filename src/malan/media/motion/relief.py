@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 Origin = Literal["depth", "mask", "model", "subject", "flat"]
 
-ENOUGH = 0.66  # confidence below which a subject is not believed; what was cut out rightly by eye had 0.7 and more
+ENOUGH = 0.72  # confidence below which a subject is not believed: what was cut out wrongly by eye had 0.66 at most
 WORK_PX = 540  # short side of a relief
 _SAME_SHAPE = 0.03
 

@@ -124,7 +124,7 @@ def _middle(shape: tuple[int, ...]) -> Plane:
 
 def _grown(small: Pixels, heavy: Plane, share: float) -> Mask | None:
     """What GrabCut (Rother, Kolmogorov, Blake 2004) makes of the heaviest part; None where that is nothing or all."""
-    high, low = np.quantile(heavy, share), np.quantile(heavy, 0.45)
+    high, low = np.quantile(heavy, 0.4 * share + 0.6), np.quantile(heavy, 0.45)
     said = np.full(heavy.shape, cv2.GC_PR_BGD, np.uint8)
     said[heavy > np.quantile(heavy, share - 0.2)] = cv2.GC_PR_FGD
     said[heavy >= max(float(high), 1e-3)] = cv2.GC_FGD
