@@ -70,7 +70,7 @@ def _varied(*rows: Sequence[tuple[int, int]], count: int = 4) -> Figure:
     ways = [_chords_at(row, count=count, accent=-4) for row in rows]
 
     def play(bar: Harmony, chair: Chair, energy: float, lots: Random) -> list[Note]:
-        way = ways[0] if bar.start // bar.length % 4 == 0 else lots.choice(ways)
+        way = ways[0] if bar.start // bar.length % 4 == 0 or energy < 0.45 else lots.choice(ways)
         return way(bar, chair, energy, lots)
 
     return play

@@ -173,7 +173,10 @@ _SHAPES: dict[int, str] = {
     8: "A8 A28 B8 C8", 9: "A8 A28 B8 bridge4 C8", 10: "A8 A28 B8 C8 C28", 11: "A8 B8 A28 bridge4 B28 C8",
     12: "A8 A28 B8 bridge8 C8 C28",
 }  # fmt: skip
-_ENERGIES = {"luogu": {"intro": 0.9, "A": 0.55, "B": 0.85, "C": 0.95}}  # opera opens with all its gongs
+_ENERGIES = {  # what opens loud: opera with all its gongs, news with its signal
+    "luogu": {"intro": 0.9, "A": 0.55, "B": 0.85, "C": 0.95},
+    "news": {"intro": 0.75, "A": 0.66, "B": 0.8, "C": 1.0},
+}
 _ENERGY = {
     "intro": 0.32,
     "A": 0.5,
@@ -197,7 +200,7 @@ def _form(style: Style, bars: int, wishes: Wishes, *, is_loop: bool) -> tuple[Se
         names = _long_form(bars, unit, is_loop=is_loop)
     out, at = [], 0
     for name, count in names:
-        base = {**_ENERGY, **_ENERGIES.get(style.writer, {})}[name] if bars >= 2 * unit else 0.75
+        base = {**_ENERGY, **_ENERGIES.get(style.name, {})}[name] if bars >= 2 * unit else 0.75
         out.append(Section(name, at, count, min(max(base + lift, 0.2), 1.0)))
         at += count
     return tuple(out)
