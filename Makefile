@@ -30,7 +30,7 @@ test: .venv/.dev $(BUILT)  ## style, types, layers and the whole suite
 test-train: .venv-train/.ready  ## the recipes that need torch (CPU build), in an environment of their own
 	@tools/system.sh train
 	@.venv-train/bin/python tools/algorithms.py
-	@.venv-train/bin/python -m pytest tests/training/algorithms tests/training/loader/test_dataset.py tests/inference/diffusion $(PYTEST)
+	@.venv-train/bin/python -m pytest tests/training/algorithms tests/training/loader/test_dataset.py tests/inference/diffusion tests/inference/conformance $(PYTEST)
 
 lint: .venv/.dev  ## style and types only
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

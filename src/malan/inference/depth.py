@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.core.errors import NotFound, Rejected
+from malan.core.errors import NotFound, Rejected, UsageError
 from malan.inference.backends import Kind
 from malan.inference.onnx_guard import open_session, run_session
 from malan.inference.opening import Opening
@@ -53,8 +53,11 @@ class OnnxDepth:
         """(height, width), 0 the farthest, 1 the nearest; a picture without depth is 0 everywhere.
 
         Raises:
+            UsageError: It is no picture of three colours.
             Rejected: The model cannot be run on it.
         """
+        if picture_HWC.ndim != 3 or picture_HWC.shape[2] != 3 or not picture_HWC.size:
+            raise UsageError("engines.bad_picture", shape=str(picture_HWC.shape)[:40])
         given = self._session.get_inputs()[0]
         values = self._prepare.apply(picture_HWC)[None]
         kind = np.float16 if given.type == "tensor(float16)" else np.float32
