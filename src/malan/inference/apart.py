@@ -9,6 +9,7 @@ closed. Only JSON and plain bytes cross, never pickles. Start reading at `Apart.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -101,6 +102,7 @@ class Apart:
         except BaseException:  # whoever asked does not wait any more
             self.close()
             raise
+        child.said.truncate(0)
         if "error" in said:
             raise _rebuilt(said["error"])
         return said, got
@@ -118,6 +120,7 @@ class _Child:
     @classmethod
     def start(cls, maker: str) -> _Child:
         said = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
+        fcntl.fcntl(said, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied while the child writes
         command = [sys.executable, "-m", "malan.inference.apart", maker, str(os.getpid())]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True

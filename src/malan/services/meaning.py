@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.core.errors import MediaError, NotFound, StoreError, UsageError
+from malan.core.errors import NotFound, StoreError, UsageError
 from malan.services.access import HOUSE, Caller, require
 from malan.services.clips import find
 from malan.services.engine_settings import EngineRow, read_engines
@@ -42,7 +42,7 @@ STEADY = 10  # how little the very first places count for (reciprocal rank fusio
 _BATCH = 128  # thumbnails in memory, and vectors of one commit
 _FEW = 4000  # clips a narrow filter leaves that are compared one by one
 _MORE = 8  # times as many are asked for when the filter left too few
-_MOST_PICTURE_BYTES, _MOST_PIXELS = 64 * 2**20, 100_000_000
+_ENOUGH_PX = 512  # more than any encoder looks at
 
 Progress = Callable[[int, int], None]
 
@@ -185,7 +185,7 @@ def find_meaning(
     if sum(map(bool, (ask.text.strip(), ask.picture, ask.clip))) != 1:
         raise UsageError("meaning.ask_one")
     row = _row(ws, engine)
-    index = VectorIndex(_root(ws), _digest(ws, row))
+    index = VectorIndex(_root(ws), find_model(ws, row.model).id)
     width = index.facts.width
     vector, own = _vector(ws, index, row, ask, use, caller)
     if len(vector) != width:
@@ -241,39 +241,30 @@ def _add(
     added = 0
     for at in range(0, len(clip_ids), _BATCH):
         jpegs = ws.library.thumbnails_of(clip_ids[at : at + _BATCH])
-        vectors = [encoder.encode_pictures(_pixels(jpeg)[None])[0] for jpeg in jpegs.values()]
-        if vectors:
-            index.put(list(jpegs), np.stack(vectors))
-            added += len(vectors)
+        for some, pictures in _alike(jpegs):
+            index.put(some, encoder.encode_pictures(pictures))
+            added += len(some)
         if progress:
             progress(min(at + _BATCH, len(clip_ids)), len(clip_ids))
     return added
 
 
-def _pixels(data: bytes | Path) -> NDArray[np.uint8]:
-    """An RGB picture, upright, without alpha.
+def _alike(jpegs: Mapping[str, bytes]) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+    """Pictures of one size together: what runs together costs less."""
+    by_size: dict[tuple[int, ...], dict[str, NDArray[np.uint8]]] = {}
+    for clip_id, jpeg in jpegs.items():
+        picture = _pixels(jpeg)
+        by_size.setdefault(picture.shape, {})[clip_id] = picture
+    for same in by_size.values():
+        yield list(same), np.stack(list(same.values()))
 
-    Raises:
-        MediaError: It is none, or too large.
-    """
-    from PIL import Image, ImageOps
 
-    name = data.name if isinstance(data, Path) else "jpeg"
-    try:
-        if isinstance(data, Path) and data.stat().st_size > _MOST_PICTURE_BYTES:
-            raise ValueError(f"> {_MOST_PICTURE_BYTES} bytes")
-        source = io.BytesIO(data) if isinstance(data, bytes) else data
-        with Image.open(source, formats=("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"{image.width} × {image.height}")
-            upright = ImageOps.exif_transpose(image)
-            flat = upright.convert("RGBA")
-            ground = Image.new("RGBA", flat.size, "white")
-            return np.asarray(Image.alpha_composite(ground, flat).convert("RGB"))
-    except FileNotFoundError as error:
-        raise NotFound("meaning.no_picture_file", path=name) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MediaError("meaning.no_picture", path=name, detail=str(error)[:120]) from error
+def _pixels(jpeg: bytes) -> NDArray[np.uint8]:
+    """A thumbnail of ours as RGB."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 # Searching ------------------------------------------------------------------------------------------------------------
@@ -295,7 +286,9 @@ def _vector(
             raise UsageError("store.no_descriptor", id=like.id[:12])
         return _seen(ws, row, _pixels(jpeg), caller), like.id
     if ask.picture is not None:
-        return _seen(ws, row, _pixels(ask.picture), caller), ""
+        from malan.media.motion import read_photo
+
+        return _seen(ws, row, read_photo(ask.picture, enough_px=_ENOUGH_PX).pixels_HWC, caller), ""
     with _opened(ws, row.name, caller) as encoder:
         return np.asarray(encoder.encode_texts([ask.text])[0], np.float32), ""
 

@@ -161,11 +161,11 @@ def _row(ws: Workspace, engine: str) -> EngineRow:
 
 def _states(ws: Workspace, chosen: Sequence[str], version: str) -> dict[str, bool]:
     """The assets this is about, and whether each has been heard by this model."""
-    gone = withdrawn_ids(ws)
+    gone, wanted = withdrawn_ids(ws), frozenset(chosen)
     return {
         asset_id: scan.get(PRODUCER) == version
         for asset_id, status, scan in ws.library.scans()
-        if (not chosen or asset_id in chosen) and asset_id not in gone and status == SCANNED
+        if (not wanted or asset_id in wanted) and asset_id not in gone and status == SCANNED
     }
 
 
