@@ -17,7 +17,7 @@ from malan.core.errors import MalanError
 from malan.runtime.database import add_new, reading, writing
 from malan.services.gateway_tables import GATEWAY_KEYS, GATEWAY_ROYALTIES, GATEWAY_USAGE, MICRO, gateway_tables
 from malan.services.model_rows import find_model
-from malan.services.model_royalties import charge_model
+from malan.services.model_royalties import charge_model, charge_trained
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -48,7 +48,7 @@ def _owe(ws: Workspace, row: dict[str, Any]) -> int:
     model = find_model(ws, row["model_id"])
     if not model.run_ids and not model.parts:
         return 0  # a base: nobody's footage here is in it
-    whole = int(row["micro"]) * ws.settings.model_share // (100 * MICRO)
+    whole = int(row["micro"]) * min(100, ws.settings.model_share) // (100 * MICRO)
     royalties, name = GATEWAY_ROYALTIES.c, {"prefix": row["prefix"], "model_id": row["model_id"]}
     mine = (royalties.prefix == row["prefix"], royalties.model_id == row["model_id"])
     with writing(gateway_tables(ws), durable=True) as connection:
@@ -60,9 +60,12 @@ def _owe(ws: Workspace, row: dict[str, Any]) -> int:
         connection.execute(update(GATEWAY_ROYALTIES).where(*mine).values(until_minor=until))
         grant = connection.scalar(select(GATEWAY_KEYS.c.grant_id).where(GATEWAY_KEYS.c.prefix == row["prefix"]))
     key = f"gateway:{row['prefix']}:{model.id[:16]}:{stands.charged_minor}"
-    grant_id = grant or str(model.run.get("grant", ""))
-    charge_model(ws, model.id, grant_id, until - stands.charged_minor, row["currency"], key=key)
+    minor = until - int(stands.charged_minor)
+    if grant:
+        charge_model(ws, model.id, grant, minor, row["currency"], key=key)
+    else:
+        charge_trained(ws, [model.id], minor, row["currency"], key=key)
     with writing(gateway_tables(ws), durable=True) as connection:
         done = update(GATEWAY_ROYALTIES).where(*mine, royalties.charged_minor == stands.charged_minor)
         connection.execute(done.values(charged_minor=until))
-    return until - int(stands.charged_minor)
+    return minor
