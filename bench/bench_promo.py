@@ -1,8 +1,9 @@
 """Promos: Malan against a bare ffmpeg graph of the same cuts, against encoding alone, and against MoviePy.
 
-The bare graph only cuts, scales, joins and encodes the same frames with the same encoder settings; Malan also plans,
-frames, writes titles and captions, mixes and masters the sound, signs, labels and logs. Arms take turns, round by
-round; ratios are taken within a round. MoviePy runs with the interpreter named by MALAN_BENCH_PYTHON.
+The bare graph only cuts, scales, joins and encodes the same frames with the same encoder settings: it is given the
+windows Malan found, because a picture without its black bars is more to encode than one with them. Malan also looks for
+those windows, plans, writes titles and captions, mixes and masters the sound, signs, labels and logs. Arms take turns,
+round by round; ratios are taken within a round. MoviePy runs with the interpreter named by MALAN_BENCH_PYTHON.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def main() -> None:
         big_library(report)
     report.notes.append(
         "“Everything” is the whole of `malan app run promo` in this process, shelf empty. The bare graph is one ffmpeg "
-        "process a format. Encoding alone reads raw pictures from memory."
+        "process a format, with the windows of Malan's framing, without words, sound as it is. Encoding alone reads "
+        "the frames of the bare film from memory."
     )
     report.show()
     if options.json:
@@ -77,6 +79,17 @@ class Scene:
         told = run_app(self.ws, "promo", {**self.asked, "plan_only": True}, folder / "plan")[1]
         self.board = told["board"]
         self.edit = self._edit()
+        self.pieces = self._pieces()
+
+    def _pieces(self) -> dict[str, Any]:
+        """The shots as Malan frames them, by format."""
+        from malan.apps.frame import Work
+        from malan.apps.promo.board import Storyboard
+        from malan.apps.promo.build import build
+
+        board = Storyboard(**{**self.board, "formats": ("16:9", "9:16", "1:1")})
+        timeline = build(board, "", Work(self.folder / "plan", self.ws)).timeline
+        return {f"{form.width}x{form.height}": (form, timeline.pieces) for form in timeline.formats}
 
     def _edit(self) -> list[dict[str, Any]]:
         library = self.ws.library
@@ -107,13 +120,15 @@ class Scene:
 
     def bare(self, size: tuple[int, int]) -> float:
         """One ffmpeg process that cuts, scales, joins and encodes."""
+        from malan.media.render.graph import framed
+
         inputs, graph, joined = [], [], ""
-        rate, (width, height) = self.board["rate"], size
-        for number, shot in enumerate(self.edit):
+        rate, (form, pieces) = self.board["rate"], self.pieces[f"{size[0]}x{size[1]}"]
+        for number, (shot, piece) in enumerate(zip(self.edit, pieces, strict=True)):
             seconds = shot["frames"] / rate
             inputs += ["-ss", f"{shot['from_s']:.3f}", "-t", f"{seconds + 1:.3f}", "-i", shot["path"]]
-            fill = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height},setsar=1"
-            graph.append(f"[{number}:v]fps={rate},trim=end_frame={shot['frames']},{fill},format=yuv420p[v{number}]")
+            graph.append(f"[{number}:v]fps={rate},trim=end_frame={shot['frames']},setpts=PTS-STARTPTS[c{number}]")
+            graph.append(framed(piece, form, f"c{number}", f"v{number}"))
             heard = f"[{number}:a]aresample=48000,apad" if shot["has_sound"] else "anullsrc=r=48000:cl=stereo"
             graph.append(f"{heard},atrim=0:{seconds:.4f}[a{number}]")
             joined += f"[v{number}][a{number}]"

@@ -87,7 +87,8 @@ def _piece(timeline: Timeline, piece: Piece, place: int, number: int) -> str:
     split = f"split={len(branches)}" if len(branches) > 1 else "null"
     covered = _covers(piece, place)
     chain = [f"{chain[0]}[s{place}]", *covered, f"[{'c' if covered else 's'}{place}]{split}{''.join(branches)}"]
-    return ";".join([*chain, *(_framed(piece, place, form) for form in timeline.formats)])
+    shown = (framed(piece, form, f"{label(place, form)}u", label(place, form)) for form in timeline.formats)
+    return ";".join([*chain, *shown])
 
 
 def _steady(timeline: Timeline, piece: Piece) -> str:
@@ -122,13 +123,12 @@ def _covers(piece: Piece, place: int) -> list[str]:
     return parts
 
 
-def _framed(piece: Piece, place: int, form: Format) -> str:
-    """A piece in the shape of a format."""
+def framed(piece: Piece, form: Format, name: str, out: str) -> str:
+    """A piece in the shape of a format: from the pad `name` to the pad `out`."""
     view = piece.views.get(form.name, View())
-    start, end = f"[{label(place, form)}u]", f"[{label(place, form)}]"
+    start, end = f"[{name}]", f"[{out}]"
     size = f"{form.width}:{form.height}"
     if view.is_whole:
-        name = label(place, form)
         small = f"{_even(form.width / _GROUND)}:{_even(form.height / _GROUND)}"
         back = (
             f"scale={small}:force_original_aspect_ratio=increase:flags=area,crop={small},gblur=sigma={24 / _GROUND:g},"
