@@ -44,6 +44,7 @@ def demo(
             _find(ws, words)
     if footage is None:
         _learn(ws)
+        _make_film(ws)
     _freeze(ws)
     _trace(ws)
     print_line(speak("cli.demo.done", seconds=f"{time.monotonic() - began:.0f}", workspace=ws.root))
@@ -196,6 +197,26 @@ def _use(ws: Workspace, truth: Mapping[Clip, str]) -> None:
     if by_model:
         print_line(speak("cli.demo.led_back"))
         print_clip_trace(trace_clip(ws, by_model[0], LABEL_SET, caller=COMMAND_LINE))
+
+
+def _make_film(ws: Workspace) -> None:
+    """A film of a description, from what may be used so; every frame has an owner."""
+    from malan.apps.running import run_app
+    from malan.services.parties import owner_names
+
+    asked = {"prompt": speak("cli.demo.prompt"), "seconds": 8.0, "lines": 720, "title": speak("cli.demo.title")}
+    began = time.monotonic()
+    with progress_bar(speak("cli.demo.cutting")) as step:
+        _, told = run_app(ws, "video", asked, ws.folder("exports") / "video", caller=COMMAND_LINE, progress=step)
+    film = next(one["path"] for one in told["files"] if one["what"] == "16x9")
+    names = owner_names(ws)
+    owners = dict.fromkeys(names.get(one["owner"], one["owner"][:12]) for one in told["sources"])
+    print_line(
+        speak(
+            "cli.demo.film", prompt=asked["prompt"], path=Path(film).name, seconds=f"{told['seconds']:g}",
+            shots=told["shots"], took=f"{time.monotonic() - began:.1f}", owners=", ".join(owners),
+        )
+    )  # fmt: skip
 
 
 def _trace(ws: Workspace) -> None:

@@ -234,7 +234,7 @@ FILMS: tuple[Film, ...] = (
 """Every file; `fmt: skip` keeps a row a row."""
 
 TERMS = {
-    ARCHIVE: 'name = "资料馆：检索与训练"\nuses = ["retrieve", "derive", "export", "train"]\n'
+    ARCHIVE: 'name = "资料馆：检索与训练"\nuses = ["retrieve", "derive", "publish", "export", "train"]\n'
     'egress = ["metrics", "adapter", "weights"]\nattribution = "湘江影像资料馆"\nends = 2030-12-31\n\n'
     '[price]\nminor = 250\ncurrency = "CNY"\n',
     STUDIO: 'name = "短剧：检索、导出与训练，不得改编"\nuses = ["retrieve", "export", "train"]\ntiers = ["recipe"]\n'
