@@ -56,15 +56,14 @@ class Backend:
         MissingExtra: What it needs is not installed.
         """
         module, _, name = self.opens.partition(":")
-        opener: Callable[[Opening], Engine] = getattr(importlib.import_module(module), name)
         try:
+            opener: Callable[[Opening], Engine] = getattr(importlib.import_module(module), name)
             return opener(opening)
         except ModuleNotFoundError as error:
-            if not self.extra:
+            missing = error.name or "?"
+            if not self.extra or missing.startswith("malan"):
                 raise
-            raise MissingExtra(
-                "engines.extra", name=opening.name, module=error.name or "?", extra=self.extra
-            ) from error
+            raise MissingExtra("engines.extra", name=opening.name, module=missing, extra=self.extra) from error
 
 
 def _kinds(*names: Kind) -> frozenset[Kind]:
