@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class VectorIndex:
         if not _DIGEST.fullmatch(model):
             raise ValueError(model)
         self._folder = root / model
-        self._tables = Tables(self._folder)
+        self._tables = _tables(self._folder)
 
     @property
     def facts(self) -> IndexFacts:
@@ -127,9 +128,9 @@ class VectorIndex:
         if table is None:
             return [], np.zeros(0, np.float32)
         asked: dict[str, Any] = {"column": "vector", "q": vector, "k": count, "metric": "cosine"}
-        partitions = _partitions(table)
-        if partitions:
-            asked["nprobes"] = max(1, partitions // _PROBED_SHARE)
+        rows = table.count_rows()
+        if rows >= _MANY:  # there are about as many partitions; asking how many exactly takes longer than searching
+            asked["nprobes"] = max(1, isqrt(rows) // _PROBED_SHARE)
         with told_as_store_error(self._folder):
             rows = table.to_table(nearest=asked, columns=["clip_id", "_distance"])
         return rows["clip_id"].to_pylist(), np.asarray(1 - rows["_distance"].to_numpy(), np.float32)
@@ -159,6 +160,12 @@ class VectorIndex:
         with told_as_store_error(self._folder):
             if self._folder.is_dir():
                 shutil.rmtree(self._folder)
+
+
+@lru_cache(maxsize=16)
+def _tables(folder: Path) -> Tables:
+    """One for all who ask, so that what was read once stays in memory."""
+    return Tables(folder)
 
 
 def _tended(table: Any) -> None:
