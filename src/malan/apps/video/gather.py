@@ -20,18 +20,21 @@ from malan.services.where import condition
 
 _MOST = 400  # clips of one word
 _MOST_QUESTIONS = 40  # of one phrase
-_ELSE = 0.35  # of the fit, for a clip that has the words but not the look
 _LONGEST_PART = 12  # characters
 _MEANT = 0.6  # of the fit, for a clip that means what is asked and lacks the words
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What there is for a beat, best first, and what there is not."""
+    """What there is for a beat, best first, and what there is not.
+
+    `spare` has the words but not the look that was wished for: shown only where the rest is too little.
+    """
 
     beat: Beat
     found: tuple[Candidate, ...]
     missing: tuple[str, ...] = ()
+    spare: tuple[Candidate, ...] = ()
     by_meaning: str = ""  # the encoder, where only meaning found anything
 
 
@@ -64,14 +67,15 @@ def _fitting(beat: Beat, work: Work, known: dict[str, tuple[str, ...]], held: se
         if not known[term]:
             missing.append(term)
     found = _with_words(tuple(dict.fromkeys(words)), work)
+    spare: list[Candidate] = []
     if beat.labels:
-        found = _with_looks(found, beat, work, needs_words=bool(beat.terms))
+        found, spare = _with_looks(found, beat, work)
     has_words = bool(found)
     if encoder and beat.text.strip():
         found = _with_meaning(found, meant(work.library, beat.text, USES, encoder, caller=work.caller))
     if held is not None:
-        found = [one for one in found if one.row.id in held]
-    return Fitting(beat, tuple(found), tuple(missing), encoder if found and not has_words else "")
+        found, spare = ([one for one in some if one.row.id in held] for some in (found, spare))
+    return Fitting(beat, tuple(found), tuple(missing), tuple(spare), encoder if found and not has_words else "")
 
 
 def _with_meaning(found: Sequence[Candidate], alike: Sequence[Candidate]) -> list[Candidate]:
@@ -118,17 +122,14 @@ def _with_words(words: Sequence[str], work: Work) -> list[Candidate]:
     return [replace(best[clip], fit=points[clip] / len(words)) for clip in ordered]
 
 
-def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work, *, needs_words: bool) -> list[Candidate]:
-    """Those that look as wished come first; where no words were asked for, they alone count."""
+def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work) -> tuple[list[Candidate], list[Candidate]]:
+    """Those that look as wished, and the others; 夜景 means the look itself, so that what lacks the word may do."""
     wished = condition(" ".join(f"label={label}" for label in beat.labels))
     looking = candidates(work.library, wished, USES, caller=work.caller)
     right = {one.row.id for one in looking}
-    if not found and not needs_words:
-        return looking
-    kept = [replace(one, fit=one.fit * (1.0 if one.row.id in right else _ELSE)) for one in found]
-    if not kept:  # a word such as 夜景 means the look itself
-        return looking
-    return sorted(kept, key=lambda one: -one.fit)
+    fitting = [one for one in found if one.row.id in right]
+    others = [one for one in found if one.row.id not in right]
+    return (fitting, others) if fitting else (looking, others)
 
 
 def _nothing(beats: Sequence[Beat], work: Work) -> NotFound:

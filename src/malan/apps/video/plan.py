@@ -100,13 +100,14 @@ def _chosen(
     def look(some: Sequence[Candidate]):  # type: ignore[no-untyped-def]
         return look_into(work.library, [each.row for each in some[: max(_LOOKED_INTO, 3 * len(slots))]])
 
+    own = [*one.found, *one.spare]
     others = [each for other in having if other is not one for each in other.found]
-    for pool in (_fresh(one.found, used, shown), _fresh([*one.found, *others], used, shown)):
+    for pool in (one.found, own, [*own, *others]):
         try:
-            return choose(pool, slots, rate, style, look)
+            return choose(_fresh(pool, used, shown), slots, rate, style, look)
         except NotFound:
             continue
-    return choose(_fresh([*one.found, *others], set(), shown), slots, rate, style, look)
+    return choose(_fresh([*own, *others], set(), shown), slots, rate, style, look)
 
 
 def _fresh(found: Iterable[Candidate], used: set[str], shown: Counter[str]) -> list[Candidate]:
@@ -120,7 +121,7 @@ def _fresh(found: Iterable[Candidate], used: set[str], shown: Counter[str]) -> l
 
 def _groups(shots: Sequence[Shot], one: Fitting, having: Sequence[Fitting]) -> set[str]:
     clips = {shot.clip for shot in shots}
-    return {_group(each) for fit in (one, *having) for each in fit.found if each.row.id in clips}
+    return {_group(each) for fit in (one, *having) for each in (*fit.found, *fit.spare) if each.row.id in clips}
 
 
 def _group(one: Candidate) -> str:

@@ -36,7 +36,7 @@ class VideoRequest(Request):
     board: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "kept": True})
     plan_only: bool = False
     image: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
-    negative: str = Field(default="", max_length=1000)
+    negative: str = Field(default="", max_length=1000, json_schema_extra={"reference": True})
     steps: int = Field(default=0, ge=0, le=200)
     model_lines: int = Field(default=480, ge=32, le=1080)
     seed: int = Field(default=0, ge=0, le=2**31)
