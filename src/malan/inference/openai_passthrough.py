@@ -194,7 +194,7 @@ def pieces_of(name: str, whole: bytes) -> list[dict[str, Any]]:
         shared = {key: said[key] for key in ("id", "created", "model") if key in said}
         shared["object"] = "chat.completion.chunk"
         words = [{"index": n, "delta": one["message"], "finish_reason": None} for n, one in enumerate(choices)]
-        ends = [
+        ends: list[dict[str, Any]] = [
             {"index": n, "delta": {}, "finish_reason": one.get("finish_reason") or "stop"}
             for n, one in enumerate(choices)
         ]

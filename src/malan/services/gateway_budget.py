@@ -127,8 +127,8 @@ def sweep(connection: Connection, now_s: float) -> int:
 
 def _take_hold(connection: Connection, hold_id: str) -> int | None:
     """Take a hold away; of two that try, one gets it."""
-    found: int | None = connection.scalar(_giving_up(), {"of": hold_id})
-    return found
+    row = connection.execute(_giving_up(), {"of": hold_id}).one_or_none()
+    return None if row is None else int(row[0])
 
 
 @cache
@@ -150,7 +150,7 @@ def _taking() -> Update:
 
 
 @cache
-def _asking() -> Select[tuple[str]]:
+def _asking() -> Select[str]:
     of, now = bindparam("of", type_=String()), bindparam("now", type_=Float())
     opens = (GATEWAY_KEYS.c.prefix == of, _key_is_open(of, now), not_(_party_is_out()))
     return select(GATEWAY_KEYS.c.prefix).where(*opens)
@@ -170,7 +170,7 @@ def _holding() -> Insert:
 
 
 @cache
-def _giving_up() -> ReturningDelete[tuple[int]]:
+def _giving_up() -> ReturningDelete[int]:
     return delete(GATEWAY_HOLDS).where(GATEWAY_HOLDS.c.id == bindparam("of")).returning(GATEWAY_HOLDS.c.micro)
 
 

@@ -67,8 +67,10 @@ def test_any_bytes_are_answered_with_sense(served: Gateway, path: str, body: byt
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tail=st.text(st.characters(codec="ascii", exclude_characters=" \r\n\0#", categories=["L", "N", "P", "S"]), max_size=40),
-       method=st.sampled_from(["GET", "DELETE", "POST", "PUT", "HEAD"]))  # fmt: skip
+@given(
+    tail=st.text(st.characters(codec="ascii", exclude_characters="#", categories=["L", "N", "P", "S"]), max_size=40),
+    method=st.sampled_from(["GET", "DELETE", "POST", "PUT", "HEAD"]),
+)
 def test_any_address_is_answered_with_sense(served: Gateway, tail: str, method: str) -> None:
     status, told = send(served, method, f"/v1/videos/{tail}", b"")
     assert status in KNOWN, told

@@ -91,8 +91,11 @@ def test_without_a_provider_code_nothing_is_made(tmp_path: Path) -> None:
     drawn = Backend("drawn_engines:open_drawn", frozenset(KINDS), needs_weights=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "BACKENDS", {**engines.BACKENDS, "drawn": drawn})
-        with serving(ws) as url, openai.OpenAI(base_url=f"{url}/v1", api_key=key.text, max_retries=0) as client:
-            with pytest.raises(openai.BadRequestError, match="producer"):
-                client.images.generate(model="image", prompt="x", size="64x64")
+        with (
+            serving(ws) as url,
+            openai.OpenAI(base_url=f"{url}/v1", api_key=key.text, max_retries=0) as client,
+            pytest.raises(openai.BadRequestError, match="producer"),
+        ):
+            client.images.generate(model="image", prompt="x", size="64x64")
     ws.log.close()
     ws.database.dispose()

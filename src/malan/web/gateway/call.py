@@ -204,6 +204,8 @@ def status_of(error: MalanError) -> tuple[int, str]:
     """The status of an error, and what kind of error OpenAI calls it."""
     if isinstance(error, Early):
         return 409, "invalid_request_error"
+    if error.code.startswith("guard.refused"):
+        return 400, "invalid_request_error"
     if error.code == "web.too_long":
         return 413, "invalid_request_error"
     return next(((status, sort) for kind, status, sort in _STATUS if isinstance(error, kind)), (500, "api_error"))

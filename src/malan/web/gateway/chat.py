@@ -16,6 +16,7 @@ from malan.inference.openai_passthrough import UpstreamFailed
 from malan.services.engine_settings import EngineRow
 from malan.web.gateway.call import Call, dump, error_body, parse_json, read_object, whole_of
 from malan.web.gateway.desk import Counter, Paid, key_of, model_of
+from malan.web.gateway.words import hold, texts_of_answer, texts_of_chat
 
 MOST_TOKENS = 131_072
 USUAL_TOKENS = 4_096  # held where a client names no bound
@@ -29,6 +30,7 @@ async def chat(counter: Counter, call: Call) -> None:
     model = model_of(said)
     if not isinstance(said.get("messages"), list) or not said["messages"]:
         raise UsageError("gateway.bad_field", field="messages", wanted="[{role, content}]")
+    await hold(counter, texts_of_chat(said))
     bound = "max_completion_tokens" if said.get("max_completion_tokens") is not None else "max_tokens"
     most = whole_of(said, bound, USUAL_TOKENS, 1, MOST_TOKENS) * whole_of(said, "n", 1, 1, 16)
     async with counter.paid(call, model, "chat", input_tokens=len(body), output_tokens=most) as paid:
@@ -49,6 +51,7 @@ async def _whole(counter: Counter, paid: Paid, said: dict[str, Any]) -> tuple[di
         return answer
 
     answer = await counter.in_turn(paid, ask)
+    await hold(counter, texts_of_answer(answer), where="output")
     taken, given = _counted(answer)
     return answer, await counter.settle(paid, input_tokens=taken, output_tokens=given)
 

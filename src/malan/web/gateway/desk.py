@@ -119,7 +119,9 @@ class Counter:
         Raises:
             NotSignedIn, NotFound, NotGranted, TooFast, OverBudget: It may not be asked.
         """
-        policy = self._recent(call.token) or await run_in_threadpool(self._read, call.token)
+        policy = self._recent(call.token)
+        if policy is None:
+            policy = await run_in_threadpool(self._read, call.token)
         named = self.book.current()
         rows = named.rows(policy, model, kind)
         micro, currency = dearest(named.prices, model, rows, **use)

@@ -21,6 +21,7 @@ from malan.services.gateway_made import keep_pictures
 from malan.web.gateway.call import Call, dump, parse_json, text_of, whole_of
 from malan.web.gateway.desk import Counter, Paid, model_of
 from malan.web.gateway.engines import ask_endpoint, with_engine
+from malan.web.gateway.words import hold
 
 _MOST_PROMPT = 32_000
 
@@ -29,6 +30,7 @@ async def generations(counter: Counter, call: Call) -> None:
     """Pictures from words."""
     said = await call.json()
     model, prompt = model_of(said), text_of(said, "prompt", most=_MOST_PROMPT)
+    await hold(counter, {"prompt": prompt})
     count, seed = whole_of(said, "n", 1, 1, 10), whole_of(said, "seed", 0, 0, 2**31 - 1)
     size = said.get("size") or "1024x1024"
     width, height = size_of("1024x1024" if size == "auto" else size)

@@ -24,6 +24,7 @@ from malan.web.gateway.call import Call, dump, parse_json, text_of
 from malan.web.gateway.desk import Counter, model_of
 from malan.web.gateway.engines import ask_endpoint, with_engine
 from malan.web.gateway.forms import read_form
+from malan.web.gateway.words import hold
 
 if TYPE_CHECKING:
     from aiohttp import FormData
@@ -42,6 +43,7 @@ async def speech(counter: Counter, call: Call) -> None:
     """Words, spoken."""
     said = await call.json()
     model, text = model_of(said), text_of(said, "input", most=_MOST_CHARS)
+    await hold(counter, {"input": text})
     kind = said.get("response_format") or "mp3"
     if kind not in _FORMATS:
         raise UsageError("gateway.bad_field", field="response_format", wanted=", ".join(_FORMATS))
