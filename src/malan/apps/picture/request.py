@@ -33,7 +33,7 @@ class PictureRequest(Request):
     strength: float = Field(default=1.0, ge=0, le=2)
     loop: bool = False
     prompt: str = Field(default="", max_length=4000)
-    negative: str = Field(default="", max_length=1000)
+    negative: str = Field(default="", max_length=1000, json_schema_extra={"reference": True})
     steps: int = Field(default=0, ge=0, le=200)
     title: str = Field(default="", max_length=60)
     seed: int = Field(default=0, ge=0, le=2**31)
