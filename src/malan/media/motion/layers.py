@@ -46,7 +46,9 @@ class Layer:
     relief: Plane
 
 
-def take_apart(pixels_HWC: Pixels, relief: Plane, strength_px: float, cell_px: float) -> list[Layer]:
+def take_apart(
+    pixels_HWC: Pixels, relief: Plane, strength_px: float, cell_px: float, grain_px: float = 1.0
+) -> list[Layer]:
     """Layers from back to front.
 
     Args:
@@ -54,6 +56,7 @@ def take_apart(pixels_HWC: Pixels, relief: Plane, strength_px: float, cell_px: f
         relief: (H, W) or smaller, of the same view.
         strength_px: By how many pixels the nearest may ever move against the farthest.
         cell_px: How many pixels of the picture share a number of a layer's relief.
+        grain_px: How many were made of one where the picture was enlarged: its edges are as much wider.
     """
     height, width = pixels_HWC.shape[:2]
     grid = (max(2, round(width / cell_px)), max(2, round(height / cell_px)))
@@ -61,7 +64,7 @@ def take_apart(pixels_HWC: Pixels, relief: Plane, strength_px: float, cell_px: f
     front: list[Layer] = []
     rest, deep = pixels_HWC, crispened(relief)
     for threshold in sorted(thresholds_of(deep), reverse=True):
-        cut = _cut(rest, deep, threshold)
+        cut = _cut(rest, deep, threshold, grain_px)
         if (cut.alpha > 0.5).mean() < _LEAST_LAYER:
             continue
         behind = _behind(rest, cut, strength_px)
@@ -124,7 +127,7 @@ class _Cut:
     is_back: Mask
 
 
-def _cut(pixels: Pixels, deep: Plane, threshold: float) -> _Cut:
+def _cut(pixels: Pixels, deep: Plane, threshold: float, grain_px: float) -> _Cut:
     """Part a picture at a nearness: softly over slopes, along its own edges where nearness jumps."""
     height, width = pixels.shape[:2]
     share = np.clip((deep - threshold) / (2 * _SOFT) + 0.5, 0, 1).astype(np.float32)
@@ -133,9 +136,9 @@ def _cut(pixels: Pixels, deep: Plane, threshold: float) -> _Cut:
     whole = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
     near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = _along_edges(pixels, whole, near)
-    rim = max(2, round(min(height, width) / 400))
+    rim = max(2, round(min(height, width) / 400), round(1.5 * grain_px))
     touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8))
-    hole = (alpha > 0.98) | ((touched & near) > 0)
+    hole = (alpha > 0.98) | ((touched > 0) & ((near > 0) | (alpha > whole)))
     wide = cv2.dilate(jumps.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return _Cut(alpha, hole, (share > 0.02) & ~(wide & (share < 0.98)), (share < 0.98) & ~(wide & (share > 0.02)))
 
@@ -146,7 +149,40 @@ def _along_edges(pixels: Pixels, whole: Plane, near: Pixels) -> Plane:
         return whole
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     fine = guided(whole, grey, max(2, round(min(whole.shape) / 320)), 1e-3)
-    return np.where(near > 0, np.clip((fine - 0.12) / 0.76, 0, 1), whole).astype(np.float32)
+    share = np.where(near > 0, np.clip((fine - 0.12) / 0.76, 0, 1), whole).astype(np.float32)
+    return _with_wisps(pixels, share, near)
+
+
+def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> Plane:
+    """The same, and what lies just outside but has the colour of the layer there, not that of its ground.
+
+    A rim that was drawn a little too far inside would otherwise stay behind when the layer moves.
+    """
+    height, width = share.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    small, inside = (cv2.resize(one, half, interpolation=cv2.INTER_AREA) for one in (pixels, share))
+    reach = max(3, round(min(half) / 45))
+    around = cv2.dilate(cv2.resize(near, half, interpolation=cv2.INTER_NEAREST), np.ones((reach, reach), np.uint8))
+    front, ground = (_mean_where(small, mask & (around == 0), 4 * reach + 1) for mask in (inside > 0.98, inside < 0.02))
+    band = cv2.resize(around, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    rows, columns = np.nonzero(band & (share < 0.5))
+    at = np.minimum(rows // 2, half[1] - 1), np.minimum(columns // 2, half[0] - 1)
+    way = front[at] - ground[at]
+    length = np.maximum((way * way).sum(axis=1), 1.0)
+    along = ((pixels[rows, columns] - ground[at]) * way).sum(axis=1) / length
+    trust = np.clip((np.sqrt(length) - 24) / 40, 0, 1)
+    said = share.copy()
+    said[rows, columns] = np.maximum(share[rows, columns], trust * np.clip((along - 0.35) / 0.4, 0, 1))
+    return said
+
+
+def _mean_where(pixels: Pixels, mask: Mask, side: int) -> Plane:
+    """The mean colour of what a mask marks, around each pixel; of all of it where there is none near."""
+    weight = mask.astype(np.float32)
+    colour = cv2.boxFilter(pixels * weight[..., None], -1, (side, side))
+    total = cv2.boxFilter(weight, -1, (side, side))[..., None]
+    everywhere = (pixels[mask].mean(axis=0) if mask.any() else np.full(3, 128.0)).astype(np.float32)
+    return np.asarray(np.where(total > 1e-3, colour / np.maximum(total, 1e-3), everywhere), np.float32)
 
 
 def guided(values: Plane, grey: Pixels, radius: int, eps: float) -> Plane:

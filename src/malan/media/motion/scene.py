@@ -69,7 +69,7 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
         move: Move = "push" if wish.move in ("pan", "dolly-zoom") else wish.move
         return _on_ground(pixels_HWC, replace(wish, move=move, depth=_CARD_DEPTH, focus=_CARD_NEAR))
     wish = replace(wish, depth=0.0 if relief.is_flat else wish.depth, focus=relief.focus)
-    framed = frame_picture(size, weight, wish)
+    framed = frame_picture(size, _with_heads(weight, relief), wish)
     fine = min(FINE, max(1.0, framed.per_px))
     plate, corner, scale = _plate(pixels_HWC, framed, fine)
     middle = ((framed.middle[0] - corner[0]) * scale, (framed.middle[1] - corner[1]) * scale)
@@ -77,9 +77,24 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
         layers = [Layer(plate, None, np.zeros((2, 2), np.float32))]
     else:
         near = _relief_of(relief.near, size, corner, scale, plate.shape[:2])
-        layers = take_apart(plate, near, strength_px(framed.path, wish.size) * fine, fine * CELL)
+        layers = take_apart(plate, near, strength_px(framed.path, wish.size) * fine, fine * CELL, max(1.0, scale))
     stage = Stage(layers, wish.size, fine, middle, wish.focus)
     return Scene(stage, framed.path, len(layers), False, framed, wish.move)
+
+
+def _with_heads(weight: Plane, relief: Relief) -> Plane:
+    """Where to look, when a subject is known: at it, and rather at its upper part."""
+    if relief.origin not in ("mask", "subject"):
+        return weight
+    front = cv2.resize(
+        (relief.near > relief.focus).astype(np.float32), weight.shape[::-1], interpolation=cv2.INTER_AREA
+    )
+    rows = np.flatnonzero(front.max(axis=1) > 0.5)
+    if not len(rows):
+        return weight
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    share = np.clip((np.arange(len(front)) - top) / (bottom - top), 0, 1)
+    return np.asarray(0.3 * weight + front * np.exp(-3 * share)[:, None], np.float32)
 
 
 def strength_px(path: tuple[Camera, ...], size: tuple[int, int]) -> float:

@@ -140,6 +140,7 @@ def _grown(small: Pixels, heavy: Plane, share: float) -> Mask | None:
     except cv2.error:  # too few colours to tell anything apart
         return None
     found = (said == cv2.GC_FGD) | (said == cv2.GC_PR_FGD)
+    found[:rim], found[:, :rim], found[:, -rim:] = found[rim], found[:, rim : rim + 1], found[:, -rim - 1 : -rim]
     return found if 0.01 < found.mean() < 0.8 else None
 
 
