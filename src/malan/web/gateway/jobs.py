@@ -71,12 +71,10 @@ async def remix(counter: Counter, call: Call) -> None:
     """The same again, with other words."""
     policy = await counter.policy(call)
     before = await run_in_threadpool(_job, counter, call, policy)
-    job_id = new_id(before.sort)
-    said, picture = await _asked(counter, call, job_id)
     if before.state != DONE:
         raise Rejected("gateway.not_done", id=before.id, state=before.state)
-    if not str(said.get("prompt") or "").strip():
-        raise UsageError("gateway.bad_field", field="prompt", wanted="text, 1–32000")
+    job_id = new_id(before.sort)
+    said, picture = await _asked(counter, call, job_id)
     again = remixed({**before.asked, "model": before.model}, said)
     picture = picture or await run_in_threadpool(_picture_of, counter, before, job_id)
     job = await run_in_threadpool(_create, counter, call, policy, again, picture, job_id, before.id)
