@@ -78,9 +78,8 @@ def a_minute(report: Report, folder: Path, *, seconds: float, runs: int) -> None
     cpu = measure(music)[0].cpu_s
     beside = {"peer": shown(middle["peer"]), "limit": shown(middle["limit"])}
     said = f"{shown(middle['music'])} ({cpu:.1f} s CPU)"
-    report.add(
-        f"{seconds:g} s of music, 11 instruments: composed, played, mixed, mastered", said, **beside, must="≤ 8 s", met=(middle["music"] or 99) <= 8,
-    )  # fmt: skip
+    what = f"{seconds:g} s of music, 11 instruments: composed, played, mixed, mastered"
+    report.add(what, said, **beside, must="≤ 8 s", met=(middle["music"] or 99) <= 8)
     report.add("the same by `malan app run music`, labelled, signed, logged", shown(middle["app"]))
     report.notes.append(
         "Peer: a script with music21 (five parts, random melody), FluidSynth, ffmpeg's loudnorm. Limit: FluidSynth "

@@ -99,7 +99,7 @@ def is_in_key(heard: Heard, tonic: int, mode: str) -> bool:
         sounds[(pitch - tonic) % 12] += end - start
     share = sum(sounds[step] for step in STEPS[mode]) / sum(sounds.values())
     last = max(start for start, *_ in notes)
-    final = [note for note in notes if note[0] >= last - heard.division // 2]
+    final = [note for note in notes if note[0] >= last - heard.division // 5]
     third = {3, 4} & {(pitch - tonic) % 12 for _, _, pitch, _ in final}
     wrong = {"major": 3, "minor": 4}.get(mode)
     return share >= 0.97 and min(pitch for _, _, pitch, _ in final) % 12 == tonic and wrong not in third

@@ -160,10 +160,11 @@ def _plain(
 def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
     """加花: long notes are filled with neighbours, the more the livelier; short ones before the beat (叠音)."""
     out: list[Note] = []
-    for note in tune:
-        up, down = _neighbour(key, note.pitch, 1, chair), _neighbour(key, note.pitch, -1, chair)
+    for note, following in zip(tune, [*tune[1:], *tune[-1:]], strict=True):
+        up = _neighbour(key, note.pitch, 1, chair)
+        on = up if following.pitch > note.pitch else _neighbour(key, note.pitch, -1, chair)  # where the tune goes on
         if note.length >= 6 * SIXTEENTH and lots.random() < 0.25 + 0.5 * energy(note.start):
-            pitches = (note.pitch, up, note.pitch, down)
+            pitches = (note.pitch, up, note.pitch, on)
             tail = note.start + note.length - 4 * SIXTEENTH
             out.append(note._replace(length=note.length - 4 * SIXTEENTH))
             out += [Note(tail + n * SIXTEENTH, SIXTEENTH, pitch, note.velocity - 8) for n, pitch in enumerate(pitches)]
@@ -171,7 +172,7 @@ def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Ca
             out += [Note(note.start, 50, up, note.velocity - 12),
                     Note(note.start + 50, note.length - 50, note.pitch, note.velocity)]  # fmt: skip
         elif note.length == QUARTER and lots.random() < 0.5 * energy(note.start):
-            out += [note._replace(length=EIGHTH), Note(note.start + EIGHTH, EIGHTH, down, note.velocity - 8)]
+            out += [note._replace(length=EIGHTH), Note(note.start + EIGHTH, EIGHTH, on, note.velocity - 8)]
         else:
             out.append(note)
     return out

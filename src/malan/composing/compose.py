@@ -15,7 +15,7 @@ from itertools import pairwise
 from random import Random
 
 from malan.composing.chinese import in_range, luogu_line, ornament, slides
-from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root
+from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root, tones_in
 from malan.composing.harmony import harmonise
 from malan.composing.melody import sing
 from malan.composing.plan import Plan, tick_at
@@ -111,7 +111,7 @@ def _part(
     plays = _plays(plan, chair)
     lots = plan.lots(f"part/{chair.name}/{chair.role}")
     notes = _written(plan, chair, harmony, tune, band, plays)
-    last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays)
+    last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays, notes)
     played = _performed(plan, chair, [*[n for n in notes if n.start < plan.last], *last], lots)
     is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu")
     bends = slides(played, chair, plan.key, lots) if is_sliding else ()
@@ -185,7 +185,8 @@ def _chorale(plan: Plan, harmony: Sequence[Harmony], plays: Callable[[int], floa
 
 
 def _farewell(
-    plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], plays: Callable[[int], float]
+    plan: Plan, chair: Chair, harmony: Sequence[Harmony], tune: Sequence[Note], plays: Callable[[int], float],
+    before: Sequence[Note],
 ) -> list[Note]:  # fmt: skip
     """The last bar: everybody who still plays strikes the tonic and lets it ring."""
     ring = min(max(round(0.88 * (tick_at(plan.tempos, plan.seconds) - plan.last)), QUARTER // 2), _LONGEST_RING)
@@ -200,8 +201,9 @@ def _farewell(
     if chair.role == "chorale":
         return [Note(plan.last, ring, pitch, 78) for pitch in final.voices]
     if chair.role == "answer":
-        group = close(final.chord, chair.low, chair.high, 1)
-        return [Note(plan.last, ring, pitch, 70) for pitch in group]
+        came = before[-1].pitch if before else (chair.low + chair.high) // 2
+        ways = [p for p in tones_in(final.chord, chair.low, chair.high) if abs(p - came) <= 9 and abs(p - came) != 6]
+        return [Note(plan.last, ring, min(ways, key=lambda p: (abs(p - came), p)), 70)] if ways else []
     return _rolled_chord(plan, chair, final, ring)
 
 

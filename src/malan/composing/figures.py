@@ -212,7 +212,10 @@ def bass_line(plan: Plan, harmony: Sequence[Harmony], chair: Chair, plays: Calla
         if not energy or bar.start >= plan.last:
             continue
         following = harmony[min(number + 1, len(harmony) - 1)].chord
-        out += _bass_bar(chair, bar, following, energy, plan.lots(f"bass/{number}"))
+        if chair.pattern == "walking":
+            out += _walking(plan, chair, bar, following, plan.lots(f"bass/{number}"))
+        else:
+            out += _bass_bar(chair, bar, energy)
     return out
 
 
@@ -234,10 +237,8 @@ _BASS_STEPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # sixteenth, lengt
 }
 
 
-def _bass_bar(chair: Chair, bar: Harmony, following: Chord, energy: float, lots: Random) -> list[Note]:
+def _bass_bar(chair: Chair, bar: Harmony, energy: float) -> list[Note]:
     root = low_root(bar.chord, chair)
-    if chair.pattern == "walking":
-        return _walking(chair, bar, following, lots)
     fifth = next((p for p in range(root + 5, root + 10) if p % 12 in bar.chord.tones), root)
     octave = root + 12 if root + 12 <= chair.high else root
     tones = (root, fifth if fifth <= chair.high else root, octave)
@@ -250,12 +251,13 @@ def _bass_bar(chair: Chair, bar: Harmony, following: Chord, energy: float, lots:
     ]  # fmt: skip
 
 
-def _walking(chair: Chair, bar: Harmony, following: Chord, lots: Random) -> list[Note]:
+def _walking(plan: Plan, chair: Chair, bar: Harmony, following: Chord, lots: Random) -> list[Note]:
     """Four quarters: root, two tones of the chord on the way, one step beside the next root."""
     root, goal = low_root(bar.chord, chair), low_root(following, chair)
     ways = [p for p in tones_in(bar.chord, chair.low, min(root + 14, chair.high)) if p != root]
     one, two = lots.choice(ways), lots.choice(ways)
-    beside = goal + lots.choice((-1, 1, 2)) if goal - 2 >= chair.low else goal + 1
+    near = [p for p in range(goal - 2, goal + 3) if p != goal and p >= chair.low and p % 12 in plan.key.scale]
+    beside = lots.choice(near)
     pitches = [root, one, two if two != one else root, beside][: bar.length // QUARTER]
     return [Note(bar.start + n * QUARTER, QUARTER - 30, pitch, 82 - 4 * (n % 2)) for n, pitch in enumerate(pitches)]
 

@@ -19,7 +19,7 @@ _LETTER = {"intro": "A", "A": "A", "A2": "A", "B": "B", "B2": "B", "bridge": "B"
 _DOMINANTS = {"major": "V7", "minor": "V7", "dorian": "VII", "mixolydian": "VII", "lydian": "V"}
 _PLAIN_DOMINANT = {"pop": "V", "corporate": "Vsus4", "ambient": "Vsus4", "folk": "V", "rock": "V", "news": "V"}
 _MODAL_MINOR = ("cinematic", "electronic", "rock", "pop", "news", "ambient", "lofi")
-_LAST = {"jazz": ("I6", "i6"), "lofi": ("Imaj7", "i7"), "ambient": ("Iadd9", "iadd9")}
+_LAST = {"jazz": ("I6", "iadd9"), "lofi": ("Imaj7", "i7"), "ambient": ("Iadd9", "iadd9")}
 
 
 def harmonise(plan: Plan) -> tuple[Harmony, ...]:
