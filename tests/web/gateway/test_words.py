@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import openai
@@ -44,6 +45,22 @@ def test_an_answer_that_says_it_is_withheld_and_not_charged(guarded: Gateway, mo
     with pytest.raises(openai.BadRequestError) as refused:
         guarded.client().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": BAD}])
     assert refused.value.code == "guard.refused_output"
+    assert spent(guarded) == before
+
+
+def test_a_streamed_answer_ends_before_the_word_is_out(guarded: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    from malan.web.gateway import chat
+
+    monkeypatch.setattr(chat, "texts_of_chat", lambda _: {})
+    before, heard = spent(guarded), []
+    said = [{"role": "user", "content": f"云海 {BAD} 之后"}]
+    pieces = guarded.client().chat.completions.create(model="gpt-4o", messages=said, stream=True)
+    with pytest.raises(openai.APIError) as refused:
+        heard.extend(one.choices[0].delta.content or "" for one in pieces)
+    assert "冰毒" in str(refused.value)
+    assert "冰毒" not in "".join(heard)
+    while guarded.shown(guarded.key)["held"]["micro"]:  # given back when the answer has ended
+        time.sleep(0.02)
     assert spent(guarded) == before
 
 

@@ -16,7 +16,7 @@ from malan.inference.openai_passthrough import UpstreamFailed
 from malan.services.engine_settings import EngineRow
 from malan.web.gateway.call import Call, dump, error_body, parse_json, read_object, whole_of
 from malan.web.gateway.desk import Counter, Paid, key_of, model_of
-from malan.web.gateway.words import hold, texts_of_answer, texts_of_chat
+from malan.web.gateway.words import Saying, hold, texts_of_answer, texts_of_chat
 
 MOST_TOKENS = 131_072
 USUAL_TOKENS = 4_096  # held where a client names no bound
@@ -79,11 +79,12 @@ async def _stream(counter: Counter, call: Call, paid: Paid, said: dict[str, Any]
         await call.begin("text/event-stream; charset=utf-8", headers={"x-request-id": paid.id})
         assert paid.engine is not None  # noqa: S101 - it has answered
         try:
-            await _pass_on(call, paid.engine, events, first, flow)
+            await _pass_on(call, paid.engine, events, first, flow, Saying(counter))
             told = await counter.settle(paid, input_tokens=flow.taken, output_tokens=flow.given)
             await call.piece(flow.last(told, wants_usage=wants_usage), is_last=True)
         except MalanError as error:
-            counter.counts.failed(paid.engine.name, error.code)
+            if not error.code.startswith("guard."):  # what it said is no fault of the engine's working
+                counter.counts.failed(paid.engine.name, error.code)
             await call.piece(_line(error_body(error, call.lang)), is_last=True)
         except BaseException:  # nobody reads any more: what was delivered is owed
             if flow.pieces and not paid.is_settled:
@@ -92,15 +93,19 @@ async def _stream(counter: Counter, call: Call, paid: Paid, said: dict[str, Any]
 
 
 async def _pass_on(
-    call: Call, row: EngineRow, events: AsyncIterator[bytes], first: dict[str, Any], flow: _Flow
-) -> None:
+    call: Call, row: EngineRow, events: AsyncIterator[bytes], first: dict[str, Any], flow: _Flow,
+    saying: Saying,
+) -> None:  # fmt: skip
+    await saying.hold(first)
     ready = flow.take(first)
     if ready:
         await call.piece(ready)
     async for data in events:
         if data == b"[DONE]":
             break
-        ready = flow.take(_event(row, data))
+        event = _event(row, data)
+        await saying.hold(event)
+        ready = flow.take(event)
         if ready:
             await call.piece(ready)
     if not flow.ends:

@@ -13,6 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from malan.apps.guard import Where, check_words
 from malan.web.gateway.desk import Counter
 
+_REACH = 160  # letters: more than the longest word of a list, with what may be put between its letters
+
 
 async def hold(counter: Counter, texts: Mapping[str, str], *, where: Where = "input") -> None:
     """Go on only when no rule refuses.
@@ -23,6 +25,32 @@ async def hold(counter: Counter, texts: Mapping[str, str], *, where: Where = "in
     """
     if counter.ws.settings.app_packs:
         await run_in_threadpool(check_words, counter.ws, texts, where=where)
+
+
+class Saying:
+    """A streamed answer as it comes: each piece is held together with what was said shortly before it, so that a word is
+    found however it is cut into pieces, and its last piece never goes out."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._said: dict[int, str] = {}  # by choice, as far back as a word reaches
+
+    async def hold(self, event: Mapping[str, Any]) -> None:
+        """Go on only when no rule refuses what a piece makes of the answer.
+
+        Raises:
+            Rejected: One does.
+        """
+        if not self._counter.ws.settings.app_packs:
+            return
+        for choice in event["choices"]:
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            piece = delta.get("content") if isinstance(delta, dict) else None
+            if isinstance(piece, str) and piece:
+                index = choice["index"] if isinstance(choice.get("index"), int) else 0
+                whole = self._said.get(index, "") + piece
+                await hold(self._counter, {f"choices.{index}": whole}, where="output")
+                self._said[index] = whole[-_REACH:]
 
 
 def texts_of_chat(said: Mapping[str, Any]) -> dict[str, str]:
