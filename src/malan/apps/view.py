@@ -15,9 +15,10 @@ from pydantic_core import PydanticUndefined
 from malan.apps.builtin import all_apps, app_named
 from malan.apps.frame import App, Request
 from malan.apps.running import REPORT, run_of
-from malan.core.catalogue import catalogue
+from malan.core.catalogue import catalogue, entry
 from malan.core.errors import MalanError, NotFound
 from malan.services.access import Caller, require
+from malan.services.app_bills import CURRENCY
 from malan.services.output_rights import require_output
 from malan.services.recall import marks_of
 from malan.services.views import Failure
@@ -42,6 +43,7 @@ class CardView:
     title: str
     summary: str
     mode: str
+    price: str  # of one unit of its meter; empty where it costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,12 @@ def _report(ws: Workspace, folder: str) -> Mapping[str, Any]:
 
 
 def _card(app: App[Any], lang: str) -> CardView:
-    return CardView(app.card.name, app.card.title(lang), app.card.summary(lang), app.card.mode)
+    card = app.card
+    unit = entry(f"app.per.{card.meter}").text(lang, {})
+    price = entry("app.price").text(
+        lang, {"amount": f"{card.price_minor / 100:.2f}", "currency": CURRENCY, "unit": unit}
+    )
+    return CardView(card.name, card.title(lang), card.summary(lang), card.mode, price if card.price_minor else "")
 
 
 def _field(app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] | None) -> FormField:

@@ -118,6 +118,15 @@ async def cancel(request: Request, job_id: Id) -> Response:
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
 
+@router.post("/apps/runs/{job_id}/resume", include_in_schema=False)
+async def resume(request: Request, job_id: Id) -> Response:
+    """Take up a run again, and see it."""
+    await read_form(request)
+    with suppress(Rejected):  # it is at work, or done
+        await run_in_threadpool(running.resume_by_party, _ws(request), job_id, caller=caller_of(request))
+    return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
+
+
 def _start(request: Request, name: str, said: Any) -> Response:
     lang, caller = _lang(request), caller_of(request)
     values = {key: one for key, one in said.items() if key != "quote"}

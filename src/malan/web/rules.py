@@ -41,6 +41,7 @@ RULES: Mapping[str, str] = {
     "POST /api/apps/runs/{job_id}/cancel": "app.run",
     "POST /api/apps/runs/{job_id}/resume": "app.run",
     "POST /apps/runs/{job_id}/cancel": "app.run",
+    "POST /apps/runs/{job_id}/resume": "app.run",
     "GET /apps/runs/{job_id}/board": "app.see",
     "GET /apps/boards/{digest}": "app.see",
     "GET /apps/boards/{digest}.json": "app.see",

@@ -28,8 +28,11 @@ async def hold(counter: Counter, texts: Mapping[str, str], *, where: Where = "in
 
 
 class Saying:
-    """A streamed answer as it comes: each piece is held together with what was said shortly before it, so that a word is
-    found however it is cut into pieces, and its last piece never goes out."""
+    """A streamed answer as it comes.
+
+    Each piece is held together with what was said shortly before it, so that a word is found however it is cut into
+    pieces, and its last piece never goes out.
+    """
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
