@@ -14,7 +14,8 @@ from malan.core.errors import MalanError, NotFound, Rejected, UsageError, Worker
 from malan.inference.apart import Apart
 from malan.inference.backends import SpeechAsk
 from malan.inference.depth import files_below
-from malan.inference.listening import LONGEST_S, SherpaListener, family_of, pieces
+from malan.inference.listening import LONGEST_S, SherpaListener, family_of, open_listener, pieces
+from malan.inference.opening import Opening
 from malan.inference.speaking import SherpaSpeaker, sentences, voice_files
 
 pytest.importorskip("sherpa_onnx")
@@ -128,6 +129,13 @@ def test_a_model_without_tokens_is_refused(tmp_path: Path) -> None:
     (folder / "tokens.txt").unlink()
     with pytest.raises(NotFound):
         SherpaListener(files_below(folder))
+
+
+@pytest.mark.parametrize("threads", ["two", 0, 1000, True, 1.5])
+def test_an_option_that_makes_no_sense_is_refused(threads: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        open_listener(Opening("ear", "transcription", options={"threads": threads}))
+    assert refused.value.code == "speech.bad_option"
 
 
 # Speaking

@@ -10,6 +10,7 @@ import pytest
 from services.spoken_place import spoken_sound, with_ear
 
 from malan.core.errors import MediaError, NotFound, NotGranted, UsageError
+from malan.services import inspect
 from malan.services.access import ANNOTATOR, Caller
 from malan.services.assets import add_assets
 from malan.services.clips import find
@@ -60,6 +61,14 @@ def test_words_spoken_are_found_by_search(ws: Workspace, tmp_path: Path, asset: 
     assert hit.row.clip.asset_id == asset
     assert "speech.transcript" in hit.row.labels
     assert hit.evidence[0].snippet == "马栏山水"
+
+
+def test_the_console_shows_what_is_said_among_the_captions(ws: Workspace, tmp_path: Path, asset: str) -> None:
+    with_ear(ws, tmp_path)
+    scan_assets(ws)
+    [line] = inspect.asset(ws, asset, "zh").captions
+    assert (line.text, line.is_spoken, line.is_persistent) == ("马栏山水", True, False)
+    assert line.start_s == pytest.approx(1.0, abs=0.06)
 
 
 def test_subtitles_count_from_the_first_moment(ws: Workspace, tmp_path: Path, asset: str) -> None:

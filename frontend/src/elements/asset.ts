@@ -177,9 +177,10 @@ export class AssetView extends HTMLElement {
   }
 
   private captionRow(caption: CaptionRow): HTMLElement {
-    return h("button", { type: "button", class: "row", "data-first-frame": caption.first_frame, onclick: () => this.go((player) => player.seekFrame(caption.first_frame)) },
+    const go = (): void => this.go((player) => (caption.is_spoken ? player.seek(caption.start_s) : player.seekFrame(caption.first_frame)));
+    return h("button", { type: "button", class: "row", "data-first-frame": caption.first_frame, onclick: go },
       h("time", {}, clock(caption.start_s - this.asset.start_s)),
-      h("span", { class: "grow" }, h("span", { class: "wrap" }, caption.text)),
+      h("span", { class: "grow" }, h("span", { class: "wrap" }, caption.text), ...(caption.is_spoken ? [h("span", { class: "tag" }, say("asset.spoken"))] : [])),
       h("span", { class: "sure" }, caption.confidence === null ? "" : `${Math.round(caption.confidence * 100)} %`));
   }
 

@@ -23,6 +23,7 @@ export interface CaptionRow {
   end_s: number;
   confidence: number | null;
   is_persistent: boolean;
+  is_spoken: boolean;
 }
 
 export interface Stretch { start_s: number; end_s: number; kind: string; confidence: number | null }

@@ -31,6 +31,7 @@ LONGEST_S, SEARCHED_S = 28.0, 8.0  # Whisper hears 30 s; the cut is looked for i
 SHORTEST_S = 0.1
 _LAST_S, _LONGEST_WORD_S = 0.4, 0.8
 _STEP_S = 0.02
+_MOST_THREADS = 64
 
 FAMILIES: Mapping[str, Mapping[str, str]] = {
     "transducer": {"encoder": "encoder", "decoder": "decoder", "joiner": "joiner"},
@@ -127,9 +128,19 @@ def open_listener(opening: Opening) -> SherpaListener:
     options = opening.options
     return SherpaListener(
         opening.files, name=opening.name, family=str(options.get("family", "")),
-        language=str(options.get("language", "")), threads=int(options.get("threads", 2)), device=opening.processor,
+        language=str(options.get("language", "")), threads=threads_of(opening), device=opening.processor,
         stop=opening.stop,
     )  # fmt: skip
+
+
+def threads_of(opening: Opening) -> int:
+    """Raises:
+    UsageError: `options.threads` is no small number.
+    """
+    said = opening.options.get("threads", 2)
+    if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= _MOST_THREADS:
+        raise UsageError("speech.bad_option", name=opening.name, option="threads", value=str(said)[:40], known="1–64")
+    return said
 
 
 def family_of(files: Mapping[str, Path], family: str = "") -> tuple[str, dict[str, Path]]:

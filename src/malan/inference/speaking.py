@@ -20,7 +20,7 @@ import numpy as np
 from malan.core.errors import MissingExtra, NotFound, Rejected, UsageError
 from malan.inference.apart import Apart
 from malan.inference.backends import Kind, Sound, SpeechAsk, Stop, go_on
-from malan.inference.listening import find_file
+from malan.inference.listening import find_file, threads_of
 from malan.inference.onnx_guard import check_onnx
 from malan.inference.opening import Opening
 
@@ -145,7 +145,7 @@ def open_speaker(opening: Opening) -> SherpaSpeaker:
     """The backend `sherpa`, kind speech. Options: family, threads."""
     options = opening.options
     return SherpaSpeaker(
-        opening.files, name=opening.name, family=str(options.get("family", "")), threads=int(options.get("threads", 2)),
+        opening.files, name=opening.name, family=str(options.get("family", "")), threads=threads_of(opening),
         device=opening.processor, stop=opening.stop,
     )  # fmt: skip
 

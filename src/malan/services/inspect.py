@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 PEAKS, REPORT = "audio.peaks", "scan.report"  # kinds of what the scan keeps about a whole asset
-_LISTED_ELSEWHERE = frozenset({"shot.transition", "text.caption", "text.persistent"})
+_LISTED_ELSEWHERE = frozenset({"shot.transition", "text.caption", "text.persistent", "speech.transcript"})
 _MOST_ROWS = 2000  # of one kind; a count says how many there are
 
 
@@ -207,13 +207,21 @@ def _colour(finding: Finding | None) -> str | None:
     return None
 
 
-def _captions(by_kind: Mapping[str, list[Finding]], frames: Frames) -> Iterator[CaptionRow]:
-    for kind in ("text.caption", "text.persistent"):
-        for finding in by_kind.get(kind, ()):
-            first, end = frames.of(finding.clip.span)
-            span = finding.clip.span
-            text = shown(" ".join(str(finding.value.get("text", "")).split()))
-            yield CaptionRow(text, first, end, span.start_s, span.end_s, finding.confidence, kind == "text.persistent")
+def _captions(by_kind: Mapping[str, list[Finding]], frames: Frames) -> list[CaptionRow]:
+    """What is written in the picture and what is said, in order of time; what stands there all along comes last."""
+    rows = [
+        _caption(finding, kind, frames)
+        for kind in ("text.caption", "speech.transcript", "text.persistent")
+        for finding in by_kind.get(kind, ())
+    ]
+    return sorted(rows, key=lambda row: (row.is_persistent, row.start_s, row.is_spoken))
+
+
+def _caption(finding: Finding, kind: str, frames: Frames) -> CaptionRow:
+    span = finding.clip.span
+    text = shown(" ".join(str(finding.value.get("text", "")).split()))
+    persistent, spoken = kind == "text.persistent", kind == "speech.transcript"
+    return CaptionRow(text, *frames.of(span), span.start_s, span.end_s, finding.confidence, persistent, spoken)
 
 
 def _stretches(by_kind: Mapping[str, list[Finding]]) -> list[Stretch]:

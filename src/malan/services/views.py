@@ -180,6 +180,7 @@ class CaptionRow:
     end_s: float
     confidence: float | None
     is_persistent: bool
+    is_spoken: bool = False  # written down by a recogniser, not read in the picture
 
 
 @dataclass(frozen=True, slots=True)
