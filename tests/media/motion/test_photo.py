@@ -14,7 +14,7 @@ from drawn_pictures import ball_before_hills
 from PIL import Image, ImageCms
 
 from malan.core.errors import MediaError, NotFound
-from malan.media.motion import read_photo, read_plane
+from malan.media.motion import read_photo, read_plane, without_bars
 
 PIXELS, DEPTH = ball_before_hills(96, 64)
 
@@ -201,3 +201,13 @@ def test_phone_pictures_are_read(footage):
     turned = read_photo(footage / "photos" / "portrait-orientation-6.jpg").pixels_HWC
     upright = read_photo(footage / "photos" / "portrait.jpg").pixels_HWC
     assert off(turned, upright) < 4
+
+
+def test_bars_of_a_film_are_cut_away_and_a_dark_sky_is_not():
+    barred = np.zeros((120, 160, 3), np.uint8)
+    barred[20:100] = 120
+    assert without_bars(barred).shape == (76, 160, 3)
+    night = np.zeros((120, 160, 3), np.uint8)
+    night[70:] = 120
+    assert without_bars(night).shape == (120, 160, 3)
+    assert without_bars(np.zeros((60, 60, 3), np.uint8)).shape == (60, 60, 3)

@@ -96,7 +96,7 @@ def _require_if_known(digest: str, work: Work) -> None:
 
 def _of_clip(request: PictureRequest, work: Work) -> Picture:
     """A frame of a clip: the one at a moment of its file, in seconds; the middle one where none is said."""
-    from malan.media.motion import Photo
+    from malan.media.motion import Photo, without_bars
 
     [one] = chosen(work.library, [request.clip], USES, caller=work.caller)
     row, span = one.row, one.row.span
@@ -107,15 +107,16 @@ def _of_clip(request: PictureRequest, work: Work) -> Picture:
         )  # fmt: skip
     shelf = Shelf(work.library, USES, work.caller)
     footage = shelf.footage(row)
-    width, height = footage.video.shown_size_px or (16, 16)
+    height = (footage.video.shown_size_px or (16, 16))[1]
     [pixels] = shelf.pictures(row, [at], height)
+    pixels = without_bars(pixels)
     start = shelf.frame_start(row, at)
     first = round(start / span.timebase)
     used = Clip(row.clip.asset_id, row.clip.track, Span(first, first + 1, span.timebase))
     length = Fraction(request.frames, request.rate)
     source = Source(used, row.owner_id, row.terms_id, Fraction(0), length, ("picture",))
     maps = tuple(file_digest(Path(path)) for path in (request.depth, request.mask) if path)
-    return Picture(Photo(pixels, (width, height)), (source,), maps, row.id)
+    return Picture(Photo(pixels, (pixels.shape[1], pixels.shape[0])), (source,), maps, row.id)
 
 
 def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.float32], work: Work) -> tuple[Relief, str]:

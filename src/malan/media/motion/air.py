@@ -23,7 +23,7 @@ _PART = 8  # of the frame's size at which air is made
 _TILE = 256  # a sheet of noise, which goes on where it ends
 _MIST_Y, _MIST_U, _MIST_V = 212.0, 131.0, 126.0
 _MOST_MIST, _VEIL = 0.62, 0.22
-_GLOW, _WARM = 0.30, 9.0
+_GLOW, _WARM = 0.52, 13.0
 _SPEED = 0.045  # of the frame's width a second
 
 
@@ -78,7 +78,8 @@ class Air:
         fade = np.clip(1.15 - along, 0, 1) ** 1.2
         glow = np.exp(-((x**2 + (self._y * 0.8) ** 2) / 0.28))
         breath = 0.85 + 0.15 * math.sin(self._angle(number))
-        share = _GLOW * breath * (0.75 * shafts * fade + 0.55 * glow)
+        begun = 1.0 if self._loop else min(1.0, 0.45 + number / max(1.0, 0.3 * self._frames))
+        share = _GLOW * begun * breath * (0.75 * shafts * fade + 0.55 * glow)
         self._screen(frame, number, share.astype(np.float32))
 
     def _shafts(self, number: int, across: Plane) -> Plane:

@@ -18,8 +18,8 @@ from malan.media.motion.camera import Camera, Move, Travel, path_of
 
 Plane = NDArray[np.float32]
 
-_KEPT = 0.5  # of what draws the eye: a view that keeps less shows the picture whole instead
-_NARROW = 0.62  # of the picture's area: only a view that loses more is asked
+_NARROW, _KEPT = 0.62, 0.5  # a view of less of the picture's area must keep so much of what draws the eye, …
+_SLIT, _KEPT_BY_SLIT = 0.4, 0.85  # … and one that is a slit nearly all; else the picture is shown whole
 _PAN_PER_S, _MOST_PAN = 0.075, 0.55  # of the short side
 _SPARE_PX = 1.5  # of the frame
 
@@ -61,7 +61,7 @@ def loses_too_much(picture: tuple[int, int], size: tuple[int, int], weight: Plan
     if wide * high > _NARROW:
         return False
     kept = _best(weight.sum(axis=0), wide)[1] if wide < high else _best(weight.sum(axis=1), high)[1]
-    return kept < _KEPT
+    return kept < (_KEPT if wide * high > _SLIT else _KEPT_BY_SLIT)
 
 
 def frame_picture(picture: tuple[int, int], weight: Plane, wish: Wish) -> Framed:

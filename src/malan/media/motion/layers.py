@@ -137,8 +137,10 @@ def _cut(pixels: Pixels, deep: Plane, threshold: float, grain_px: float) -> _Cut
     near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = _along_edges(pixels, whole, near)
     rim = max(2, round(min(height, width) / 400), round(1.5 * grain_px))
-    touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8))
-    hole = (alpha > 0.98) | ((touched > 0) & ((near > 0) | (alpha > whole)))
+    rims = np.ones((2 * rim + 1,) * 2, np.uint8)
+    touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), rims)
+    wisps = cv2.dilate((alpha > whole + 0.1).astype(np.uint8), rims)
+    hole = (alpha > 0.98) | ((touched > 0) & ((near > 0) | (wisps > 0)))
     wide = cv2.dilate(jumps.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return _Cut(alpha, hole, (share > 0.02) & ~(wide & (share < 0.98)), (share < 0.98) & ~(wide & (share > 0.02)))
 
@@ -170,9 +172,9 @@ def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> Plane:
     way = front[at] - ground[at]
     length = np.maximum((way * way).sum(axis=1), 1.0)
     along = ((pixels[rows, columns] - ground[at]) * way).sum(axis=1) / length
-    trust = np.clip((np.sqrt(length) - 24) / 40, 0, 1)
+    trust = np.clip((np.sqrt(length) - 40) / 50, 0, 1)
     said = share.copy()
-    said[rows, columns] = np.maximum(share[rows, columns], trust * np.clip((along - 0.35) / 0.4, 0, 1))
+    said[rows, columns] = np.maximum(share[rows, columns], trust * np.clip((along - 0.5) / 0.35, 0, 1))
     return said
 
 

@@ -33,6 +33,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
 MOST_BYTES = 512 << 20
 LEAST_SIDE_PX = 16
 MOST_ASPECT = 40
+_BLACK = 28  # of 255: what a decoder makes of black
 _MOST_MEGAPIXELS = 178  # above that Pillow does not even open it
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _BROKEN = (
@@ -99,6 +100,19 @@ def read_plane(path: str | Path) -> Plane:
         raise MediaError("picture.damaged", path=shown(path), detail=_said(error)) from error
     finally:
         os.close(fd)
+
+
+def without_bars(pixels_HWC: Pixels) -> Pixels:
+    """A frame of a film without the black bars that come in pairs, above and below or at both sides."""
+    lit = pixels_HWC.max(axis=2)
+    spots = []
+    for axis in (1, 0):
+        bright = np.flatnonzero(np.quantile(lit, 0.98, axis=axis) > _BLACK)
+        size = lit.shape[1 - axis]
+        bar = min(int(bright[0]), size - 1 - int(bright[-1])) if len(bright) else 0
+        bar = bar + 2 if 0.02 * size < bar < 0.3 * size else 0  # the rim of a bar is half lit
+        spots.append(slice(bar, size - bar))
+    return np.ascontiguousarray(pixels_HWC[spots[0], spots[1]])
 
 
 def _read(fd: int, path: str | Path, enough_px: int | None) -> Photo:
