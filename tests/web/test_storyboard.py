@@ -259,6 +259,17 @@ def test_somebody_elses_run_shows_no_board(library: Workspace, run: str) -> None
         board_of_run(library, run, caller=Caller("p", frozenset({"buyer"}), "session"))
 
 
+def test_nothing_is_told_of_what_a_clip_nobody_may_see_looks_like(library: Workspace, run: str) -> None:
+    from malan.apps.promo.editing import others
+    from malan.core.errors import NotFound
+
+    clip = next(row.id for asset in library.library.assets() for row in library.library.clips(asset.asset.id))
+    with pytest.raises(NotFound):
+        others(library, clip, "", caller=Caller("p", frozenset({"owner"}), "session"))
+    with pytest.raises(NotFound):
+        others(library, "0" * 64, "夜景", caller=Caller("p", frozenset({"owner"}), "session"))
+
+
 def test_a_blob_that_is_no_board_is_refused(client: TestClient, library: Workspace, tmp_path: Path) -> None:
     from malan.services.blobs import keep_bytes
 

@@ -22,6 +22,7 @@ from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.services.access import Caller, require
 from malan.services.granted import Opened, opened_by, require_source
 from malan.services.picking import candidates
+from malan.services.uses import require_visible_clip
 from malan.services.where import condition
 
 if TYPE_CHECKING:
@@ -122,7 +123,10 @@ def others(ws: Workspace, clip_id: str, words: str, *, run: str = "", caller: Ca
     """
     require(caller, "app.see")
     under = _under(caller, _asked(ws, run, caller))
-    query = condition(words) if words.strip() else replace(condition(""), similar_to=ws.library.clip(clip_id).id)
+    like = ws.library.clip(clip_id)
+    if not under.grant_id:
+        require_visible_clip(ws, like.id, like.terms_id, caller)
+    query = condition(words) if words.strip() else replace(condition(""), similar_to=like.id)
     found = candidates(ws, query, USES, caller=under, most=MOST_OTHERS + 1)
     return [_clip(ws, one.row) for one in found if one.row.id != clip_id][:MOST_OTHERS]
 
