@@ -127,6 +127,8 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
         closing.callback(_seal_by_the_clock(ws))
         _say_where(url)
         closing.callback(_begin_clock(ws))
+        sys.stdout.write(f"{say('gateway.at', url=url)}\n")
+        sys.stdout.flush()
         return whole
 
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)

@@ -50,7 +50,7 @@ _PARAMETERS: Mapping[str, TypeEngine[Any]] = {
     "this": BigInteger(),
     "now": Float(),
 }
-LEASE_S = 1_800.0  # a request takes no longer; what a killed server held is free again after it
+LEASE_S = 7_200.0  # a request takes no longer; what a killed server held is free again after it
 
 
 class OverBudget(MalanError):

@@ -87,6 +87,7 @@ def write_models(ws: Workspace, upstream: str) -> None:
     lines.append('[engines.keyed]\nkind = "chat"\nbackend = "openai"\nmodel = "ok"\nkey_env = "UPSTREAM_KEY"')
     lines.append(f'url = "{upstream}/v1"')
     lines.append('[engines.gone]\nkind = "chat"\nbackend = "openai"\nmodel = "ok"\nurl = "http://127.0.0.1:9/v1"')
+    lines.append(f'[engines."配音"]\nkind = "speech"\nbackend = "openai"\nmodel = "ok"\nurl = "{upstream}/v1"')
     lines.append("[routes]")
     lines += [f'"{name}" = {json.dumps(list(to))}' for name, to in ROUTES.items()]
     for name, price in PRICES.items():

@@ -165,6 +165,13 @@ def test_files_of_this_machine_cannot_be_named(served: Gateway) -> None:
     assert (request["music"], request["board"]) == ("", "")
 
 
+def test_a_plan_is_made_by_an_engine_of_the_key_alone(served: Gateway) -> None:
+    key = served.new_key(models=("malan-assemble",)).text
+    said = {"prompt": "quick clouds", "planner": "chat-ok"}
+    assert raw(served, "POST", "/v1/videos", said, key=key)["http"] == 404
+    assert raw(served, "POST", "/v1/videos", said)["http"] == 200
+
+
 def test_a_model_that_is_not_there_is_told(served: Gateway) -> None:
     with pytest.raises(openai.NotFoundError):
         served.client().videos.create(prompt="a", model="sora-2")

@@ -31,6 +31,11 @@ def test_words_are_spoken(served: Gateway) -> None:
     assert found.response.headers["content-type"] == "audio/wav"
 
 
+def test_an_engine_may_have_a_name_of_any_language(served: Gateway) -> None:
+    found = served.client().audio.speech.create(model="配音", voice="alloy", input="云海", response_format="wav")
+    assert json.loads(found.response.headers["x-malan"])["engine"] == "配音"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"input": ""}, {"input": 7}, {"input": "x" * 30_000}, {"input": "a", "response_format": "exe"},

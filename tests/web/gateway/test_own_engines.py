@@ -83,6 +83,14 @@ def test_what_is_said_is_written_down_with_word_times(place: tuple[Workspace, op
     assert [(one.word, one.end) for one in found.words] == [("云", 0.5), ("海", 1.0)]
 
 
+def test_an_engine_stops_when_whoever_asked_goes_away(place: tuple[Workspace, openai.OpenAI]) -> None:
+    import drawn_engines
+
+    with pytest.raises(openai.APITimeoutError):
+        place[1].with_options(timeout=0.5).audio.speech.create(model="speech", voice="one", input="for ever")
+    assert drawn_engines.STOPPED.wait(20)
+
+
 def test_without_a_provider_code_nothing_is_made(tmp_path: Path) -> None:
     ws = Workspace.create(tmp_path / "ws")
     (ws.root / "models.toml").write_text('[engines.image]\nkind = "image"\nbackend = "drawn"\n')

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ASSEMBLE, MOTION, COMPOSE = APP_MODELS
 _SIZE = re.compile(r"([1-9][0-9]{0,4})[x*×]([1-9][0-9]{0,4})")
+_ENGINES = ("planner",)  # fields besides `model` that name an engine
 _MOST_SECONDS = 3_600
 _USUAL_SECONDS = {"video": 4, "music": 30}
 _OURS = frozenset({
@@ -187,6 +188,9 @@ def _ask(
     asked: Mapping[str, Any], price: Price, seconds: Fraction, **more: Any,
 ) -> Ask:  # fmt: skip
     request = _fitting(app, values, said)
+    for name in _ENGINES:
+        if request.get(name) and not policy.may_ask(str(request[name])) and name not in values:
+            raise NotFound("gateway.no_model", model=str(request[name])[:120])
     job_id = more.pop("job_id") or new_id(more["sort"])
     inputs = ws.root / FOLDER / job_id / INPUTS
     request = read_request(app_named(app), request).model_dump(mode="json")

@@ -223,6 +223,11 @@ def dump(said: Any) -> bytes:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
 
 
+def header_of(said: Any) -> str:
+    """JSON as a header carries it: ASCII alone."""
+    return json.dumps(said, separators=(",", ":"), allow_nan=False)
+
+
 def read_object(body: bytes) -> dict[str, Any]:
     """A JSON object from bytes.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 
 from malan.core.errors import NotFound, UsageError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 _KNOWN_S = 2.0
+_MOST_OWN = 16  # requests that use engines of this machine at a time; the rest wait without taking a thread
 _MOST_KNOWN = 10_000
 
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class Counter:
     def __init__(self, ws: Workspace, counts: Counts) -> None:
         self.ws, self.counts = ws, counts
         self.book, self.desk, self.upstream = Book(ws), Desk(ws), Upstream()
+        self.seats = CapacityLimiter(_MOST_OWN)
         self._known: dict[bytes, tuple[float, Policy]] = {}
 
     async def policy(self, call: Call) -> Policy:

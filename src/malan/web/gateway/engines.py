@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
+from anyio import to_thread
 
 from malan.core.errors import Rejected
 from malan.inference.backends import Kind, Stop
@@ -52,7 +52,7 @@ async def with_engine(counter: Counter, row: EngineRow, kind: Kind, caller: Call
             return use(engine, stop)
 
     try:
-        return await run_in_threadpool(work)
+        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=counter.seats)
     except asyncio.CancelledError:
         over.set()
         raise

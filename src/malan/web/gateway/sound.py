@@ -20,7 +20,7 @@ from malan.inference.openai_endpoint import LISTEN_RATE_HZ
 from malan.inference.openai_passthrough import UpstreamFailed
 from malan.services.engine_settings import EngineRow
 from malan.services.gateway_made import keep_sound
-from malan.web.gateway.call import Call, dump, parse_json, text_of
+from malan.web.gateway.call import Call, dump, header_of, parse_json, text_of
 from malan.web.gateway.desk import Counter, model_of
 from malan.web.gateway.engines import ask_endpoint, with_engine
 from malan.web.gateway.forms import read_form
@@ -70,7 +70,7 @@ async def speech(counter: Counter, call: Call) -> None:
 
         body, output = await call.unless_gone(counter.in_turn(paid, ask))
         told = await counter.settle(paid, provenance=output, chars=len(text))
-    headers = {"x-request-id": paid.id, "x-malan": dump(told).decode("ascii", "replace")}
+    headers = {"x-request-id": paid.id, "x-malan": header_of(told)}
     await call.reply(body, _FORMATS[kind], headers=headers)
 
 
@@ -102,7 +102,7 @@ async def transcriptions(counter: Counter, call: Call) -> None:
     whole = found if isinstance(found, dict) else _described(found, seconds)
     headers = {"x-request-id": paid.id}
     if shape in ("text", "srt", "vtt"):
-        headers["x-malan"] = dump(told).decode("ascii", "replace")
+        headers["x-malan"] = header_of(told)
         await call.reply(_plain(whole, shape).encode(), "text/plain; charset=utf-8", headers=headers)
         return
     if shape == "json":
