@@ -56,7 +56,7 @@ def take_apart(
         relief: (H, W) or smaller, of the same view.
         strength_px: By how many pixels the nearest may ever move against the farthest.
         cell_px: How many pixels of the picture share a number of a layer's relief.
-        grain_px: How many were made of one where the picture was enlarged: its edges are as much wider.
+        grain_px: How many were made of one where the picture was enlarged: its edges are as much wider, those of colour twice.
     """
     height, width = pixels_HWC.shape[:2]
     grid = (max(2, round(width / cell_px)), max(2, round(height / cell_px)))
@@ -136,7 +136,7 @@ def _cut(pixels: Pixels, deep: Plane, threshold: float, grain_px: float) -> _Cut
     whole = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
     near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = _along_edges(pixels, whole, near)
-    rim = max(2, round(min(height, width) / 400), round(1.5 * grain_px))
+    rim = max(2, round(min(height, width) / 400), round(2.5 * grain_px))
     rims = np.ones((2 * rim + 1,) * 2, np.uint8)
     touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), rims)
     wisps = cv2.dilate((alpha > whole + 0.1).astype(np.uint8), rims)
