@@ -86,6 +86,8 @@ def _strip(part: Part, score: Score) -> Strip:
         cut = 35.0
     if part.role == "figure" and part.lowest < _FULL_RANGE:
         cut = min(cut, 70.0)
+    if part.role == "heterophony" and part.lowest < _FULL_RANGE:
+        cut = 50.0
     return Strip(part.level_db, part.pan, part.room, cut, _WIDTHS.get(part.role, 1.0))
 
 
