@@ -14,7 +14,7 @@ from malan.core.errors import MalanError, NotFound, Rejected, UsageError, Worker
 from malan.inference.apart import Apart
 from malan.inference.backends import SpeechAsk
 from malan.inference.depth import files_below
-from malan.inference.listening import LONGEST_S, SherpaListener, family_of, open_listener, pieces
+from malan.inference.listening import FAMILIES, LONGEST_S, SherpaListener, family_of, open_listener, pieces
 from malan.inference.opening import Opening
 from malan.inference.speaking import SherpaSpeaker, sentences, voice_files
 
@@ -113,6 +113,16 @@ def test_a_child_whose_maker_is_not_there_is_told() -> None:
 
 def test_the_family_is_read_from_the_files(tmp_path: Path) -> None:
     assert family_of(files_below(write_listener(tmp_path)))[0] == "zipformer_ctc"
+
+
+def test_every_family_is_one_that_the_wheel_can_make() -> None:
+    import inspect
+
+    import sherpa_onnx
+
+    for family, arguments in FAMILIES.items():
+        known = inspect.signature(getattr(sherpa_onnx.OfflineRecognizer, f"from_{family}")).parameters
+        assert {*arguments, "tokens", "num_threads", "provider"} <= set(known)
 
 
 def test_a_family_that_cannot_be_told_must_be_named(tmp_path: Path) -> None:

@@ -126,11 +126,11 @@ def build_index(
     wanted = _clips(ws)
     with _opened(ws, row.name, caller) as encoder:
         index.begin(IndexFacts(model.id, model.title, encoder.width))
-        known = index.ids()
-        removed = known - wanted.keys()
-        index.forget(removed)
-        missing = [clip_id for clip_id in wanted if clip_id not in known]
-        added = _add(ws, index, encoder, missing, progress)
+    known = index.ids()
+    removed = known - wanted.keys()
+    index.forget(removed)
+    missing = [clip_id for clip_id in wanted if clip_id not in known]
+    added = _add(ws, index, missing, lambda: _opened(ws, row.name, caller), progress)
     if added or removed:
         index.tend()
     return IndexReport(row.name, model.id, model.title, added, len(removed), index.count(), len(missing) - added)
@@ -236,13 +236,20 @@ def _clips(ws: Workspace) -> dict[str, None]:
 
 
 def _add(
-    ws: Workspace, index: VectorIndex, encoder: Encoder, clip_ids: Sequence[str], progress: Progress | None
+    ws: Workspace,
+    index: VectorIndex,
+    clip_ids: Sequence[str],
+    opened: Callable[[], AbstractContextManager[Encoder]],
+    progress: Progress | None,
 ) -> int:
+    """The encoder is asked for anew each batch: whoever searches meanwhile gets a turn on its device."""
     added = 0
     for at in range(0, len(clip_ids), _BATCH):
         jpegs = ws.library.thumbnails_of(clip_ids[at : at + _BATCH])
         for some, pictures in _alike(jpegs):
-            index.put(some, encoder.encode_pictures(pictures))
+            with opened() as encoder:
+                vectors = encoder.encode_pictures(pictures)
+            index.put(some, vectors)
             added += len(some)
         if progress:
             progress(min(at + _BATCH, len(clip_ids)), len(clip_ids))

@@ -10,7 +10,7 @@ Start reading at `transcribe_assets`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -173,11 +173,10 @@ def _run(
     ws: Workspace, job_id: str, spec: Mapping[str, Any], unchanged: tuple[str, ...], progress: Progress, caller: Caller
 ) -> TranscriptReport:
     start_log(ws)
-    with (
-        ws.jobs.running(job_id, not_beside=WRITERS) as run,
-        open_engine(ws, spec["engine"], "transcription", caller=caller, stop=run.stop_if_asked) as engine,
-    ):
-        work = _Work(ws, run, cast("Listener", engine), spec, progress)
+    with ws.jobs.running(job_id, not_beside=WRITERS) as run:
+        work = _Work(ws, run, spec, progress, caller)
+        with work.listener():  # whether it may and can be opened at all
+            pass
         work.all(run.waiting())
     cancelled = ws.jobs.get(job_id).state == CANCELLED
     heard, failed = tuple(work.heard), tuple(work.failed)
@@ -187,16 +186,22 @@ def _run(
 
 
 class _Work:
-    """One job under way: assets one after the other, the next one decoded while this one is heard."""
+    """One job under way: assets one after the other, the next stretches decoded while these are heard.
 
-    def __init__(
-        self, ws: Workspace, run: Run, listener: Listener, spec: Mapping[str, Any], progress: Progress
-    ) -> None:
-        self._ws, self._run, self._listener, self._progress = ws, run, listener, progress
+    The recogniser is asked for anew each asset: others get a turn on its device between two.
+    """
+
+    def __init__(self, ws: Workspace, run: Run, spec: Mapping[str, Any], progress: Progress, caller: Caller) -> None:
+        self._ws, self._run, self._progress, self._caller = ws, run, progress, caller
         self._version, self._engine = str(spec["version"]), str(spec["engine"])
         self.heard: list[str] = []
         self.failed: list[FailedTranscript] = []
         self.lines, self.seconds = 0, 0.0
+
+    def listener(self) -> AbstractContextManager[Listener]:
+        """The recogniser, for as long as it is used."""
+        opened = open_engine(self._ws, self._engine, "transcription", caller=self._caller, stop=self._run.stop_if_asked)
+        return cast("AbstractContextManager[Listener]", opened)
 
     def all(self, asset_ids: Sequence[str]) -> None:
         settings = self._ws.settings
@@ -242,10 +247,11 @@ class _Work:
             Task("malan.curation.transcripts:hear_stretches", (path, track.index, part), key=part)
             for part in _chunks(stretches)
         )
-        with closing(pool.run(tasks, ordered=True, on_wait=self._run.stop_if_asked)) as outcomes:
+        heard = pool.run(tasks, ordered=True, on_wait=self._run.stop_if_asked)
+        with self.listener() as listener, closing(heard) as outcomes:
             for outcome in outcomes:
                 for (begin_s, end_s), data in zip(outcome.key, outcome.result(), strict=True):
-                    said = self._listener.transcribe(samples_of(data), stop=self._run.stop_if_asked)
+                    said = listener.transcribe(samples_of(data), stop=self._run.stop_if_asked)
                     self.seconds += end_s - begin_s
                     yield from lines_of(said, begin_s, end_s)
 
