@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from model_factory import release_adapter, run_facts
 from sqlalchemy import text
 
 from malan.core.errors import StoreError, UsageError
+from malan.rights.ledgerbook import POSTINGS
 from malan.runtime.database import reading, updating
 from malan.services.access import COMMAND_LINE
 from malan.services.accounts import add_party
@@ -20,7 +22,7 @@ from malan.services.gateway_budget import OverBudget, Use, release, reserve, set
 from malan.services.gateway_desk import Desk
 from malan.services.gateway_keys import Allowance, list_gateway_keys, make_gateway_key
 from malan.services.gateway_prices import Price, dearest, read_prices
-from malan.services.gateway_royalties import owe_royalties
+from malan.services.gateway_royalties import book_usage, owe_royalties
 from malan.services.gateway_tables import MICRO, gateway_tables
 from malan.services.settlement_tables import CHARGES
 from malan.workspace import Workspace
@@ -167,6 +169,34 @@ def test_a_kill_between_noting_and_owing_owes_the_same_once(tmp_path: Path) -> N
     assert charged(ws) == 40
     ws.log.close()
     ws.database.dispose()
+
+
+def test_what_parties_owe_is_booked_once_without_what_apps_have_billed(workspace: Workspace) -> None:
+    prefix = new_key(workspace, None)
+
+    def used(name: str, micro: int, billed: int = 0) -> None:
+        with updating(gateway_tables(workspace)) as connection:
+            reserve(connection, prefix, name, micro, 100.0, None)
+            settle(connection, replace(use(prefix, name, micro), billed_micro=billed))
+
+    used("a", 2_600_000)
+    assert book_usage(workspace) == 2
+    assert book_usage(workspace) == 0
+    used("film", 7 * MICRO, billed=5 * MICRO)
+    used("b", 400_000)
+    assert book_usage(workspace) == 3
+    balances = balances_of(workspace)
+    assert balances["income:gateway"] == 5
+
+
+def balances_of(ws: Workspace) -> dict[str, int]:
+    """What each account took, less what it gave."""
+    found: dict[str, int] = {}
+    with reading(settlement_tables(ws)) as connection:
+        for row in connection.execute(POSTINGS.select()):
+            found[row.takes] = found.get(row.takes, 0) + row.amount_minor
+            found[row.gives] = found.get(row.gives, 0) - row.amount_minor
+    return found
 
 
 def test_a_price_is_exact() -> None:

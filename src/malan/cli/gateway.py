@@ -114,6 +114,18 @@ def usage(
     print_table([speak(f"cli.gateway.column.{name}") for name in names], rows)
 
 
+@app.command(help=speak("cli.gateway.settle"))
+def settle(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.gateway_royalties import book_usage, owe_royalties
+
+    ws = open_workspace(workspace)
+    told = {"booked_minor": book_usage(ws), "royalties_minor": owe_royalties(ws)}
+    if as_json:
+        print_json(told)
+    else:
+        print_line(speak("cli.gateway.settled", **told))
+
+
 @app.command(help=speak("cli.gateway.work"))
 def work(
     device: Annotated[str, typer.Option(help=speak("cli.gateway.device"))] = "cpu",

@@ -79,6 +79,7 @@ class Use:
     output_amount: int = 0
     micro: int = 0
     model_id: str = ""
+    billed_micro: int = 0  # of which an app has written a bill
 
 
 def reserve(
@@ -105,7 +106,8 @@ def settle(connection: Connection, use: Use) -> int | None:
     charged = min(use.micro, held)
     back = {"of": use.prefix, "hold": held, "cost": charged}
     connection.execute(_settling(), back)
-    row = {name: getattr(use, name) for name in Use.__slots__} | {"micro": charged}
+    row = {name: getattr(use, name) for name in Use.__slots__}
+    row |= {"micro": charged, "billed_micro": min(use.billed_micro, charged)}
     connection.execute(_noting(), row)
     return charged
 

@@ -1,9 +1,10 @@
-"""What owners of training data earn when a model of theirs answers at the gateway.
+"""What use of the gateway comes to: owed by parties in the book, and to owners of what models were trained on.
 
+    usage of a key ─ sum, without what apps have billed ─▶ whole units not yet booked ─▶ customer ─▶ income:gateway
     usage of a model ─ sum, in millionths ─▶ whole units that are not yet owed ─ charge_model ─▶ settlement
 
 A share of what was charged (`model_share` percent in `malan.toml`) is owed. Which units are about to be stated is noted
-first, and names the charge; a kill in between owes the same once. Start at `owe_royalties`.
+first, and names the charge; a kill in between owes the same once. Start at `book_usage` and `owe_royalties`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 
 from malan.core.errors import MalanError
-from malan.runtime.database import add_new, reading, writing
-from malan.services.gateway_tables import GATEWAY_KEYS, GATEWAY_ROYALTIES, GATEWAY_USAGE, MICRO, gateway_tables
+from malan.rights.ledgerbook import Posting, post
+from malan.runtime.database import add_new, put, reading, writing
+from malan.services.charges import settlement_tables
+from malan.services.gateway_tables import (
+    GATEWAY_BOOKED,
+    GATEWAY_KEYS,
+    GATEWAY_ROYALTIES,
+    GATEWAY_USAGE,
+    MICRO,
+    gateway_tables,
+)
+from malan.services.metering import now_us
 from malan.services.model_rows import find_model
 from malan.services.model_royalties import charge_model, charge_trained
 
@@ -23,6 +34,27 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 _log = logging.getLogger("malan.gateway")
+
+
+def book_usage(ws: Workspace) -> int:
+    """Write down what parties owe for use since the last time, in one commit; how many minor units."""
+    use, booked = GATEWAY_USAGE.c, GATEWAY_BOOKED.c
+    owed = func.sum(use.micro - use.billed_micro).label("micro")
+    sums = select(use.prefix, use.party_id, use.currency, owed).group_by(use.prefix, use.party_id, use.currency)
+    total = 0
+    gateway_tables(ws)
+    with writing(settlement_tables(ws), durable=True) as connection:
+        for row in connection.execute(sums).all():
+            known = select(booked.booked_minor).where(booked.prefix == row.prefix)
+            before, whole = int(connection.scalar(known) or 0), int(row.micro) // MICRO
+            if whole <= before:
+                continue
+            posting = Posting(f"customer:{row.party_id}", "income:gateway", row.currency, whole - before)
+            about = f"gateway:{row.prefix}"
+            post(connection, f"{about}:{before}", "gateway", about, now_us(), [posting])
+            put(connection, GATEWAY_BOOKED, {"prefix": row.prefix, "booked_minor": whole})
+            total += whole - before
+    return total
 
 
 def owe_royalties(ws: Workspace) -> int:

@@ -77,6 +77,7 @@ GATEWAY_USAGE = Table(
     Column("input_amount", BigInteger, nullable=False),  # tokens, characters, milliseconds of sound
     Column("output_amount", BigInteger, nullable=False),  # tokens, pictures, milliseconds
     Column("micro", BigInteger, nullable=False),
+    Column("billed_micro", BigInteger, nullable=False),  # the part of it that stands on the bill of an app
     Column("currency", String(3), nullable=False),
     Column("model_id", String, nullable=False),  # a model of the registry whose training has owners; else empty
     Index("gateway_usage_by_key", "prefix", "at_s"),
@@ -90,6 +91,12 @@ GATEWAY_ROYALTIES = Table(
     Column("model_id", String, primary_key=True),
     Column("charged_minor", BigInteger, nullable=False),  # stated as owed
     Column("until_minor", BigInteger, nullable=False),  # being stated: what a kill in between leaves is taken up
+)
+GATEWAY_BOOKED = Table(
+    "gateway_booked",
+    _metadata,
+    Column("prefix", String, primary_key=True),
+    Column("booked_minor", BigInteger, nullable=False),  # stands in the book as owed by the party
 )
 
 

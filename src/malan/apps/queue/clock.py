@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from malan.core.errors import MalanError
 from malan.services.app_queue import live_workers, recover, waiting_devices
 from malan.services.app_webhooks import send_due
-from malan.services.gateway_royalties import owe_royalties
+from malan.services.gateway_royalties import book_usage, owe_royalties
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -84,6 +84,7 @@ class JobClock:
                 self._see_to(device, is_there=device in here)
         if time.monotonic() - self._owed > _OWE_S:
             self._owed = time.monotonic()
+            book_usage(self._ws)
             owe_royalties(self._ws)
 
     def _tick(self) -> None:

@@ -5,6 +5,7 @@ Start at `carry_out`, which a worker calls by its name.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from malan.runtime.worker import report_progress
 from malan.services.accounts import caller_of_job
 from malan.workspace import Workspace
+
+
+_TELL_S = 0.1
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +37,14 @@ def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], part
     ws = _opened(root)
     caller = caller_of_job(ws, {"party": party_id})
 
+    told_at = 0.0
+
     def tell(done: int, total: int, current: str) -> None:
+        """At most ten times a second: steps of a small model are quicker than that."""
+        nonlocal told_at
+        if (now := time.monotonic()) - told_at < _TELL_S and done < total:
+            return
+        told_at = now
         report_progress({"percent": 100 * done // max(1, total), "current": str(current)})
 
     _, told = run_app(ws, app, request, ws.root / folder, caller=caller, progress=tell, run_id=job_id)

@@ -25,6 +25,7 @@ _MOST_INPUTS = 2_048
 
 async def chat(counter: Counter, call: Call) -> None:
     """Go on with a conversation."""
+    await counter.known(call)  # a stranger's words are not even read
     body = await call.body()
     said = read_object(body)
     model = model_of(said)
@@ -144,6 +145,7 @@ class _Flow:
 
 async def embeddings(counter: Counter, call: Call) -> None:
     """Texts as vectors."""
+    await counter.known(call)
     body = await call.body()
     said = read_object(body)
     model, given = model_of(said), said.get("input")

@@ -97,6 +97,14 @@ class Counter:
             return known
         return self._read(call.token)
 
+    async def known(self, call: Call) -> Policy:
+        """Who asks, as known a moment ago: for what the database checks again before it costs anything.
+
+        Raises:
+            NotSignedIn: The key opens nothing.
+        """
+        return self._recent(call.token) or await run_in_threadpool(self._read, call.token)
+
     def _recent(self, token: str) -> Policy | None:
         """What was read of a key a moment ago. Whether it is open must be asked beside it."""
         found = self._known.get(_name(token))
@@ -122,9 +130,7 @@ class Counter:
         Raises:
             NotSignedIn, NotFound, NotGranted, TooFast, OverBudget: It may not be asked.
         """
-        policy = self._recent(call.token)
-        if policy is None:
-            policy = await run_in_threadpool(self._read, call.token)
+        policy = await self.known(call)
         named = self.book.current()
         rows = named.rows(policy, model, kind)
         micro, currency = dearest(named.prices, model, rows, **use)

@@ -28,6 +28,7 @@ _MOST_PROMPT = 32_000
 
 async def generations(counter: Counter, call: Call) -> None:
     """Pictures from words."""
+    await counter.known(call)
     said = await call.json()
     model, prompt = model_of(said), text_of(said, "prompt", most=_MOST_PROMPT)
     await hold(counter, {"prompt": prompt})

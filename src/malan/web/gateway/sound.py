@@ -41,6 +41,7 @@ _REPLIES = ("json", "text", "srt", "vtt", "verbose_json")
 
 async def speech(counter: Counter, call: Call) -> None:
     """Words, spoken."""
+    await counter.known(call)
     said = await call.json()
     model, text = model_of(said), text_of(said, "input", most=_MOST_CHARS)
     await hold(counter, {"input": text})
@@ -76,6 +77,7 @@ async def speech(counter: Counter, call: Call) -> None:
 
 async def transcriptions(counter: Counter, call: Call) -> None:
     """What is said in a sound."""
+    await counter.known(call)
     async with read_form(call, _MOST_SOUND_BYTES + 2**20) as form:
         fields, name = form.fields, form.name_of("file")
         data = await form.file("file", _MOST_SOUND_BYTES)
