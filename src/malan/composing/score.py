@@ -96,7 +96,7 @@ def to_midi(score: Score) -> MidiFile:
     texts = (f"Malan · {score.title}", "AI生成 · generated")
     markers = tuple((span.start, span.name) for span in score.form)
     meter = ((0, score.beats, 2),)
-    key = (score.key.sharps, score.key.is_minor)
+    key = (score.key.sharps, score.key.is_minor) if score.harmony else None
     return MidiFile(QUARTER, score.tempos, tuple(tracks), meter, key, texts, markers)
 
 
@@ -114,7 +114,7 @@ def describe(score: Score) -> dict[str, Any]:
         "seed": score.seed,
         "tags": list(score.tags),
         "seconds": score.seconds,
-        "key": str(score.key),
+        "key": str(score.key) if score.harmony else None,
         "tempo_bpm": round(score.bpm, 4),
         "beats_a_bar": score.beats,
         "is_loop": score.is_loop,

@@ -96,6 +96,12 @@ def test_notes_and_score_come_along(made):
     assert score["label"] == "AI生成"
 
 
+def test_a_person_is_told_in_a_line(made):
+    [line] = made[1]["lines"]
+    assert "jiangnan" in line
+    assert "1.8" in line
+
+
 def test_each_instrument_is_left_by_itself(made):
     out, told = made
     stems = sorted((out / "stems").glob("*.wav"))

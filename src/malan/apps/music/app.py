@@ -24,6 +24,7 @@ from malan.apps.music.infer import find_music_model, played_by_engine, written_b
 from malan.apps.music.request import MusicRequest
 from malan.composing import Plan, Rendered, Score, compose, describe, make_plan, read_tags, render, to_midi
 from malan.composing.plan import LONGEST_S, SHORTEST_S
+from malan.core.catalogue import entry
 from malan.core.errors import UsageError
 from malan.media.explicit.rhythm import GAPS, PATTERN, PAUSE_UNITS, UNIT_S
 from malan.media.mastering import RATE_HZ, Sound, master, write_wav_24
@@ -82,7 +83,7 @@ class Music:
         }
         if piece.score:
             told |= _score_facts(piece.score, request.seconds)
-        return Made(files, told, Fraction(str(request.seconds)))
+        return Made(files, {**told, "lines": _lines(told)}, Fraction(str(request.seconds)))
 
     def _piece(self, request: MusicRequest, work: Work) -> Piece:
         seconds = round(request.seconds - LABEL_S, 6)
@@ -199,6 +200,18 @@ def _sound_facts(sound: Rendered) -> dict[str, Any]:
         "sample_rate_hz": RATE_HZ,
         "samples_sha256": sha256(np.ascontiguousarray(done.samples).tobytes()).hexdigest(),
     }
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    """What a person wants to know, in the language of the session."""
+    if "style" not in told:
+        return []
+    key, tempo = told["key"] or "–", f"{told['tempo_bpm']:.1f}"
+    said = {"style": told["style"], "key": key, "tempo": tempo, "loudness": f"{told['loudness_lufs']:.1f}"}
+    lines = [entry("music.line").text(None, {**said, "label": told["label_s"], "music": told["music_s"]})]
+    if unknown := told.get("not_understood"):
+        lines.append(entry("music.unknown_line").text(None, {"tags": "、".join(unknown)[:200]}))
+    return lines
 
 
 def _score_facts(score: Score, seconds: float) -> dict[str, Any]:
