@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -46,18 +46,39 @@ def clips(ws: Workspace, tmp_path: Path) -> list[str]:
     return made
 
 
+@dataclass(frozen=True)
+class Place:
+    """One shot a colour, indexed; only looked at."""
+
+    ws: Workspace
+    clips: list[str]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("meaning")
+    ws = Workspace.create(root / "workspace")
+    with_encoder(ws, root)
+    clips = stored_colours(ws, [(name,) for name in COLOURS])
+    build_index(ws)
+    yield Place(ws, clips)
+    ws.database.dispose()
+
+
 def best(ws: Workspace, **ask: object) -> list[str]:
     page = find_meaning(ws, ClipQuery(limit=3), MeaningAsk(**ask))  # type: ignore[arg-type]
     return [hit.row.id for hit in page.hits]
 
 
-def test_a_text_finds_the_shot_it_means_in_both_languages(ws: Workspace, clips: list[str]) -> None:
+def test_a_text_finds_the_shot_it_means_in_both_languages(place: Place) -> None:
+    ws, clips = place.ws, place.clips
     order = list(COLOURS)
     assert best(ws, text="a crimson wall")[0] == clips[order.index("red")]
     assert best(ws, text="蓝色的海")[0] == clips[order.index("blue")]
 
 
-def test_a_picture_finds_the_shot_like_it(ws: Workspace, clips: list[str], tmp_path: Path) -> None:
+def test_a_picture_finds_the_shot_like_it(place: Place, tmp_path: Path) -> None:
+    ws, clips = place.ws, place.clips
     photo = a_picture(tmp_path / "photo.png", "purple", "purple", "white")
     assert best(ws, picture=photo)[0] == clips[list(COLOURS).index("purple")]
 
@@ -89,7 +110,8 @@ def test_a_search_keeps_to_what_the_filters_say(ws: Workspace, clips: list[str])
     assert {hit.row.clip.asset_id for hit in page.hits} == {asset}
 
 
-def test_pages_follow_one_another_without_holes(ws: Workspace, clips: list[str]) -> None:
+def test_pages_follow_one_another_without_holes(place: Place) -> None:
+    ws, clips = place.ws, place.clips
     query, seen = ClipQuery(limit=3), []
     while True:
         page = find_meaning(ws, query, MeaningAsk("red"))
@@ -160,8 +182,9 @@ def test_an_index_made_anew_holds_the_same(ws: Workspace, clips: list[str]) -> N
 
 def test_a_model_taken_out_of_use_is_not_asked_any_more(ws: Workspace, clips: list[str]) -> None:
     retire_model(ws, "eye", "unfit")
-    with pytest.raises(NotGranted):
-        best(ws, text="red")
+    for ask in ({"text": "red"}, {"clip": clips[0]}):
+        with pytest.raises(NotGranted):
+            best(ws, **ask)
 
 
 def test_a_licence_that_forbids_the_use_is_told(ws: Workspace, tmp_path: Path) -> None:
@@ -194,7 +217,8 @@ def test_one_thing_must_be_asked_for(ws: Workspace, ask: MeaningAsk) -> None:
         find_meaning(ws, ClipQuery(), ask)
 
 
-def test_pictures_that_are_none_are_refused(ws: Workspace, clips: list[str], tmp_path: Path) -> None:
+def test_pictures_that_are_none_are_refused(place: Place, tmp_path: Path) -> None:
+    ws = place.ws
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8\xff" + bytes(50))
     with pytest.raises(MediaError):
@@ -203,9 +227,9 @@ def test_pictures_that_are_none_are_refused(ws: Workspace, clips: list[str], tmp
         best(ws, picture=tmp_path / "none.jpg")
 
 
-def test_the_owner_is_told_with_each_hit(ws: Workspace, clips: list[str]) -> None:
+def test_the_owner_is_told_with_each_hit(place: Place) -> None:
     from malan.rights.terms import party_id
 
-    hit = find_meaning(ws, ClipQuery(), MeaningAsk("red")).hits[0]
+    hit = find_meaning(place.ws, ClipQuery(), MeaningAsk("red")).hits[0]
     assert hit.row.owner_id == party_id(OWNER)
     assert hit.score == pytest.approx(1.0, abs=0.05)

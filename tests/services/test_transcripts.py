@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from malan.services.assets import add_assets
 from malan.services.clips import find
 from malan.services.jobs import retry_job
 from malan.services.model_rights import retire_model
-from malan.services.scan import scan_assets
+from malan.services.model_rows import ModelRow
+from malan.services.scan import ScanReport, scan_assets
 from malan.services.transcripts import listeners, transcribe_assets, transcript_of
 from malan.store.query import ClipQuery
 from malan.workspace import Workspace
@@ -40,9 +42,27 @@ def asset(ws: Workspace, tmp_path: Path) -> str:
     return report.added[0].asset_id
 
 
-def test_a_scan_writes_down_what_is_said_and_when(ws: Workspace, tmp_path: Path, asset: str) -> None:
-    base = with_ear(ws, tmp_path)
-    report = scan_assets(ws)
+@dataclass(frozen=True)
+class Heard:
+    """A sound that was scanned with a recogniser configured; only looked at."""
+
+    ws: Workspace
+    asset: str
+    base: ModelRow
+    report: ScanReport
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
+    root = tmp_path_factory.mktemp("heard")
+    ws = Workspace.create(root / "workspace")
+    asset = add_assets(ws, [spoken_sound(root, LETTERS)], owner="湖南台").added[0].asset_id
+    yield Heard(ws, asset, with_ear(ws, root), scan_assets(ws))
+    ws.database.dispose()
+
+
+def test_a_scan_writes_down_what_is_said_and_when(heard: Heard) -> None:
+    ws, asset, base, report = heard.ws, heard.asset, heard.base, heard.report
     assert (report.transcribed, report.speech_problem) == (1, None)
     [line] = transcript_of(ws, asset).lines
     assert line.value["text"] == "马栏山水"
@@ -54,27 +74,21 @@ def test_a_scan_writes_down_what_is_said_and_when(ws: Workspace, tmp_path: Path,
     assert line.clip.span.start_s == pytest.approx(1.0, abs=0.06)
 
 
-def test_words_spoken_are_found_by_search(ws: Workspace, tmp_path: Path, asset: str) -> None:
-    with_ear(ws, tmp_path)
-    scan_assets(ws)
-    [hit] = find(ws, ClipQuery(text="栏山")).hits
-    assert hit.row.clip.asset_id == asset
+def test_words_spoken_are_found_by_search(heard: Heard) -> None:
+    [hit] = find(heard.ws, ClipQuery(text="栏山")).hits
+    assert hit.row.clip.asset_id == heard.asset
     assert "speech.transcript" in hit.row.labels
     assert hit.evidence[0].snippet == "马栏山水"
 
 
-def test_the_console_shows_what_is_said_among_the_captions(ws: Workspace, tmp_path: Path, asset: str) -> None:
-    with_ear(ws, tmp_path)
-    scan_assets(ws)
-    [line] = inspect.asset(ws, asset, "zh").captions
+def test_the_console_shows_what_is_said_among_the_captions(heard: Heard) -> None:
+    [line] = inspect.asset(heard.ws, heard.asset, "zh").captions
     assert (line.text, line.is_spoken, line.is_persistent) == ("马栏山水", True, False)
     assert line.start_s == pytest.approx(1.0, abs=0.06)
 
 
-def test_subtitles_count_from_the_first_moment(ws: Workspace, tmp_path: Path, asset: str) -> None:
-    with_ear(ws, tmp_path)
-    scan_assets(ws)
-    number, times, text = transcript_of(ws, asset).srt.splitlines()
+def test_subtitles_count_from_the_first_moment(heard: Heard) -> None:
+    number, times, text = transcript_of(heard.ws, heard.asset).srt.splitlines()
     assert (number, text) == ("1", "马栏山水")
     assert times.startswith("00:00:01,0")
 

@@ -26,6 +26,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.clips import find
 from malan.services.engine_settings import EngineRow, read_engines
 from malan.services.engines import open_engine
+from malan.services.model_rights import Asked, require_model_use
 from malan.services.model_rows import find_model
 from malan.services.uses import LOOKING, allowed_terms, require_use, require_visible_clip, withdrawn_ids
 from malan.store.evidence import evidence_of
@@ -185,8 +186,10 @@ def find_meaning(
     if sum(map(bool, (ask.text.strip(), ask.picture, ask.clip))) != 1:
         raise UsageError("meaning.ask_one")
     row = _row(ws, engine)
-    index = VectorIndex(_root(ws), find_model(ws, row.model).id)
+    model = find_model(ws, row.model)
+    index = VectorIndex(_root(ws), model.id)
     width = index.facts.width
+    require_model_use(ws, model, Asked("apply", row.is_commercial, row.territory or None), caller=caller)
     vector, own = _vector(ws, index, row, ask, use, caller)
     if len(vector) != width:
         raise UsageError("meaning.width", width=width, found=len(vector))
