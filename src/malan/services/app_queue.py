@@ -449,7 +449,7 @@ def _settle(connection: Connection, job: Job, state: str, told: Mapping[str, Any
     use = Use(job.id, job.prefix, job.party_id, job.key_app, now, job.sort, job.model,
               str(told.get("engine") or told.get("app") or job.app), str(told.get("mode") or ""),
               job.currency or "CNY", output_amount=round(seconds * 1000),
-              micro=cost_of(job.price, seconds) + billed, billed_micro=billed)  # fmt: skip - models are paid by the bill of the app
+              micro=cost_of(job.price, seconds) + billed, billed_micro=billed)  # fmt: skip
     return settle(connection, use) or 0
 
 

@@ -15,7 +15,6 @@ from malan.runtime.worker import report_progress
 from malan.services.accounts import caller_of_job
 from malan.workspace import Workspace
 
-
 _TELL_S = 0.1
 
 

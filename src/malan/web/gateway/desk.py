@@ -103,7 +103,8 @@ class Counter:
         Raises:
             NotSignedIn: The key opens nothing.
         """
-        return self._recent(call.token) or await run_in_threadpool(self._read, call.token)
+        known = self._recent(call.token)
+        return known if known is not None else await run_in_threadpool(self._read, call.token)
 
     def _recent(self, token: str) -> Policy | None:
         """What was read of a key a moment ago. Whether it is open must be asked beside it."""
