@@ -13,7 +13,7 @@ import pytest
 from media_factory import draw_film, read_number
 
 from malan.core.errors import MediaError, NotFound, UsageError
-from malan.media.render import Format, Key, Music, Piece, Timeline, View, is_hdr, mix_sound, render
+from malan.media.render import Format, Key, Music, Piece, Timeline, View, is_hdr, matrix_of, mix_sound, render
 from malan.media.render.graph import film_clock, window
 from malan.media.render.shelf import tidy_shelf
 
@@ -296,6 +296,26 @@ def test_pictures_for_bright_screens_are_known_and_brought_into_range(tmp_path):
         frame = next(film.decode(video=0))
     assert frame.format.name == "yuv420p"
     assert 20 < frame.to_ndarray(format="gray").mean() < 250
+
+
+def test_colours_of_small_untagged_pictures_are_coded_anew(films, tmp_path):
+    """A red field coded as BT.601 is the same red in the film, which says that it is BT.709."""
+    path = tmp_path / "red.mp4"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=25, options={"preset": "ultrafast", "qp": "4"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        red = av.VideoFrame.from_ndarray(np.full((180, 320, 3), (200, 40, 30), np.uint8), format="rgb24")
+        for _ in range(6):
+            film.mux(stream.encode(red.reformat(format="yuv420p", dst_colorspace="ITU601")))
+        film.mux(stream.encode(None))
+    assert matrix_of(path, 0) == "bt601"
+    shown = piece(path, 0, 5, matrix="bt601")
+    render(Timeline(Fraction(25), (shown,), (WIDE,)), {"16x9": tmp_path / "out.mp4"}, tmp_path / "shelf")
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        frame = next(film.decode(video=0))
+    assert (int(frame.colorspace), int(frame.color_trc), int(frame.color_primaries)) == (1, 1, 1)
+    seen = frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()[90, 160].astype(int)
+    assert np.abs(seen - (200, 40, 30)).max() <= 6
 
 
 def test_usual_pictures_are_not_taken_for_bright_ones(films):

@@ -57,7 +57,7 @@ class Promo:
             return Made({"storyboard": place}, {**told, "board": board.model_dump(mode="json")})
         work.check_words(board.words)
         spoken, ai = with_voice(board, request, work)
-        made = make_film(spoken, request.script, work, self.card, stem="promo", ai=ai)
+        made = make_film(spoken, request.script, work, self.card, stem="promo", ai=ai, seed=request.seed)
         (work.out / VOICE).unlink(missing_ok=True)
         return Made({"storyboard": place, **made.files}, {**told, **made.report})
 

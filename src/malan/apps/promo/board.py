@@ -55,6 +55,7 @@ class Storyboard(_Part):
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=200)
     music: str = ""
     music_from_s: float = Field(default=0.0, ge=0, le=36_000, allow_inf_nan=False)
+    bed: str = Field(default="", max_length=200)  # tags of music to be composed, where there is none
     voice: str = ""
     beats_s: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from malan.apps.frame import Work
 from malan.apps.promo.board import Shot, Storyboard
+from malan.apps.promo.fonts import check_glyphs
 from malan.apps.promo.looking import Asked, frame_pieces
 from malan.apps.promo.plan import USES
 from malan.apps.promo.request import format_of
 from malan.apps.promo.writing import Line, time_script, write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
-from malan.media.render import Piece, Timeline
+from malan.media.render import Piece, Timeline, matrix_of
 from malan.services.outputs import Source
 from malan.services.picking import Candidate, Footage, Shelf, chosen, look_into
 
@@ -51,7 +53,7 @@ def build(board: Storyboard, script: str, work: Work) -> Built:
     Raises:
         NotGranted: A clip may not be used (any more); it is named.
         NotFound: A clip or its file is gone.
-        UsageError: A shot reaches beyond its clip, or the script is too long for the time.
+        UsageError: A shot reaches beyond its clip, the script is too long for the time, or no font can write it.
     """
     return framed(lay(board, script, work), work)
 
@@ -71,6 +73,7 @@ def lay(board: Storyboard, script: str, work: Work) -> Built:
     )
     lines = _captions(board, script)
     written = [*_cards(board), *lines]
+    check_glyphs(line.text for line in written)
     scripts = {form.name: write_script(written, form, board.language) for form in formats} if written else {}
     timeline = Timeline(Fraction(board.rate), pieces, formats, scripts)
     rows = tuple(one.row for one in known)
@@ -120,7 +123,13 @@ def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: 
         sound_track=file.sound_track,
         is_interlaced=bool(file.video.is_interlaced),
         is_hdr=file.is_hdr,
+        matrix=_matrix(str(file.path), file.video.index),
     )
+
+
+@lru_cache(maxsize=256)
+def _matrix(path: str, track: int) -> str:
+    return matrix_of(path, track)
 
 
 def _together(

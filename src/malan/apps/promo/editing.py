@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from malan.apps.builtin import app_named
 from malan.apps.promo.app import BOARD
 from malan.apps.promo.board import Storyboard, keep_board, kept_board, parse_board
 from malan.apps.promo.plan import USES
@@ -47,11 +48,12 @@ class ClipView:
 
 @dataclass(frozen=True, slots=True)
 class BoardView:
-    """A storyboard with what its shots are."""
+    """A storyboard with what its shots are. `asked` is what else is asked of `app` when it is rendered."""
 
     digest: str
     run: str
-    script: str
+    app: str
+    asked: Mapping[str, Any]
     board: Mapping[str, Any]
     clips: Mapping[str, ClipView]
 
@@ -87,12 +89,12 @@ def board_view(ws: Workspace, digest: str, *, run: str = "", caller: Caller) -> 
     """
     require(caller, "app.see")
     board = kept_board(ws, digest)
-    said = _asked(ws, run, caller)
+    app, said = _asked(ws, run, caller)
     under = _under(caller, said)
     rows = ws.library.clips_by_id({shot.clip for shot in board.shots})
     opened = opened_by(ws, under, USES) if under.grant_id else None
     clips = {row.id: _clip(ws, row, under, opened) for row in rows.values()}
-    return BoardView(digest, run, str(said.get("script", "")), board.model_dump(mode="json"), clips)
+    return BoardView(digest, run, app, said, board.model_dump(mode="json"), clips)
 
 
 def save_board(ws: Workspace, values: Any, *, caller: Caller) -> str:
@@ -122,7 +124,7 @@ def others(ws: Workspace, clip_id: str, words: str, *, run: str = "", caller: Ca
         UsageError: The words make no sense as a query.
     """
     require(caller, "app.see")
-    under = _under(caller, _asked(ws, run, caller))
+    under = _under(caller, _asked(ws, run, caller)[1])
     like = ws.library.clip(clip_id)
     if not under.grant_id:
         require_visible_clip(ws, like.id, like.terms_id, caller)
@@ -131,10 +133,14 @@ def others(ws: Workspace, clip_id: str, words: str, *, run: str = "", caller: Ca
     return [_clip(ws, one.row) for one in found if one.row.id != clip_id][:MOST_OTHERS]
 
 
-def _asked(ws: Workspace, run: str, caller: Caller) -> Mapping[str, Any]:
-    """What was asked of the run a storyboard comes from."""
-    said: Mapping[str, Any] = run_of(ws, run, caller=caller).spec["request"] if run else {}
-    return said
+def _asked(ws: Workspace, run: str, caller: Caller) -> tuple[str, dict[str, Any]]:
+    """The app a storyboard comes from, and what was asked of it besides, as far as it is not what is usual."""
+    if not run:
+        return "promo", {}
+    spec = run_of(ws, run, caller=caller).spec
+    request = app_named(str(spec["app"])).request.model_validate(spec["request"])
+    said = request.model_dump(mode="json", exclude_defaults=True, exclude={"board", "plan_only", "versions"})
+    return str(spec["app"]), said
 
 
 def _under(caller: Caller, said: Mapping[str, Any]) -> Caller:

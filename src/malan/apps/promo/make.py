@@ -9,14 +9,17 @@ Any app with a storyboard ends here. Start reading at `make_film`.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from malan.apps.frame import Card, Made, Work
 from malan.apps.promo.board import Storyboard
@@ -28,14 +31,12 @@ from malan.media.render import Mixed, Music, Rendered, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
 from malan.media.thumbs import encode_jpeg
 from malan.services.picking import Shelf
-
-if TYPE_CHECKING:
-    from malan.services.publish import AiPart
+from malan.services.publish import AiPart
 
 
 def make_film(
     board: Storyboard, script: str, work: Work, card: Card, *, stem: str, out: Path | None = None,
-    ai: AiPart | None = None,
+    ai: AiPart | None = None, seed: int = 0,
 ) -> Made:  # fmt: skip
     """Render a storyboard and publish it.
 
@@ -46,14 +47,16 @@ def make_film(
         card: Whose film it is.
         stem: Films are called `STEM-16x9.mp4`.
         out: Where they come; the folder of the run unless said otherwise.
-        ai: The part AI had in it.
+        ai: The part AI had in it; that of a composed bed is added.
+        seed: Of a composed bed.
 
     Raises:
         NotGranted: A clip may not be used (any more).
         UsageError: The storyboard or the script does not fit.
         MediaError: Footage or music cannot be read.
     """
-    return _Making(board, lay(board, script, work), work, card, stem, out or work.out, ai).make()
+    part = _with_bed(board, ai)
+    return _Making(board, lay(board, script, work), work, card, stem, out or work.out, part, seed).make()
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class _Making:
     stem: str
     out: Path
     ai: AiPart | None
+    seed: int
 
     def make(self) -> Made:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -77,15 +81,12 @@ class _Making:
 
     def _render(self) -> tuple[Mixed, Rendered, dict[str, Path]]:
         """Pictures, and beside them sound and what an editor takes along; what was rendered before is in the cache."""
-        board, work = self.board, self.work
+        work = self.work
         folder = work.library.folder("cache") / "render"
         folder.mkdir(parents=True, exist_ok=True)
-        music = Music(board.music, Fraction(str(board.music_from_s))) if board.music else None
         outs = {form.name: self.out / f".malan-{form.name}.mp4" for form in self.built.timeline.formats}
         with ThreadPoolExecutor(2, "malan-beside") as pool:
-            sound = pool.submit(
-                mix_sound, self.built.timeline, self.out / "sound.m4a", music=music, voice=board.voice or None
-            )
+            sound = pool.submit(self._sound)
             beside = pool.submit(self._beside)
             rendered = render(
                 framed(self.built, work).timeline, outs, folder, sound=lambda: sound.result().path,
@@ -93,6 +94,23 @@ class _Making:
             )  # fmt: skip
             tidy_shelf(folder)
             return sound.result(), rendered, beside.result()
+
+    def _sound(self) -> Mixed:
+        """What is heard; a bed is composed to the cuts where tags ask for it and no track is given."""
+        board, timeline = self.board, self.built.timeline
+        music = Music(board.music, Fraction(str(board.music_from_s))) if board.music else None
+        with ExitStack() as stack:
+            if board.bed and not board.music:
+                from malan.apps.music.bed import make_bed
+
+                bed = self.out / f".malan-{os.getpid()}-bed.wav"
+                stack.callback(bed.unlink, missing_ok=True)
+                make_bed(
+                    tags_of(board.bed), timeline.duration, [float(at / timeline.rate) for at in timeline.starts[1:-1]],
+                    self.seed, bed, stop=self.work.stop_if_asked,
+                )  # fmt: skip
+                music = Music(str(bed))
+            return mix_sound(timeline, self.out / "sound.m4a", music=music, voice=board.voice or None)
 
     def _publish(self, films: Mapping[str, Path]) -> dict[str, Path]:
         """Every film with its sources; in its place only when all of it holds."""
@@ -125,6 +143,18 @@ class _Making:
         out = self.out / "cover.jpg"
         out.write_bytes(encode_jpeg(picture))
         return out
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """Tags from a line of them, with commas of any kind between."""
+    return tuple(one.strip() for one in re.split(r"[,，、;；]", text) if one.strip())
+
+
+def _with_bed(board: Storyboard, ai: AiPart | None) -> AiPart | None:
+    """The part of machines in a film, with that of a composed bed."""
+    if not board.bed or board.music:
+        return ai
+    return ai or AiPart("composite")
 
 
 def _move(film: Path, out: Path) -> None:

@@ -47,6 +47,7 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
         lines=request.lines,
         shots=tuple(shot.model_copy(update={"sound": shot.sound and request.own_sound}) for shot in shots),
         music=request.music,
+        bed=request.bed,
         voice=request.voice,
         beats_s=tuple(round(float(beat), 3) for beat in beats if beat < request.length),
         notes=_notes(music, found, shots),

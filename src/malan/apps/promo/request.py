@@ -35,6 +35,7 @@ class PromoRequest(Request):
     ending: str = Field(default="", max_length=60)
     script: str = Field(default="", max_length=2000)
     music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    bed: str = Field(default="", max_length=200)
     voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     speaker: str = Field(default="", max_length=80)  # engine of models.toml that speaks the captions
     speaker_voice: str = Field(default="", max_length=80)

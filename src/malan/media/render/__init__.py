@@ -9,6 +9,19 @@ Start reading at `timeline.py`, then `films.py`.
 from malan.media.render.films import Rendered, render
 from malan.media.render.sound import Mixed, Music, mix_sound
 from malan.media.render.timeline import Format, Key, Piece, Timeline, View
-from malan.media.render.tone import is_hdr
+from malan.media.render.tone import is_hdr, matrix_of
 
-__all__ = ["Format", "Key", "Mixed", "Music", "Piece", "Rendered", "Timeline", "View", "is_hdr", "mix_sound", "render"]
+__all__ = [
+    "Format",
+    "Key",
+    "Mixed",
+    "Music",
+    "Piece",
+    "Rendered",
+    "Timeline",
+    "View",
+    "is_hdr",
+    "matrix_of",
+    "mix_sound",
+    "render",
+]

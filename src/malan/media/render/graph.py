@@ -15,6 +15,7 @@ from itertools import pairwise
 from malan.media.render.timeline import Format, Key, Piece, Timeline, View
 
 _MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
+_TAGS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
 _GROUND = 8  # a ground is blurred at an eighth of its size: what is left of it is no finer
 _LATER_US = 500  # libass counts whole milliseconds, cut off: a moment must not fall short of itself
 _EARLIER_S = Fraction(1, 1000)  # the first frame must not be lost to rounding
@@ -48,7 +49,7 @@ def picture_graph(timeline: Timeline, numbers: Sequence[int], scripts: dict[str,
             fonts = f":fontsdir={timeline.fonts}" if timeline.fonts else ""
             shifted = f"settb=AVTB,setpts='round(({clock})/{rate}/TB)+{_LATER_US}'"
             written = f",{shifted},ass={scripts[form.name]}{fonts},setpts='round(N/{rate}/TB)'"
-        parts.append(f"{joined}concat=n={len(numbers)}:v=1:a=0{written},format=yuv420p[v{form.name}]")
+        parts.append(f"{joined}concat=n={len(numbers)}:v=1:a=0{written},format=yuv420p,{_TAGS}[v{form.name}]")
     return ";".join(parts)
 
 
@@ -99,11 +100,12 @@ def _steady(timeline: Timeline, piece: Piece) -> str:
         if piece.is_hdr
         else ""
     )
+    coded = f":in_color_matrix={piece.matrix}:out_color_matrix=bt709" if piece.matrix != "bt709" and not tone else ""
     rate, count = timeline.rate, piece.frames
     return (
         f"{whole}fps={rate.numerator}/{rate.denominator}:start_time=0,tpad=stop=-1:stop_mode=clone,"
         f"trim=end_frame={count},setpts='round(N/({rate.numerator}/{rate.denominator})/TB)',{tone}"
-        f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic,setsar=1,format=yuv420p"
+        f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic{coded},setsar=1,format=yuv420p"
     )
 
 

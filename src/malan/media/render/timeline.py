@@ -81,6 +81,7 @@ class Piece:
     sound_track: int | None = None
     is_interlaced: bool = False
     is_hdr: bool = False
+    matrix: str = "bt709"  # how its colours are coded: bt709, bt601, bt2020
     colour: str = "black"  # of a plain ground
 
     def __post_init__(self) -> None:
