@@ -234,6 +234,16 @@ def test_a_film_is_not_handed_out_once_its_footage_was_taken_back(client: TestCl
         restore_asset(library, asset, terms)
 
 
+def test_a_board_is_rendered_by_what_was_asked_of_the_run_it_comes_from(
+    client: TestClient, library: Workspace, run: str
+) -> None:
+    address = client.get(f"/apps/runs/{run}/board", follow_redirects=False).headers["location"]
+    digest = address.split("/boards/")[1].split("?")[0]
+    view = client.get(f"/apps/boards/{digest}.json?run={run}").json()
+    assert (view["app"], view["asked"]) == ("promo", {"length": 6.0, "lines": 360, "title": "马栏"})
+    assert client.get(f"/apps/boards/{digest}.json").json()["asked"] == {}
+
+
 def test_what_makes_no_sense_is_not_kept(client: TestClient, library: Workspace, run: str) -> None:
     board = first(library, client, run).model_dump(mode="json")
     assert client.post("/apps/boards", json=board).status_code == 201

@@ -5,7 +5,7 @@ import { h, icon, iconButton, isTyping, pageData } from "../lib/dom";
 import { toast } from "../lib/toast";
 import { clock, lasting, say } from "../lib/words";
 
-interface View { digest: string; run: string; script: string; board: Board; clips: Record<string, Clip> }
+interface View { digest: string; run: string; app: string; asked: Record<string, unknown>; board: Board; clips: Record<string, Clip> }
 
 const SAVE_AFTER_MS = 500;
 const RIBBON_PX = 40;
@@ -124,9 +124,8 @@ class StoryboardTable extends HTMLElement {
     this.render.disabled = true;
     await this.saving;
     if (await this.save()) {
-      const grant = new URLSearchParams(location.search).get("grant") ?? "";
-      const asked = { board: this.digest, script: this.view.script, ...(grant && { grant }) };
-      const reply = await fetch("/api/apps/promo", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(asked) }).catch(() => null);
+      const asked = { ...this.view.asked, board: this.digest };
+      const reply = await fetch(`/api/apps/${this.view.app}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(asked) }).catch(() => null);
       if (reply?.ok) return location.assign(((await reply.json()) as { page: string }).page);
       toast(await refusal(reply));
     }

@@ -18,7 +18,7 @@ from malan.apps.builtin import app_named
 from malan.apps.promo.app import BOARD
 from malan.apps.promo.board import Storyboard, keep_board, kept_board, parse_board
 from malan.apps.promo.plan import USES
-from malan.apps.running import run_of
+from malan.apps.running import read_request, run_of
 from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.services.access import Caller, require
 from malan.services.granted import Opened, opened_by, require_source
@@ -138,7 +138,7 @@ def _asked(ws: Workspace, run: str, caller: Caller) -> tuple[str, dict[str, Any]
     if not run:
         return "promo", {}
     spec = run_of(ws, run, caller=caller).spec
-    request = app_named(str(spec["app"])).request.model_validate(spec["request"])
+    request = read_request(app_named(str(spec["app"])), spec["request"])
     said = request.model_dump(mode="json", exclude_defaults=True, exclude={"board", "plan_only", "versions"})
     return str(spec["app"]), said
 
