@@ -72,7 +72,7 @@ def play(piece: MidiFile, seconds: float, *, stop: Callable[[], None] = lambda: 
     with _synthesiser(library, font, len(piece.tracks)) as synth:
         _tune(library, synth, piece)
         _run(library, synth, _events(piece), out, stop)
-    return [np.ascontiguousarray(out[2 * n : 2 * n + 2, :count].T) for n in range(len(piece.tracks))]
+    return [out[2 * n : 2 * n + 2, :count].T for n in range(len(piece.tracks))]
 
 
 def _library() -> Any:
