@@ -59,13 +59,35 @@ def add_family(report: Report, told: dict[str, Any], family: str) -> None:
         must="yes",
         met=bool(told["same"]),
     )
+    if "gateway_same" in told:
+        add_gateway(report, told, family)
     report.add(f"{family}: first opening, with reading every file and loading", f"{told['loaded_s']:.2f} s")
+
+
+def add_gateway(report: Report, told: dict[str, Any], family: str) -> None:
+    frames, height, width, _ = told["gateway_shape"]
+    ours, hand = told["gateway_cpu_s"], told["gateway_hand_cpu_s"]
+    report.add(
+        f"{family}: {frames} frames of {width}×{height} by a job of the gateway, its engine",
+        f"{ours * 1000:.0f} ms CPU, {ours / hand - 1:+.1%}",
+        peer=f"the same ask by hand {hand * 1000:.0f} ms CPU",
+        must=f"≤ {MOST_OVERHEAD:.0%} more",
+        met=ours / hand - 1 <= MOST_OVERHEAD,
+    )
+    same = bool(told["gateway_same"])
+    report.add(
+        f"{family}: the same tensor in the gateway's job",
+        "yes" if same else "no",
+        peer="diffusers",
+        must="yes",
+        met=same,
+    )
 
 
 def ask(python: str, family: str, folder: Path, *, quick: bool) -> dict[str, Any]:
     """One family in a process of its own; what it printed last."""
-    runs, steps = ("2", "2") if quick else ("15", "20")
-    command = [python, str(HERE / "film_by_hand.py"), family, str(folder), runs, steps]
+    runs, steps, jobs = ("2", "2", "0") if quick else ("15", "20", "6")
+    command = [python, str(HERE / "film_by_hand.py"), family, str(folder), runs, steps, jobs]
     ran = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
     )
