@@ -71,7 +71,7 @@ class Video:
         told = _told(boards, planner) | {"plan_s": planned}
         if request.plan_only:
             return Made(files, {**told, "boards": [board.model_dump(mode="json") for board in boards]})
-        return self._films(boards, planner, files, told, work)
+        return self._films(boards, planner, files, told, work, request.seed)
 
     def _boards(self, request: VideoRequest, work: Work) -> tuple[list[Storyboard], str]:
         """Storyboards, and the model that planned them, if one did."""
@@ -84,7 +84,13 @@ class Video:
         return boards, engine if planned is not brief else ""
 
     def _films(
-        self, boards: list[Storyboard], planner: str, files: dict[str, Path], told: dict[str, Any], work: Work
+        self,
+        boards: list[Storyboard],
+        planner: str,
+        files: dict[str, Path],
+        told: dict[str, Any],
+        work: Work,
+        seed: int,
     ) -> Made:
         sources, seconds = [], 0.0
         for number, board in enumerate(boards, 1):
@@ -92,7 +98,7 @@ class Video:
             # words a model wrote over the picture are the part it had in it
             is_worded = bool(planner) and any(shot.text for shot in board.shots)
             made = make_film(
-                board, "", work, self.card, stem="video", out=folder,
+                board, "", work, self.card, stem="video", out=folder, seed=seed + number - 1,
                 ai=AiPart("composite", text="AI辅助生成") if is_worded else None,
             )  # fmt: skip
             files |= {_named(what, number, boards): path for what, path in made.files.items()}

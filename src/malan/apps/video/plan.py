@@ -55,6 +55,7 @@ def make_boards(request: VideoRequest, brief: Brief, work: Work, *, notes: Seque
                 lines=request.lines,
                 shots=tuple(shots),
                 music=request.music,
+                bed=request.bed,
                 voice=request.voice,
                 beats_s=tuple(round(beat, 3) for beat in pulse if beat < seconds),
                 notes=tuple(told),
