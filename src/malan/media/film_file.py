@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from malan.core.errors import StoreError, UsageError
 from malan.media.sniff import shown
 
-_OPTIONS = {"preset": "veryfast", "crf": "18", "threads": "2", "x264-params": "threads=2:lookahead-threads=1"}
+_OPTIONS = {"preset": "veryfast", "crf": "18", "threads": "2", "x264-params": "threads=2:lookahead-threads=1:sync-lookahead=0"}
 _RATES = 1001 * 240
 
 
