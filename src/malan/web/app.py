@@ -17,6 +17,7 @@ from starlette.types import Scope
 from malan import __version__
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MalanError, NotFound, UsageError
+from malan.services.health import is_well
 from malan.services.views import Failure
 from malan.web import (
     app_pages,
@@ -99,8 +100,11 @@ class _Static(StaticFiles):
         return reply
 
 
-def _health() -> JSONResponse:
-    return JSONResponse({"status": "ok", "version": __version__})
+def _health(request: Request) -> JSONResponse:
+    """Whether this server can work; why not stands in its log, not here, for this page is open to all."""
+    well = is_well(request.app.state.workspace)
+    told = {"status": "ok" if well else "failing", "version": __version__}
+    return JSONResponse(told, status_code=200 if well else 503)
 
 
 async def _choose_language(request: Request, lang: str) -> Response:

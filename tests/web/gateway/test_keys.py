@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import urllib.request
+from pathlib import Path
 
 import openai
 import pytest
@@ -14,6 +15,7 @@ from malan.services.access import COMMAND_LINE
 from malan.services.accounts import set_disabled
 from malan.services.api_keys import make_key
 from malan.services.gateway_keys import Allowance, end_gateway_key, gateway_usage, make_gateway_key, raise_budget
+from malan.workspace import Workspace
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -210,3 +212,20 @@ def test_a_page_of_another_site_cannot_ask(served: Gateway) -> None:
         urllib.request.urlopen(request)
     assert failed.value.code == 403
     failed.value.close()
+
+
+def test_a_server_whose_database_is_gone_says_it_is_not_well(tmp_path: Path) -> None:
+    from console_factory import serving
+
+    ws = Workspace.create(tmp_path / "ws")
+    with serving(ws) as url:
+        with urllib.request.urlopen(f"{url}/healthz") as reply:
+            assert json.loads(reply.read())["status"] == "ok"
+        ws.database.dispose()
+        (ws.root / "malan.db").unlink(missing_ok=True)
+        (ws.root / "malan.db").write_bytes(b"not a database" * 100)
+        with pytest.raises(urllib.error.HTTPError) as failed:
+            urllib.request.urlopen(f"{url}/healthz")
+        assert failed.value.code == 503
+        failed.value.close()
+    ws.database.dispose()
