@@ -27,10 +27,10 @@ def ball_before_hills(width: int = 960, height: int = 720) -> tuple[NDArray[np.u
 
 
 def plain_texture(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
-    """Fine noise without a subject."""
+    """Patches of any colour, without a subject."""
     rng = np.random.default_rng(5)
-    coarse = rng.random((height // 8, width // 8, 3))
-    return (np.kron(coarse, np.ones((8, 8, 1))) * 255).astype(np.uint8)
+    coarse = rng.random((height // 20, width // 20, 3))
+    return (np.kron(coarse, np.ones((20, 20, 1))) * 255).astype(np.uint8)
 
 
 def vase_on_a_plain_ground(width: int = 640, height: int = 480) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -143,6 +143,17 @@ def test_the_whole_picture_can_be_shown_on_a_blurred_ground(films, tmp_path):
     assert read_number(frame[109:211]) == 7
 
 
+def test_what_is_shown_whole_is_shown_without_its_bars(films, tmp_path):
+    """The upper half alone: twice as high in the film as the whole would be, and nothing of the lower half."""
+    part = piece(films[0], 7, 5, views={"9x16": View(is_whole=True, part=(0.0, 0.0, 0.5, 1.0))})
+    render(Timeline(Fraction(25), (part,), (TALL,)), {"9x16": tmp_path / "out.mp4"}, tmp_path / "shelf")
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        frame = next(film.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    with av.open(str(films[0])) as film:
+        source = list(film.decode(video=0))[7].to_ndarray(format="rgb24").astype(int)
+    assert np.abs(frame[60:260].mean(axis=(0, 1)) - source[:, :160].mean(axis=(0, 1))).max() < 12
+
+
 def test_covers_are_blurred_and_nothing_else(films, tmp_path):
     plain, covered = piece(films[0], 7, 4), piece(films[0], 7, 4, covers=((0.0, 0.0, 1.0, 0.2),))
     for name, one in (("plain", plain), ("covered", covered)):

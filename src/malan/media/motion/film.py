@@ -20,7 +20,7 @@ from typing import IO, Any
 from malan.core.errors import StoreError
 from malan.media.motion.warp import Frame
 
-PRESET, CRF, GOP_S, THREADS = "veryfast", 18, 2, 4
+PRESET, CRF, GOP_S, THREADS = "veryfast", 17, 2, 4
 _AHEAD = 3  # frames that wait for the encoder
 _PIPE_BYTES = 1 << 20
 

@@ -56,7 +56,7 @@ def take_apart(
         relief: (H, W) or smaller, of the same view.
         strength_px: By how many pixels the nearest may ever move against the farthest.
         cell_px: How many pixels of the picture share a number of a layer's relief.
-        grain_px: How many were made of one where the picture was enlarged: its edges are as much wider, those of colour twice.
+        grain_px: Pixels made of one where the picture was enlarged: edges are as much wider, those of colour twice.
     """
     height, width = pixels_HWC.shape[:2]
     grid = (max(2, round(width / cell_px)), max(2, round(height / cell_px)))
@@ -161,14 +161,14 @@ def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> Plane:
     A rim that was drawn a little too far inside would otherwise stay behind when the layer moves.
     """
     height, width = share.shape
-    half = (max(1, width // 2), max(1, height // 2))
-    small, inside = (cv2.resize(one, half, interpolation=cv2.INTER_AREA) for one in (pixels, share))
-    reach = max(3, round(min(half) / 45))
-    around = cv2.dilate(cv2.resize(near, half, interpolation=cv2.INTER_NEAREST), np.ones((reach, reach), np.uint8))
+    few = (max(1, width // 4), max(1, height // 4))  # means need no more
+    small, inside = (cv2.resize(one, few, interpolation=cv2.INTER_AREA) for one in (pixels, share))
+    reach = max(3, round(min(few) / 45))
+    around = cv2.dilate(cv2.resize(near, few, interpolation=cv2.INTER_NEAREST), np.ones((reach, reach), np.uint8))
     front, ground = (_mean_where(small, mask & (around == 0), 4 * reach + 1) for mask in (inside > 0.98, inside < 0.02))
     band = cv2.resize(around, (width, height), interpolation=cv2.INTER_NEAREST) > 0
     rows, columns = np.nonzero(band & (share < 0.5))
-    at = np.minimum(rows // 2, half[1] - 1), np.minimum(columns // 2, half[0] - 1)
+    at = np.minimum(rows // 4, few[1] - 1), np.minimum(columns // 4, few[0] - 1)
     way = front[at] - ground[at]
     length = np.maximum((way * way).sum(axis=1), 1.0)
     along = ((pixels[rows, columns] - ground[at]) * way).sum(axis=1) / length

@@ -22,7 +22,7 @@ from malan.media.motion.warp import CELL, Stage
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
-FINE = 1.3  # pixels of a layer for one of the frame: looking up between them must not soften by turns
+FINE = 1.2  # pixels of a layer for one of the frame: looking up between them must not soften by turns
 _RELIEF_CELL = 3.5  # pixels of a layer for one of the relief it is taken apart by
 _CARD, _CARD_NEAR, _GROUND_NEAR = (
     0.9,

@@ -117,8 +117,8 @@ class Stage:
 
     def reach(self, camera: Camera) -> tuple[float, float, float, float]:
         """Where in the back layer the frame looks: left, top, right, bottom, in its pixels. Beyond it is nothing."""
-        inner = self._source(self._sheets[0], camera)[1:-1, 1:-1]
-        x, y = inner[..., 0], inner[..., 1]
+        seen = _fine_map(self._source(self._sheets[0], camera), (0, 0, *self._size))
+        x, y = seen[..., 0], seen[..., 1]
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
     def _visible(self, wheres: Sequence[Plane]) -> list[list[tuple[Box, bool]]]:
