@@ -121,7 +121,7 @@ def test_nothing_is_cut_where_the_shape_is_the_same():
 
 def test_black_bars_are_cut_away():
     view = frame_shot((), (), (1920, 1080), WIDE, active=(0.0, 0.125, 1.0, 0.75))
-    assert view.zoom == pytest.approx(1 / 0.75, rel=0.01)
+    assert 1 / 0.75 < view.zoom < 1.03 / 0.75  # a little more than the bars, so that no line is left of them
 
 
 def test_a_vertical_picture_is_cut_along_its_height():

@@ -21,11 +21,12 @@ Floats = NDArray[np.float64]
 Pictures = Sequence[NDArray[np.uint8]]
 Box = tuple[float, float, float, float]
 
-VERSION = 2  # of what is framed how; what was remembered of another is forgotten
+VERSION = 3  # of what is framed how; what was remembered of another is forgotten
 LINES = 96  # height of the frames that are looked at
 _STILL = 0.06  # of the picture's width: a subject that moves less is framed without moving
 _NOTHING_LOST, _LITTLE_LOST = 0.06, 0.03  # of the weight: what a window may lose and stand still, or stand elsewhere
 _TOGETHER, _TALL = 0.35, 0.7  # a subject is not wider and not higher than so much of the picture
+_BAR_EDGE = 0.006
 _MARGIN = 0.2  # of a window: what is nearer to its edge is not well inside
 _LEAP = 0.6  # what a move across the whole picture between two looks costs, in weight
 _EVEN, _CALM, _CENTRED, _STIFF, _TURNS = 6.0, 1.5, 0.02, 60.0, 40
@@ -70,6 +71,7 @@ def frame_formats(
         formats: What it is cut to.
         active: The picture without black bars, as shares (x, y, width, height).
     """
+    active = _within(active)
     subjects = subjects_of([_inside(picture, active) for picture in pictures]) if pictures else []
     return {form.name: _view(subjects, times_s, size, form, active) for form in formats}
 
@@ -88,7 +90,7 @@ def _view(
     profiles = [one.along_x if along_x else one.along_y for one in subjects]
     moments, centres = path(profiles, times_s, share)
     if share < _NARROW and _kept(profiles, np.interp(times_s, moments, centres), share) < _KEPT:
-        return View((Key(0.0, left + wide / 2, top + high / 2),), is_whole=True)
+        return View((Key(0.0, left + wide / 2, top + high / 2),), is_whole=True, part=active)
     return View(
         tuple(
             Key(at, left + wide * (centre if along_x else 0.5), top + high * (0.5 if along_x else centre))
@@ -96,6 +98,15 @@ def _view(
         ),
         zoom,
     )
+
+
+def _within(active: Box) -> Box:
+    """A little inside of where bars end: they were seen in a small picture, and a dark line would be left of them."""
+    found = []
+    for begin, length in zip(active[:2], active[2:], strict=True):
+        edge = _BAR_EDGE if length < 0.99 else 0.0
+        found.append((begin + edge, length - 2 * edge))
+    return found[0][0], found[1][0], found[0][1], found[1][1]
 
 
 def _inside(picture: NDArray[np.uint8], active: Box) -> NDArray[np.uint8]:

@@ -107,7 +107,8 @@ def _recall(file: Path) -> Views | None:
 
 def _view(said: dict[str, Any]) -> View:
     keys = tuple(Key(float(key["at_s"]), float(key["x"]), float(key["y"])) for key in said["keys"])
-    return View(keys, float(said["zoom"]), bool(said["is_whole"]))
+    x, y, wide, high = (float(side) for side in said["part"])
+    return View(keys, float(said["zoom"]), bool(said["is_whole"]), (x, y, wide, high))
 
 
 def _remember(file: Path, views: Views) -> None:

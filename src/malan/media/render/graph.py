@@ -138,7 +138,8 @@ def framed(piece: Piece, form: Format, name: str, out: str) -> str:
         )
         front = f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic"
         return (
-            f"{start}split[{name}a][{name}b];[{name}a]{back}[{name}g];[{name}b]{front}[{name}s];"
+            f"{start}{_part(piece.size, view)}split[{name}a][{name}b];"
+            f"[{name}a]{back}[{name}g];[{name}b]{front}[{name}s];"
             f"[{name}g][{name}s]overlay=(W-w)/2:(H-h)/2,setsar=1{end}"
         )
     width, height = window(piece.size, form, view.zoom)
@@ -150,6 +151,14 @@ def framed(piece: Piece, form: Format, name: str, out: str) -> str:
     crop = "" if same else f"crop={width}:{height}:x='{x}':y='{y}',"
     scale = "" if (width, height) == (form.width, form.height) else f"scale={size}:flags=bicubic,"
     return f"{start}{crop}{scale}setsar=1,format=yuv420p{end}"
+
+
+def _part(size: tuple[int, int], view: View) -> str:
+    """What is shown whole: the picture without its bars."""
+    if view.part == (0.0, 0.0, 1.0, 1.0):
+        return ""
+    x, y, wide, high = (2 * round(share * side / 2) for share, side in zip(view.part, (*size, *size), strict=True))
+    return f"crop={max(16, wide)}:{max(16, high)}:{x}:{y},"
 
 
 def _even(side: float) -> int:

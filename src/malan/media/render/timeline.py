@@ -46,12 +46,14 @@ class Key:
 class View:
     """How a piece is framed: the largest window of the format's shape, moved along keys; `zoom` 1 takes all of it.
 
-    `is_whole` shows the whole picture on a blurred ground of itself instead of cropping.
+    `is_whole` shows the whole picture on a blurred ground of itself instead of cropping: all of `part`, a box in shares
+    (x, y, width, height), which leaves out black bars.
     """
 
     keys: tuple[Key, ...] = (Key(0.0, 0.5, 0.5),)
     zoom: float = 1.0
     is_whole: bool = False
+    part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
