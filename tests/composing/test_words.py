@@ -62,7 +62,7 @@ def test_tags_that_contradict_each_other_are_refused(tags):
 @pytest.mark.parametrize(
     ("tags", "code"),
     [((), "music.no_tag"), (("", " ,，"), "music.no_tag"), (("qwertz",), "music.no_tag"),
-     (("a" * 41,), "music.too_many_tags"), (tuple(f"tag{n}" for n in range(25)), "music.too_many_tags"),
+     (("a" * 401,), "music.too_many_tags"), (tuple(f"tag{n}" for n in range(25)), "music.too_many_tags"),
      (("pop", "900 bpm"), "music.bad_tempo"), (("<script>alert(1)</script>",), "music.no_tag")],
 )  # fmt: skip
 def test_tags_that_say_nothing_are_refused(tags, code):
@@ -75,6 +75,20 @@ def test_wishes_hold_what_was_said():
     wishes = read_tags(["忧伤, 钢琴，慢；A小调", "unheard of"])
     assert (wishes.style, wishes.moods, wishes.pace) == ("piano", ("sad",), 0.2)
     assert (wishes.key, wishes.instruments, wishes.unknown) == (Key(9, "minor"), ("piano",), ("unheard of",))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "style", "moods", "key", "bpm"),
+    [
+        ("A calm piano piece for rain, in D minor at 70 bpm", "piano", ("calm",), Key(2, "minor"), 70.0),
+        ("云雾缭绕的张家界，配一段空灵宁静的江南丝竹", "jiangnan", ("dreamy", "calm"), None, 0.0),
+        ("欢快热闹的湖南花鼓戏", "huaguxi", ("happy", "festive"), None, 0.0),
+    ],
+)
+def test_sentences_are_understood_by_the_words_in_them(sentence, style, moods, key, bpm):
+    wishes = read_tags([sentence])
+    assert (wishes.style, wishes.key, wishes.bpm) == (style, key, bpm)
+    assert set(wishes.moods) == set(moods)
 
 
 def test_a_bare_key_follows_the_gender_that_was_said():

@@ -11,12 +11,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from malan.composing.theory import FIVE_TONE, NAMES, SCALES, Key
 from malan.core.errors import UsageError
 
-MOST_TAGS, MOST_LETTERS = 24, 40
+MOST_TAGS, MOST_LETTERS = 24, 400
 SLOWEST, FASTEST = 40.0, 220.0
 
 STYLE_WORDS: dict[str, tuple[str, ...]] = {
@@ -25,7 +26,7 @@ STYLE_WORDS: dict[str, tuple[str, ...]] = {
     "luogu": ("luogu", "opera percussion", "peking opera", "beijing opera", "戏曲锣鼓", "锣鼓", "京剧", "京韵", "戏曲",
               "锣鼓经"),
     "huaguxi": ("huaguxi", "huagu", "hunan", "flower drum", "花鼓戏", "花鼓", "湖南", "湖湘", "长沙花鼓"),
-    "ambient": ("ambient", "atmosphere", "soundscape", "drone", "meditation", "氛围", "环境音乐", "冥想", "空灵"),
+    "ambient": ("ambient", "atmosphere", "soundscape", "drone", "meditation", "氛围", "环境音乐", "冥想"),
     "cinematic": ("cinematic", "trailer", "film", "soundtrack", "orchestral", "电影感", "电影", "史诗", "配乐", "交响",
                   "大气"),
     "pop": ("pop", "流行"),
@@ -48,7 +49,7 @@ MOODS: dict[str, tuple[str, ...]] = {
     "calm": ("calm", "peaceful", "gentle", "relaxed", "soft", "quiet", "平静", "宁静", "舒缓", "轻柔", "安静", "柔和"),
     "epic": ("epic", "heroic", "majestic", "grand", "宏大", "壮阔", "激昂", "磅礴", "英雄", "恢弘"),
     "tense": ("tense", "suspense", "dark", "thriller", "紧张", "悬疑", "黑暗"),
-    "dreamy": ("dreamy", "ethereal", "floating", "梦幻", "飘渺", "云雾", "仙境"),
+    "dreamy": ("dreamy", "ethereal", "floating", "梦幻", "空灵", "飘渺", "云雾", "仙境"),
     "romantic": ("romantic", "love", "warm", "tender", "浪漫", "温暖", "温馨", "爱情"),
     "playful": ("playful", "funny", "quirky", "cute", "俏皮", "诙谐", "可爱", "童趣"),
     "mysterious": ("mysterious", "mystery", "神秘"),
@@ -166,11 +167,13 @@ def _split(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def _note(tag: str, found: dict[str, dict[object, str]]) -> bool:
-    """Put what a tag says where it belongs; False where it says nothing."""
-    word = tag.casefold()
-    meant = list(_meanings(word, tag))
-    for what, value in meant:
-        _keep(found, what, value, tag)
+    """Put what a tag says where it belongs; False where it says nothing. Of a sentence, known words count."""
+    meant = [(tag, *one) for one in _meanings(tag.casefold(), tag)]
+    if not meant:
+        heard = [match[0] for match in _known().finditer(tag)]
+        meant = [(word, *one) for word in heard for one in _meanings(word.casefold(), word)]
+    for word, what, value in meant:
+        _keep(found, what, value, word)
     return bool(meant)
 
 
@@ -195,6 +198,19 @@ def _meanings(word: str, tag: str) -> Iterable[tuple[str, object]]:
         yield "bpm", _checked_tempo(float(match[1]))
     if held := parse_key(tag):
         yield "key", held
+
+
+@lru_cache(maxsize=1)
+def _known() -> re.Pattern[str]:
+    """Every known word of more than one letter, a key with its mode, a tempo; the longest first."""
+    tables = [*STYLE_WORDS.values(), *MOODS.values(), *PACES.values(), *(words for _, words in INSTRUMENTS.values())]
+    words = {word for table in (*tables, _NO_DRUMS, _DRUMS, _MAJOR, _MINOR) for word in table if len(word) > 1}
+    plain = [
+        rf"(?<![a-z]){re.escape(word)}(?![a-z])" if word.isascii() else re.escape(word)
+        for word in sorted(words, key=lambda word: (-len(word), word))
+    ]
+    keys = r"(?<![A-Za-z])[升降]?[A-G][#b]?\s?(?:major|minor|大调|小调|[宫商角徵羽]调?)"
+    return re.compile("|".join([keys, r"\d{2,3}\s?bpm", *plain]), re.IGNORECASE)
 
 
 def parse_key(text: str) -> Key | None:
