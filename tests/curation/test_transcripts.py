@@ -75,6 +75,18 @@ def test_a_transcript_without_times_is_one_line_without_words() -> None:
     assert lines_of(Transcript("  ", (), ""), 3.0, 5.0) == []
 
 
+@given(st.lists(st.tuples(st.text(max_size=6), st.floats(), st.floats(), st.floats()), max_size=12))
+def test_times_that_make_no_sense_leave_lines_in_order_and_in_their_stretch(
+    drawn: list[tuple[str, float, float, float]],
+) -> None:
+    words = tuple(Word(*one) for one in drawn)
+    lines = lines_of(Transcript("said", words, "en"), 10.0, 14.0)
+    found = list(findings_of(lines, digest_bytes(b"a"), TRACK, "v", "ear"))
+    assert all(10.0 <= line.start_s <= line.end_s <= 14.0 for line in lines)
+    assert all(before.end_s <= after.start_s + 1e-9 for before, after in pairwise(lines))
+    assert all(len(one.id) == 64 for one in found)
+
+
 def test_findings_stand_on_the_ticks_of_the_track() -> None:
     lines = lines_of(said("马栏山"), 1.0, 5.0)
     [finding] = findings_of(lines, digest_bytes(b"a"), TRACK, "d" * 64, "ear")

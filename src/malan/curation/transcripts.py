@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,21 @@ def lines_of(said: Transcript, begin_s: float, end_s: float) -> list[Line]:
     """What was said in a stretch as lines of a few seconds each."""
     if not said.text.strip():
         return []
-    if not said.words:
+    words = list(_placed(said.words, begin_s, end_s))
+    if not words:
         return [Line(said.text.strip(), begin_s, end_s, (), said.language)]
-    words = [replace(w, start_s=w.start_s + begin_s, end_s=min(w.end_s + begin_s, end_s)) for w in said.words]
     return [_line(part, said.language) for part in _parts(words)]
+
+
+def _placed(words: Iterable[Word], begin_s: float, end_s: float) -> Iterator[Word]:
+    """Words on the clock of the asset, in order and within their stretch, whatever a recogniser says of their times."""
+    until_s = begin_s
+    for word in words:
+        if not word.text.strip() or not isfinite(word.start_s + word.end_s + word.confidence):
+            continue
+        at_s = min(end_s, max(until_s, word.start_s + begin_s))
+        until_s = min(end_s, max(at_s, word.end_s + begin_s))
+        yield replace(word, start_s=at_s, end_s=until_s, confidence=min(1.0, max(0.0, word.confidence)))
 
 
 def findings_of(lines: Iterable[Line], asset_id: str, track: Track, version: str, model: str) -> Iterator[Finding]:
