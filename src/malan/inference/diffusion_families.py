@@ -111,12 +111,18 @@ def _flux_call(_pipe: Any, said: Call) -> Call:
     return {"true_cfg_scale": 4.0} if said["negative"] else {}
 
 
-_WAN = {
+_WAN: dict[str, Any] = {
     "family": "wan", "kind": "video", "grid": _wan_grid, "tokens": _sequence(512),
     "rate": lambda pipe: 24.0 if pipe.config.expand_timesteps else 16.0, "call": _with_length,
 }  # fmt: skip
-_LTX = {"family": "ltx", "kind": "video", "grid": _ltx_grid, "tokens": _sequence(256), "call": _ltx_call}
-_COG = {
+_LTX: dict[str, Any] = {
+    "family": "ltx",
+    "kind": "video",
+    "grid": _ltx_grid,
+    "tokens": _sequence(256),
+    "call": _ltx_call,
+}
+_COG: dict[str, Any] = {
     "family": "cogvideox", "kind": "video", "grid": _cog_grid, "tokens": _cog_tokens,
     "rate": lambda pipe: 16.0 if pipe.transformer.config.patch_size_t else 8.0, "call": _with_length,
 }  # fmt: skip
