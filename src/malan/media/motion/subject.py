@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 LOOK_PX = 128  # short side of what is weighed
 CUT_PX = 240  # short side of what is cut out
 _ROUNDS = 3
+_EVERYWHERE = 0.45  # of the area, for most of the weight: there is nothing to cut out
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def find_subject(pixels_HWC: Pixels, weight: Plane) -> Subject:
     small = _shrunk(pixels_HWC, CUT_PX)
     height, width = small.shape[:2]
     heavy = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
+    if _spread(weight) > _EVERYWHERE:
+        return Subject(np.zeros((height, width), np.float32), 0.0, {"stands out": 0.0})
     masks: list[Mask] = []
     for share in (0.88, 0.80, 0.93):
         grown = _grown(small, heavy, share)
@@ -76,6 +79,12 @@ def find_subject(pixels_HWC: Pixels, weight: Plane) -> Subject:
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     soft = np.clip((guided(mask.astype(np.float32), grey, 4, 1e-3) - 0.15) / 0.7, 0, 1)
     return Subject(np.asarray(soft, np.float32), float(np.clip(confidence, 0, 1)), reasons)
+
+
+def _spread(weight: Plane) -> float:
+    """The share of the picture that holds most of the weight: about half of one without a subject."""
+    heaviest = np.sort(weight.ravel())[::-1].cumsum()
+    return float(np.searchsorted(heaviest, 0.6 * heaviest[-1])) / weight.size
 
 
 def _shrunk(pixels: Pixels, short_px: int) -> Pixels:
