@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gateway_factory import upstream_server
 from services.spoken_place import spoken_sound, with_ear
 
 from malan.core.errors import MediaError, NotFound, NotGranted, UsageError
@@ -116,6 +117,18 @@ def test_a_recogniser_that_cannot_be_used_is_told_and_the_scan_goes_on(
     assert report.speech_problem is not None
     assert report.speech_problem.message("zh")
     assert ws.library.asset(asset).status == "scanned"
+
+
+@pytest.mark.parametrize("way", ["ok", "busy", "garbage", "broken"])
+def test_a_recogniser_far_away_is_asked_like_one_here(ws: Workspace, asset: str, way: str) -> None:
+    with upstream_server() as url:
+        (ws.root / "models.toml").write_text(
+            f'[engines.far]\nkind="transcription"\nbackend="openai"\nmodel="{way}"\nurl="{url}/v1"\ntimeout_s=2.0\n'
+        )
+        report = scan_assets(ws)
+    assert len(report.scanned) == 1
+    assert (report.speech_problem is None) == (way == "ok")
+    assert bool(transcript_of(ws, asset).lines) == (way == "ok")
 
 
 def test_what_was_heard_is_not_heard_again_unless_asked(ws: Workspace, tmp_path: Path, asset: str) -> None:
