@@ -97,7 +97,7 @@ def publish(
     for source in draft.sources:
         what = f"{source.clip.id[:12]} ({float(source.at_s):.2f}–{float(source.until_s):.2f} s)"
         require_source(ws, source.clip, source.terms_id, draft.use, what, caller=caller, opened=opened)
-    producer = _checked_producer(ws, draft.ai, out) if draft.ai else ""
+    producer = check_producer(ws, draft.ai, out) if draft.ai else ""
     intent = _log_intent(ws, draft) if draft.ai else None
     sweep(out.parent)
     work = out.with_name(f".malan-{os.getpid()}-{digest_record('work', out.name)[:8]}-work{out.suffix.lower()}")
@@ -117,9 +117,14 @@ def publish(
     return Published(out, output_id, event, intent, produce_id, has_credential)
 
 
-def _checked_producer(ws: Workspace, ai: AiPart, out: Path) -> str:
-    """The 27 characters that name the provider (TC260-PG-20252A), software cannot make them up; refuses here whatever
-    labelling would refuse later, when much has been rendered."""
+def check_producer(ws: Workspace, ai: AiPart, out: Path) -> str:
+    """The 27 characters that name the provider (TC260-PG-20252A); software cannot make them up.
+
+    Asked again by whoever renders for long, before that.
+
+    Raises:
+        UsageError: There are none, or labelling would refuse the container or the words later.
+    """
     from malan.media.explicit import check_extension, check_text
     from malan.media.labels import Label
 

@@ -157,6 +157,13 @@ def test_a_clip_that_was_taken_back_stops_the_film_and_is_named(tmp_path):
     assert not list((tmp_path / "film").glob("*.mp4"))
 
 
+def test_where_a_label_is_due_the_provider_is_asked_for_before_anything_is_rendered(library, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        run_app(library, "video", {"prompt": "云海", "seconds": 3, "lines": 360, "bed": "钢琴"}, tmp_path)
+    assert caught.value.code == "publish.no_producer"
+    assert not list(tmp_path.glob("*.mp4")) + list(tmp_path.glob("*.m4a"))
+
+
 # A language model plans -----------------------------------------------------------------------------------------------
 
 

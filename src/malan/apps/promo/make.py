@@ -31,7 +31,7 @@ from malan.media.render import Mixed, Music, Rendered, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
 from malan.media.thumbs import encode_jpeg
 from malan.services.picking import Shelf
-from malan.services.publish import AiPart
+from malan.services.publish import AiPart, check_producer
 
 
 def make_film(
@@ -56,6 +56,8 @@ def make_film(
         MediaError: Footage or music cannot be read.
     """
     part = _with_bed(board, ai)
+    if part:  # said before anything is rendered
+        check_producer(work.library, part, (out or work.out) / f"{stem}.mp4")
     return _Making(board, lay(board, script, work), work, card, stem, out or work.out, part, seed).make()
 
 
