@@ -63,6 +63,7 @@ class Strip:
     black: NDArray[np.float32]  # share of the active picture that is nearly black
     active: tuple[float, float, float, float]
     clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end
+    aspect: float = 0.0  # width over height of the picture without its bars; 0: not known
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,9 @@ def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
         strip, track = ws.library.filmstrip(row.id), assets[row.clip.asset_id].asset.first("video")
         size = track.shown_size_px if track else None
         if strip and size:
-            found[row.id] = replace(read_strip(strip, size[0] / size[1]), clear=clear[row.id])
+            read, aspect = read_strip(strip, size[0] / size[1]), size[0] / size[1]
+            shown = aspect * read.active[2] / read.active[3]
+            found[row.id] = replace(read, clear=clear[row.id], aspect=shown)
     return found
 
 

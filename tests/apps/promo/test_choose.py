@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -48,6 +49,19 @@ def test_every_slot_gets_a_shot_and_no_clip_is_shown_twice():
     shots = choose([candidate(n) for n in range(10)], slots, 25, "lively", strips())
     assert [shot.frames for shot in shots] == slots
     assert len({shot.clip for shot in shots}) == 4
+
+
+@pytest.mark.parametrize(("aspect", "first"), [(16 / 9, "wide"), (9 / 16, "tall")])
+def test_footage_of_the_shape_of_the_film_comes_first(aspect, first):
+    found = [candidate(n) for n in range(8)]
+
+    def look(some):
+        shapes = {one.row.id: 16 / 9 if found.index(one) % 2 else 9 / 16 for one in some}
+        return {clip: replace(strip(0.5), aspect=shape) for clip, shape in shapes.items()}
+
+    shots = choose(found, [40, 40, 40], 25, "lively", look, aspect=aspect)
+    places = [next(n for n, one in enumerate(found) if one.row.id == shot.clip) for shot in shots]
+    assert {"wide" if place % 2 else "tall" for place in places} == {first}
 
 
 def test_a_shot_lies_within_its_clip():

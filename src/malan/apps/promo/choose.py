@@ -34,26 +34,29 @@ class Judged:
     candidate: Candidate
     parts: dict[str, float]
     strip: Strip | None = None
+    fills: float = 1.0  # how much of the film's picture it fills, or of its own it keeps
 
     @property
     def score(self) -> float:
         """A mean; but what cannot be seen is worth nothing, however well it fits."""
         mean = sum(WEIGHTS[name] * value for name, value in self.parts.items()) / sum(WEIGHTS.values())
-        return mean * (0.25 + 0.75 * min(1.0, 2 * self.parts["light"]))
+        return mean * (0.25 + 0.75 * min(1.0, 2 * self.parts["light"])) * (0.6 + 0.4 * self.fills)
 
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
 
 
 def choose(
-    found: Sequence[Candidate], slots: Sequence[int], rate: int, style: str, look: Look, *, keeps_order: bool = False
-) -> list[Shot]:
+    found: Sequence[Candidate], slots: Sequence[int], rate: int, style: str, look: Look,
+    *, keeps_order: bool = False, aspect: float = 0.0,
+) -> list[Shot]:  # fmt: skip
     """A shot for every slot.
 
     Args:
         found: Clips that may be used.
         look: Reads the filmstrips of some of them.
         slots: Frames of each shot.
+        aspect: Width over height of the film that matters most; footage of its shape comes first. 0: any.
         keeps_order: Somebody chose the clips: they are shown in that order, as far as there are slots.
 
     Raises:
@@ -67,11 +70,11 @@ def choose(
     judged = sorted((judge(one, style) for one in usable), key=lambda one: (-one.score, one.candidate.row.id))
     if keeps_order:
         strips = look(usable)
-        judged = [judge(one, style, strips.get(one.row.id)) for one in usable]
+        judged = [judge(one, style, strips.get(one.row.id), aspect) for one in usable]
     else:
         strips = look([one.candidate for one in judged[: max(LOOKED_INTO, 3 * len(slots))]])
         known = [
-            judge(one.candidate, style, strips[one.candidate.row.id])
+            judge(one.candidate, style, strips[one.candidate.row.id], aspect)
             for one in judged
             if one.candidate.row.id in strips
         ]
@@ -84,7 +87,7 @@ def choose(
     return _Cut(judged, rate).fill(slots)
 
 
-def judge(one: Candidate, style: str, strip: Strip | None = None) -> Judged:
+def judge(one: Candidate, style: str, strip: Strip | None = None, aspect: float = 0.0) -> Judged:
     """What speaks for a clip, by what was measured of it and, where it was read, by its filmstrip."""
     measures = one.row.measures
     exposure, contrast = measures.get("exposure", 0.45), measures.get("contrast", 0.3)
@@ -108,6 +111,7 @@ def judge(one: Candidate, style: str, strip: Strip | None = None) -> Judged:
             "long": float(np.clip(length / 3.0, 0, 1)),
         },
         strip,
+        min(strip.aspect, aspect) / max(strip.aspect, aspect) if strip and strip.aspect > 0 and aspect > 0 else 1.0,
     )
 
 

@@ -36,7 +36,7 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
     slots = lay_slots(request.length, rate, request.style, tuple(beats), request.seed)
     shots = choose(
         found, slots, rate, request.style, lambda some: look_into(work.library, [one.row for one in some]),
-        keeps_order=keeps_order,
+        keeps_order=keeps_order, aspect=float(request.formats()[0].aspect),
     )  # fmt: skip
     return Storyboard(
         title=request.title,
