@@ -24,7 +24,7 @@ MOVES: tuple[Move, ...] = ("push", "pull", "pan", "orbit", "swing", "dolly-zoom"
 
 _RAMP = 0.22  # of the length: how long a move takes to get going, and to come to rest
 _PER_S, _LEAST_ZOOM, _MOST_ZOOM = 0.018, 0.05, 0.16
-_DOLLY, _SHIFT, _VERTIGO = 0.10, 0.034, 0.30
+_DOLLY, _SHIFT, _VERTIGO = 0.10, 0.034, 0.22
 
 
 @dataclass(frozen=True, slots=True)

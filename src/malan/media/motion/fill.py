@@ -15,6 +15,7 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _COARSE = 4  # the soft fill is made at a quarter of the size
+_FAR = 0.035  # of the short side: beyond that what is mirrored no longer fits
 
 
 def fill_colour(pixels_HWC: Pixels, hole: Mask, reach_px: float) -> Pixels:
@@ -34,7 +35,7 @@ def fill_colour(pixels_HWC: Pixels, hole: Mask, reach_px: float) -> Pixels:
     weight = cv2.resize(known, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     soft = push_pull(lit.astype(np.float32), weight)
     soft = cv2.resize(np.clip(soft + 0.5, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
-    from_where, share = _mirrored(hole, reach_px)
+    from_where, share = _mirrored(hole, min(reach_px, _FAR * min(hole.shape)))
     mirrored = cv2.remap(pixels_HWC, from_where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.blendLinear(mirrored, soft, share, 1 - share)
     filled = pixels_HWC.copy()
@@ -90,7 +91,7 @@ def _mirrored(hole: Mask, reach_px: float) -> tuple[Plane, Plane]:
     offset, share = np.zeros((half[1], half[0], 2), np.float32), np.zeros((half[1], half[0]), np.float32)
     offset[rows, columns, 0], offset[rows, columns, 1] = 4 * across[fits], 4 * up[fits]
     share[rows, columns] = np.clip(1.6 - far[rows, columns] / max(0.5 * reach_px, 1.0), 0.0, 1.0)
-    share = cv2.blur(share, (5, 5))
+    share = cv2.blur(cv2.erode(share, np.ones((3, 3), np.uint8)), (9, 9))  # what meets there must not show a line
     where = cv2.resize(offset, (width, height), interpolation=cv2.INTER_NEAREST)
     where[..., 0] += np.arange(width, dtype=np.float32)
     where[..., 1] += np.arange(height, dtype=np.float32)[:, None]
