@@ -22,6 +22,7 @@ from malan.inference.opening import Opening
 LIBRARIES = ("diffusers", "transformers")
 INDEX = "model_index.json"
 PRECISIONS = ("float32", "bfloat16", "float16")
+_PLAIN = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")  # parts without weights
 OFFLOADS = ("none", "model", "sequential")
 _OPTIONS: Mapping[str, tuple[str, ...] | type] = {
     "precision": PRECISIONS, "vae_precision": PRECISIONS, "offload": OFFLOADS, "tiling": bool, "variant": str,
@@ -170,7 +171,12 @@ def _class(opening: Opening, name: str, listed: list[Any]) -> Any:
         found = getattr(library(place), kind, None) if where.isidentifier() else None
     except ModuleNotFoundError:
         found = None
-    if not inspect.isclass(found) or not hasattr(found, "from_pretrained"):
+    is_plain = any(word in kind for word in _PLAIN)
+    if (
+        not inspect.isclass(found)
+        or not hasattr(found, "from_pretrained")
+        or not (is_plain or hasattr(found, "forward"))
+    ):
         raise Rejected("engines.own_code", name=opening.name, part=name[:40], what=f"{where[:40]}.{kind[:60]}")
     return found
 

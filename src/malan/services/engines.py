@@ -29,7 +29,7 @@ from malan.services.model_rights import Asked, require_model_use
 from malan.services.model_rows import ModelRow, find_model
 from malan.services.models import ADAPTER, get_model, weights_path
 from malan.services.publish import AiPart
-from malan.services.weight_files import checked_files
+from malan.services.weight_files import checked_files, refuse_more
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -258,6 +258,7 @@ def _with_weights(ws: Workspace, row: EngineRow, model: ModelRow, stop: Stop) ->
         raise NotFound("models.not_a_base", path=model.title)
     base = BaseModel.from_value(model.place)
     files = checked_files(ws, base, stop=stop)
+    refuse_more(base)
     return Opening(
         row.name, row.kind, row.device, model.title, folder=base.folder, files=files, family=model.family,
         options=row.options,

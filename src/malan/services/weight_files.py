@@ -18,6 +18,7 @@ from sqlalchemy import Column, MetaData, String, Table, select
 from malan.core.errors import NotFound, ProofError
 from malan.core.ids import digest_bytes
 from malan.inference.backends import Stop, go_on
+from malan.inference.weights import usable_names
 from malan.models.base_files import BaseFile, BaseModel
 from malan.runtime.database import ensure_tables, put, reading, writing
 
@@ -56,6 +57,21 @@ def checked_files(ws: Workspace, base: BaseModel, *, stop: Stop = go_on) -> dict
         if known.get(path) != (identity, one.digest):
             _read_again(ws, path, one, stop)
     return paths
+
+
+def refuse_more(base: BaseModel) -> None:
+    """Whoever opens a folder as a whole would read a file that came into it since: an index that leads to other shards,
+    say.
+
+    Raises:
+        ProofError: There is one.
+    """
+    known = {one.name for one in base.files}
+    if len(known) == 1:  # one file, wherever it lies
+        return
+    held = (path.relative_to(base.folder).as_posix() for path in base.folder.rglob("*") if path.is_file())
+    if more := sorted(set(usable_names(held)) - known):
+        raise ProofError("models.more_files", path=more[0][:80])
 
 
 def _read_again(ws: Workspace, path: Path, known: BaseFile, stop: Stop) -> None:

@@ -295,8 +295,13 @@ def test_a_pickle_is_not_opened(broken: Path) -> None:
 
 def test_code_of_a_base_is_never_run(broken: Path) -> None:
     (broken / "mine.py").write_text("raise SystemExit('ran')")
-    for listed in (["mine", "WanTransformer3DModel"], ["transformers_modules.x", "A"], ["diffusers", "os"]):
-        change_index(broken, transformer=listed)
+    for where, kind in (
+        ("mine", "A"),
+        ("transformers_modules.x", "A"),
+        ("diffusers", "os"),
+        ("transformers", "AutoModel"),
+    ):
+        change_index(broken, transformer=[where, kind])
         assert refused_code(broken) == "engines.own_code"
     change_index(broken, transformer=["diffusers", "WanTransformer3DModel"])
     config = broken / "text_encoder" / "config.json"

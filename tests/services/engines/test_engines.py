@@ -162,6 +162,16 @@ def test_files_are_read_once_and_again_only_when_they_were_touched(
     assert [path.name for path in read] == ["model.onnx"]
 
 
+def test_a_file_that_came_since_is_refused(ws: Workspace, folder: Path) -> None:
+    depth(ws)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(ProofError) as caught:
+        depth(ws)
+    assert caught.value.code == "models.more_files"
+    (folder / "model.safetensors.index.json").unlink()
+    assert depth(ws).shape == (24, 40)
+
+
 def test_reading_files_can_be_stopped(ws: Workspace) -> None:
     def stop() -> None:
         raise Stopped
