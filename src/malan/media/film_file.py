@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from malan.core.errors import StoreError, UsageError
 from malan.media.sniff import shown
 
-_OPTIONS = {"preset": "veryfast", "crf": "18", "threads": "2", "x264-params": "threads=2:lookahead-threads=1:sync-lookahead=0"}
+_X264 = "threads=2:lookahead-threads=1:sync-lookahead=0"  # the same bytes each time
+_OPTIONS = {"preset": "veryfast", "crf": "18", "threads": "2", "x264-params": _X264}
 _RATES = 1001 * 240
 
 
