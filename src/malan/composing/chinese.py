@@ -168,7 +168,7 @@ def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Ca
             tail = note.start + note.length - 4 * SIXTEENTH
             out.append(note._replace(length=note.length - 4 * SIXTEENTH))
             out += [Note(tail + n * SIXTEENTH, SIXTEENTH, pitch, note.velocity - 8) for n, pitch in enumerate(pitches)]
-        elif note.length >= QUARTER and lots.random() < 0.45:
+        elif note.length >= QUARTER and (not out or abs(up - out[-1].pitch) <= 12) and lots.random() < 0.45:
             out += [Note(note.start, 50, up, note.velocity - 12),
                     Note(note.start + 50, note.length - 50, note.pitch, note.velocity)]  # fmt: skip
         elif note.length == QUARTER and lots.random() < 0.5 * energy(note.start):

@@ -290,12 +290,13 @@ def _hits(plan: Plan, harmony: Sequence[Harmony]) -> Part:
     """What strikes at the cuts: a low root with the chord above it, short and clear."""
     is_chinese, calm = plan.key.is_five_tone, plan.style.name in ("piano", "ambient", "strings", "lofi")
     program, name = (107, "guzheng, hits") if is_chinese else (0, "piano, hits") if calm else (47, "timpani, hits")
-    notes = []
+    notes, over = [], tick_at(plan.tempos, plan.seconds) - 24
     for _, tick in plan.hits:
         chord = harmony[min(tick // plan.bar, len(harmony) - 1)].chord
         root = next(p for p in range(38, 50) if p % 12 == chord.bass)
         above = [] if program == 47 else [p for p in range(root + 5, root + 25) if p % 12 in chord.tones][:3]
-        notes += [Note(tick, QUARTER * 2, pitch, 112) for pitch in (root, *above)]
+        length = max(20, min(QUARTER * 2, over - tick))
+        notes += [Note(tick, length, pitch, 112) for pitch in (root, *above)]
     return Part(name, "hits", program, tuple(sorted(set(notes))), 36, 80, 0.0, -22.0, 0.3)
 
 

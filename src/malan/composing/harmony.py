@@ -5,10 +5,13 @@ Start reading at `harmonise`.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+
 from malan.composing.plan import Plan, Section
 from malan.composing.score import Harmony
 from malan.composing.theory import Chord, chord_of
-from malan.composing.voicing import lead
+from malan.composing.voicing import Voicing, lead
 
 _MODAL = {
     "dorian.A": ("i IV i VII", "i VII IV i"), "dorian.B": ("III VII IV i",), "dorian.C": ("i IV VII IV",),
@@ -32,8 +35,7 @@ def harmonise(plan: Plan) -> tuple[Harmony, ...]:
         symbols[-2:] = _cadence(plan, symbols[-2:])
     if not plan.is_loop:
         symbols.append(tonic(plan, is_last=True))
-    chords = _sensible([chord_of(symbol, plan.key) for symbol in symbols], plan)
-    voices = lead(chords, None if plan.is_loop else plan.key.tonic)
+    chords, voices = _led([chord_of(symbol, plan.key) for symbol in symbols], plan)
     return tuple(
         Harmony(number * plan.bar, plan.bar, chord, sung)
         for number, (chord, sung) in enumerate(zip(chords, voices, strict=True))
@@ -84,10 +86,17 @@ def _cadence(plan: Plan, two: list[str]) -> list[str]:
     return [two[0], _PLAIN_DOMINANT.get(name, _DOMINANTS[mode]) if mode == "major" else _DOMINANTS[mode]]
 
 
-def _sensible(chords: list[Chord], plan: Plan) -> list[Chord]:
-    """Chords between which four voices find a way; a seventh that finds none is left out."""
-    try:
-        lead(chords)
-    except ValueError:
-        return [chord_of(one.symbol.split("maj7")[0].rstrip("7"), plan.key) if one.seventh else one for one in chords]
-    return chords
+def _led(chords: list[Chord], plan: Plan) -> tuple[list[Chord], list[Voicing]]:
+    """Chords with the voices that sing them. Where four voices find no way, the colours are left out: first sevenths,
+    then whatever is added to a triad."""
+    without_sevenths = [_plainer(one, plan, r"(maj|ø|o)?7") if one.seventh is not None else one for one in chords]
+    triads = [_plainer(one, plan, r"(maj|ø|o)?7|add9|sus[24]|6") for one in chords]
+    for some in (chords, without_sevenths, triads):
+        for last in (None,) if plan.is_loop else (plan.key.tonic, None):
+            with suppress(ValueError):
+                return some, lead(some, last)
+    raise ValueError(" ".join(one.symbol for one in triads))  # not met: a test draws thousands
+
+
+def _plainer(chord: Chord, plan: Plan, colours: str) -> Chord:
+    return chord if chord.is_open else chord_of(re.sub(colours, "", chord.symbol), plan.key)
