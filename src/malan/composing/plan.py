@@ -155,7 +155,9 @@ def _bars(style: Style, seconds: float, wanted: float, *, is_fixed: bool, is_loo
     ring = 0.0 if is_loop else min(_RING_S[1], max(_RING_S[0], 0.3 * seconds))
     if is_fixed and not is_loop:
         least = min(_RING_S[0], 0.45 * seconds)
-        return max(1, int((seconds - least) / bar_s + 1e-9)), wanted
+        if (bars := int((seconds - least) / bar_s + 1e-9)) < 1:
+            raise UsageError("music.too_slow", tempo=f"{wanted:g}", least=f"{bar_s + _RING_S[0]:.1f}")
+        return bars, wanted
     count = max(1, round((seconds - ring) / bar_s))
     if is_fixed:
         raised = abs(count * bar_s - seconds) > 0.004
