@@ -187,3 +187,10 @@ def test_a_file_that_went_away_is_named_and_nothing_is_published(library, made, 
 
 def test_tags_of_a_bed_may_have_commas_of_any_kind():
     assert tags_of("舒缓，钢琴, calm ;") == ("舒缓", "钢琴", "calm")
+
+
+def test_a_bed_without_a_provider_code_is_refused_before_anything_is_rendered(library, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        run_app(library, "promo", {"length": 3, "lines": 360, "bed": "calm"}, tmp_path)
+    assert caught.value.code == "publish.no_producer"
+    assert not list(tmp_path.glob("*.mp4"))

@@ -174,6 +174,14 @@ def test_sound_is_as_long_as_the_picture_and_as_loud_as_asked(films, tmp_path):
         assert abs(float(sound.duration) / av.time_base - 6) < 0.03
 
 
+def test_the_same_sound_is_the_same_bytes_with_music_and_voice(films, tmp_path):
+    timeline = Timeline(Fraction(25), (piece(films[0], 3, 60, gain_db=0.0, sound_track=1),), (WIDE,))
+    tone(tmp_path / "music.wav", 220, np.ones_like)
+    held = {"music": Music(str(tmp_path / "music.wav")), "voice": str(tmp_path / "music.wav")}
+    made = {mix_sound(timeline, tmp_path / f"{n}.m4a", **held).path.read_bytes() for n in range(6)}
+    assert len(made) == 1
+
+
 def test_music_gives_way_to_the_voice(films, tmp_path):
     timeline = Timeline(Fraction(25), (piece(films[1], 3, 150, rate=50),), (WIDE,))
     tone(tmp_path / "music.wav", 220, np.ones_like)

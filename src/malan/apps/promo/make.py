@@ -27,6 +27,7 @@ from malan.apps.promo.build import Built, framed, lay
 from malan.apps.promo.exports import write_timelines
 from malan.apps.promo.plan import USES
 from malan.apps.promo.writing import srt
+from malan.core.errors import UsageError
 from malan.media.render import Mixed, Music, Rendered, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
 from malan.media.thumbs import encode_jpeg
@@ -52,10 +53,12 @@ def make_film(
 
     Raises:
         NotGranted: A clip may not be used (any more).
-        UsageError: The storyboard or the script does not fit.
+        UsageError: The storyboard or the script does not fit, or AI has a part and no provider code is set.
         MediaError: Footage or music cannot be read.
     """
     part = _with_bed(board, ai)
+    if part and not work.library.settings.producer_code:
+        raise UsageError("publish.no_producer")  # now, not when all is rendered
     if part:  # said before anything is rendered
         check_producer(work.library, part, (out or work.out) / f"{stem}.mp4")
     return _Making(board, lay(board, script, work), work, card, stem, out or work.out, part, seed).make()

@@ -31,6 +31,7 @@ RATE_HZ = 48_000
 TARGET_LUFS, TRUE_PEAK_DBTP = -16.0, -1.5
 _FADE_S = 0.03  # where pieces meet, so that nothing clicks
 _TAIL_S = 1.5  # music fades out over the end
+_SPARE_S = 1  # mixed beyond the end: where one of two inputs ends first, what is left of the other is left to chance
 _QUIETEST = -70.0
 _CLOSE_LU, _TRIES, _MOST_GAIN_DB = 0.3, 4, 40.0
 _RAW = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", "2")
@@ -98,7 +99,8 @@ def _mix(timeline: Timeline, work: Path, music: Music | None, voice: str | None,
             arguments += ["-vn", *input_options(piece, timeline.rate), *from_fd(fd)]
         for fd, start in zip(fds[len(pieces) :], _starts(music, voice), strict=True):
             arguments += ["-vn", "-ss", seconds(start), *from_fd(fd)]
-        graph = f"{_graph(timeline, music, voice)};[mix]ebur128=framelog=quiet,aformat=sample_fmts=flt[out]"
+        whole = f"atrim=0:{seconds(timeline.duration)}"
+        graph = f"{_graph(timeline, music, voice)};[mix]{whole},ebur128=framelog=quiet,aformat=sample_fmts=flt[out]"
         arguments += ["-filter_complex", graph, "-map", "[out]", *_RAW, f"file:{work.name}"]
         return run_ffmpeg(["-v", "info", *arguments], fds, work.parent, duration_s=float(timeline.duration), tell=tell)
 
@@ -125,7 +127,7 @@ def _graph(timeline: Timeline, music: Music | None, voice: str | None) -> str:
         else:
             parts.append(f"anullsrc=r={RATE_HZ}:cl=stereo,atrim=0:{seconds(length)}[a{place}]")
         joined += f"[a{place}]"
-    whole = seconds(timeline.duration)
+    whole = seconds(timeline.duration + _SPARE_S)
     parts.append(f"{joined}concat=n={len(timeline.pieces)}:v=0:a=1,apad,atrim=0:{whole}[own]")
     heard = "[own]"
     if voice:
