@@ -19,7 +19,7 @@ from malan.composing.theory import FIVE_TONE, Key
 from malan.composing.words import Wishes
 from malan.core.errors import UsageError
 
-SHORTEST_S, LONGEST_S = 3.0, 300.0
+SHORTEST_S, LONGEST_S = 2.0, 300.0
 _RING_S = (1.6, 3.2, 6.5)  # at least, usual, at most
 _MOST_HITS = 64
 _STRETCH = 0.09  # a tempo may move so far to meet a cut

@@ -106,7 +106,7 @@ def bed(
     It carries no label of its own: the film it goes into does.
 
     Args:
-        seconds: 3 to 300.
+        seconds: 2 to 300.
         out: Where it shall be.
         tags: Style, mood, tempo, key, instruments, in Chinese or English.
         hits: Seconds at which something is to be struck.

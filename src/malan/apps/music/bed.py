@@ -20,7 +20,7 @@ def make_bed(
         What the film it goes into must say of it: that some of the film was generated, by no model.
 
     Raises:
-        UsageError: The tags contradict each other, or the length is not possible (3 to 300 s).
+        UsageError: The tags contradict each other, or the length is not possible (2 to 300 s).
         MissingExtra: FluidSynth or a soundfont is not installed.
     """
     inside = [hit for hit in hits if 0 <= hit < seconds]
