@@ -57,6 +57,7 @@ class VideoScene(Scene):
         told = run_app(self.ws, "video", {**self.asked, "plan_only": True}, folder / "plan")[1]
         self.board = told["boards"][0]
         self.edit = self._edit()
+        self.pieces = self._pieces()
 
     def film(self) -> float:
         """The whole of it, the shelf emptied."""

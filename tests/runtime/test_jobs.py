@@ -143,7 +143,8 @@ def test_a_running_job_stops_when_asked(jobs: Jobs, database_place: str) -> None
     job = jobs.create("asset.scan", {})
     other = start_elsewhere(database_place, job.id)
     try:
-        assert jobs.cancel(job.id[:10]).is_cancelling
+        found = jobs.cancel(job.id[:10])
+        assert found.is_cancelling or found.state == CANCELLED  # it may have stopped before it is looked at
         assert other.wait(20) == 0
     finally:
         end(other)

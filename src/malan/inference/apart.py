@@ -27,7 +27,7 @@ from malan.core import errors
 from malan.core.errors import MalanError, WorkerDied
 from malan.inference.backends import Stop, go_on
 
-_POLL_S = 0.2
+_POLL_MS = 200
 _HEADER_BYTES = 2**26
 _PR_SET_PDEATHSIG = 1
 _TAIL = 300
@@ -69,6 +69,7 @@ class Apart:
             WorkerDied: The child ended.
         """
         self.close()
+        stop()
         self._child = child = _Child.start(self._maker)
         return self._ask(child, self._facts, b"", stop)[0]
 
@@ -92,7 +93,9 @@ class Apart:
     def _ask(self, child: _Child, asked: Mapping[str, Any], data: bytes, stop: Stop) -> tuple[Facts, bytes]:
         try:
             _write(child.asks, asked, data)
-            while not select.select([child.answers], [], [], _POLL_S)[0]:
+            ready = select.poll()  # knows files beyond the thousandth, as `select` does not
+            ready.register(child.answers, select.POLLIN)
+            while not ready.poll(_POLL_MS):
                 stop()
             said, got = _read(child.answers)
         except (OSError, EOFError, ValueError) as error:
