@@ -238,3 +238,8 @@ def test_what_no_word_finds_is_found_by_meaning_and_that_is_said(tmp_path):
     told = run_app(ws, "video", {"prompt": "red", "seconds": 1, "plan_only": True}, tmp_path / "out")[1]
     assert told["boards"][0]["shots"][0]["clip"] == clips[0]
     assert any("eye" in note for note in told["notes"])
+
+
+def test_words_count_where_nothing_looks_as_wished(library, tmp_path):
+    told = run_app(library, "video", {"prompt": "红叶夜景", "seconds": 2, "plan_only": True}, tmp_path)[1]
+    assert told["shots"] >= 1

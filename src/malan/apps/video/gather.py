@@ -123,13 +123,15 @@ def _with_words(words: Sequence[str], work: Work) -> list[Candidate]:
 
 
 def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work) -> tuple[list[Candidate], list[Candidate]]:
-    """Those that look as wished, and the others; 夜景 means the look itself, so that what lacks the word may do."""
+    """Those that look as wished, and the others; where nothing has the words (夜景), the look alone will do."""
     wished = condition(" ".join(f"label={label}" for label in beat.labels))
     looking = candidates(work.library, wished, USES, caller=work.caller)
     right = {one.row.id for one in looking}
     fitting = [one for one in found if one.row.id in right]
     others = [one for one in found if one.row.id not in right]
-    return (fitting, others) if fitting else (looking, others)
+    if fitting:
+        return fitting, others
+    return (others, []) if others else (looking, [])
 
 
 def _nothing(beats: Sequence[Beat], work: Work) -> NotFound:
