@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.working import IdleOption, OnceOption, ParentOption, is_to_stop
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
@@ -129,27 +130,18 @@ def settle(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 @app.command(help=speak("cli.gateway.work"))
 def work(
     device: Annotated[str, typer.Option(help=speak("cli.gateway.device"))] = "cpu",
-    once: Annotated[bool, typer.Option("--once", help=speak("cli.run.once"))] = False,
-    idle: Annotated[float | None, typer.Option(min=0, help=speak("cli.run.idle"), show_default=False)] = None,
-    parent: Annotated[int | None, typer.Option("--with", help=speak("cli.run.with"), show_default=False)] = None,
+    once: OnceOption = False,
+    idle: IdleOption = None,
+    parent: ParentOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    import os
-    import signal
-    import threading
-
     from malan.apps.queue.work import work as work_on
 
     ws = open_workspace(workspace)
-    asked_to_stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_stop.set())
+    stop = is_to_stop(parent)
 
-    def is_to_stop() -> bool:
-        return asked_to_stop.is_set() or parent not in (None, os.getppid())
-
-    done = work_on(ws, device, once=once, idle_s=idle, stop=is_to_stop)
+    done = work_on(ws, device, once=once, idle_s=idle, stop=stop)
     if as_json:
         print_json({"jobs": done})
 

@@ -20,6 +20,7 @@ from malan.cli.show import (
     speak,
     write_out,
 )
+from malan.cli.working import IdleOption, OnceOption, ParentOption, is_to_stop
 
 if TYPE_CHECKING:
     from malan.services.access import Caller
@@ -197,22 +198,16 @@ def receipt(
 
 @app.command(help=speak("cli.run.work"))
 def work(
-    once: Annotated[bool, typer.Option("--once", help=speak("cli.run.once"))] = False,
-    idle: Annotated[float | None, typer.Option(min=0, help=speak("cli.run.idle"), show_default=False)] = None,
-    parent: Annotated[int | None, typer.Option("--with", help=speak("cli.run.with"), show_default=False)] = None,
+    once: OnceOption = False,
+    idle: IdleOption = None,
+    parent: ParentOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    import os
-    import signal
-    import threading
-
     from malan.services.run_work import work as work_on
 
     ws = open_workspace(workspace)
-    asked_to_stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_stop.set())
+    stop = is_to_stop(parent)
     if not as_json and not once:
         print_line(speak("cli.run.working"))
 
@@ -220,10 +215,7 @@ def work(
         if not as_json:
             print_line(f"{run.id[:_SHORT]}  {speak(f'runs.state.{run.state}')}  {run.algorithm}")
 
-    def is_to_stop() -> bool:
-        return asked_to_stop.is_set() or parent not in (None, os.getppid())
-
-    done = work_on(ws, once=once, idle_s=idle, on_run=told, stop=is_to_stop)
+    done = work_on(ws, once=once, idle_s=idle, on_run=told, stop=stop)
     if as_json:
         print_json({"runs": done})
 
