@@ -154,7 +154,7 @@ class Ltx(VideoFamily):
 
     def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         middle, width = _along(self._vae.latents_mean, latents), _along(self._vae.latents_std, latents)
-        return latents * width / self._vae.config.scaling_factor + middle
+        return latents * width / float(self._vae.config.scaling_factor) + middle
 
     @property
     def _decoding(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class CogVideoX(VideoFamily):
         return {"mean": mean * factor, "spread": spread * factor}
 
     def _unscaled(self, latents: torch.Tensor) -> torch.Tensor:
-        return latents / self._vae.config.scaling_factor
+        return latents / float(self._vae.config.scaling_factor)
 
 
 FAMILIES = {"WanPipeline": Wan, "LTXPipeline": Ltx, "LTXConditionPipeline": Ltx, "CogVideoXPipeline": CogVideoX}
