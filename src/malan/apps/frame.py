@@ -33,13 +33,14 @@ BY_MACHINE = frozenset({"infer", "diffuse", "compose"})
 class Request(BaseModel):
     """What somebody asks of an app. Frozen; what is not a field is refused.
 
-    A field that is given without its name on the command line says so: `json_schema_extra={"place": "argument"}`. What
-    a field is about stands in the messages, as `app.<app>.<field>`.
+    A field that is given without its name on the command line says so: `json_schema_extra={"place": "argument"}`; one
+    that few need says `{"rare": True}`: form and command show it apart, after the others. What a field is about stands
+    in the messages, as `app.<app>.<field>`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grant: str = Field(default="", max_length=64, json_schema_extra={"shared": True})
+    grant: str = Field(default="", max_length=64, json_schema_extra={"rare": True, "shared": True})
 
 
 @dataclass(frozen=True, slots=True)

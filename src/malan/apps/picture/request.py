@@ -18,25 +18,25 @@ class PictureRequest(Request):
 
     file: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     clip: str = Field(default="", max_length=100, json_schema_extra={"reference": True})
-    at: float = Field(default=-1.0, ge=-1, le=10**6)
+    at: float = Field(default=-1.0, ge=-1, le=10**6, json_schema_extra={"rare": True})
     move: Asked = "auto"
-    mode: Literal["render", "diffuse"] = "render"
-    model: str = Field(default="", max_length=100)
-    adapter: tuple[str, ...] = Field(default=(), max_length=8)
-    depth: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
-    mask: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    mode: Literal["render", "diffuse"] = Field(default="render", json_schema_extra={"rare": True})
+    model: str = Field(default="", max_length=100, json_schema_extra={"rare": True})
+    adapter: tuple[str, ...] = Field(default=(), max_length=8, json_schema_extra={"rare": True})
+    depth: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
+    mask: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
     seconds: float = Field(default=5.0, ge=0.5, le=60)
     format: tuple[Shape, ...] = Field(default=("16:9",), min_length=1, max_length=4)
-    lines: Literal[360, 720, 1080] = 1080
-    rate: int = Field(default=25, ge=10, le=60)
-    framing: Literal["auto", "crop", "whole"] = "auto"
-    strength: float = Field(default=1.0, ge=0, le=2)
+    lines: Literal[360, 720, 1080] = Field(default=1080, json_schema_extra={"rare": True})
+    rate: int = Field(default=25, ge=10, le=60, json_schema_extra={"rare": True})
+    framing: Literal["auto", "crop", "whole"] = Field(default="auto", json_schema_extra={"rare": True})
+    strength: float = Field(default=1.0, ge=0, le=2, json_schema_extra={"rare": True})
     loop: bool = False
-    prompt: str = Field(default="", max_length=4000)
-    negative: str = Field(default="", max_length=1000, json_schema_extra={"reference": True})
-    steps: int = Field(default=0, ge=0, le=200)
+    prompt: str = Field(default="", max_length=4000, json_schema_extra={"rare": True})
+    negative: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "reference": True})
+    steps: int = Field(default=0, ge=0, le=200, json_schema_extra={"rare": True})
     title: str = Field(default="", max_length=60)
-    seed: int = Field(default=0, ge=0, le=2**31)
+    seed: int = Field(default=0, ge=0, le=2**31, json_schema_extra={"rare": True})
 
     def formats(self) -> tuple[Format, ...]:
         """The formats asked for, each once."""

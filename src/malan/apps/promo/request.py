@@ -23,27 +23,28 @@ class PromoRequest(Request):
     """A promo to be made, or a storyboard to be rendered."""
 
     query: str = Field(default="", max_length=300)
-    snapshot: str = Field(default="", max_length=100, json_schema_extra={"reference": True})
+    snapshot: str = Field(default="", max_length=100, json_schema_extra={"rare": True, "reference": True})
     clips: tuple[str, ...] = Field(
-        default=(), max_length=200, json_schema_extra={"option": "--clip", "reference": True}
+        default=(), max_length=200, json_schema_extra={"rare": True, "option": "--clip", "reference": True}
     )
     length: float = Field(default=30.0, ge=3, le=180)
     format: tuple[Shape, ...] = Field(default=("16:9",), min_length=1, max_length=4)
-    lines: Literal[360, 720, 1080] = 1080
+    lines: Literal[360, 720, 1080] = Field(default=1080, json_schema_extra={"rare": True})
     style: Style = "lively"
     title: str = Field(default="", max_length=60)
-    ending: str = Field(default="", max_length=60)
+    ending: str = Field(default="", max_length=60, json_schema_extra={"rare": True})
     script: str = Field(default="", max_length=2000)
     music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
     bed: str = Field(default="", max_length=200)
-    voice: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
-    speaker: str = Field(default="", max_length=80)  # engine of models.toml that speaks the captions
-    speaker_voice: str = Field(default="", max_length=80)
-    own_sound: bool = True
+    voice: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
+    # engine of models.toml that speaks the captions
+    speaker: str = Field(default="", max_length=80, json_schema_extra={"rare": True})
+    speaker_voice: str = Field(default="", max_length=80, json_schema_extra={"rare": True})
+    own_sound: bool = Field(default=True, json_schema_extra={"rare": True})
     language: Literal["zh", "en"] = "zh"
-    board: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "kept": True})
-    plan_only: bool = False
-    seed: int = Field(default=0, ge=0, le=2**31)
+    board: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True, "kept": True})
+    plan_only: bool = Field(default=False, json_schema_extra={"rare": True})
+    seed: int = Field(default=0, ge=0, le=2**31, json_schema_extra={"rare": True})
 
     def formats(self) -> tuple[Format, ...]:
         """The formats asked for, each once."""

@@ -35,26 +35,26 @@ class ReviewRequest(Request):
     paths: tuple[str, ...] = Field(min_length=1, json_schema_extra={"place": "argument", "stamped": True})
     as_of: str = Field(json_schema_extra={"format": "date"})
     pack: str = "cn-microdrama"
-    kind: str = "microdrama"
+    kind: str = Field(default="microdrama", json_schema_extra={"rare": True})
     title: str | None = None
     drama_class: Literal[1, 2, 3] | None = None
-    number: str | None = None
+    number: str | None = Field(default=None, json_schema_extra={"rare": True})
     platform: str | None = None
-    investment: int | None = Field(default=None, ge=0)
-    special: bool | None = None
+    investment: int | None = Field(default=None, ge=0, json_schema_extra={"rare": True})
+    special: bool | None = Field(default=None, json_schema_extra={"rare": True})
     ai: bool | None = None
-    animation: bool | None = None
-    child: bool | None = None
-    rerun: bool | None = None
-    promo: bool | None = None
-    filed: bool | None = None
-    materials_complete: bool | None = None
-    approved_digest: str | None = None
-    episodes: int | None = Field(default=None, ge=1, le=1000)
-    decisions: str | None = Field(default=None, json_schema_extra={"stamped": True})
-    previous: str | None = None
+    animation: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    child: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    rerun: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    promo: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    filed: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    materials_complete: bool | None = Field(default=None, json_schema_extra={"rare": True})
+    approved_digest: str | None = Field(default=None, json_schema_extra={"rare": True})
+    episodes: int | None = Field(default=None, ge=1, le=1000, json_schema_extra={"rare": True})
+    decisions: str | None = Field(default=None, json_schema_extra={"rare": True, "stamped": True})
+    previous: str | None = Field(default=None, json_schema_extra={"rare": True})
     language: Literal["zh", "en"] = "zh"
-    pdf: bool = True
+    pdf: bool = Field(default=True, json_schema_extra={"rare": True})
 
     @field_validator("as_of")
     @classmethod
