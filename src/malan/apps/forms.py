@@ -146,12 +146,14 @@ def _label(app: str, key: str, lang: str) -> str:
 
 
 def _help(app: str, key: str, lang: str, kind: str) -> str:
-    """The sentence below a field; where there is something to choose, only one that was written for it."""
+    """The sentence below a field; where there is something to choose, only one that was written for it. None that
+    says the label again."""
     said = catalogue()
     own = said.get(f"form.help.{app}.{key}") or said.get(f"form.help.{key}")
     long = (said.get(f"app.{app}.{key}") or said.get(f"app.any.{key}")) if kind in _WITH_HELP else None
     message = own or long
-    return message.text(lang, {}) if message else ""
+    text = message.text(lang, {}) if message else ""
+    return "" if text.rstrip("。.").casefold() in _label(app, key, lang).casefold() else text
 
 
 def _choice(key: str, value: str, lang: str) -> str:

@@ -22,7 +22,7 @@ from malan.cli.show import (
     progress_bar,
     speak,
 )
-from malan.core.catalogue import catalogue
+from malan.core.catalogue import catalogue, session_language
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _parameter(name: str, kind: Any, told: Any, default: Any) -> inspect.Paramet
 
 def _run(one: App[Any], values: dict[str, Any], out: Path, workspace: Path | None, *, as_json: bool) -> None:
     from malan.apps.running import run_app
+    from malan.services.spoken import size
 
     ws = _workspace_of(one, workspace)
     with progress_bar(one.card.title(), quiet=as_json) as step:
@@ -162,7 +163,7 @@ def _run(one: App[Any], values: dict[str, Any], out: Path, workspace: Path | Non
         print_json(told)
         return
     for file in told["files"]:
-        print_line(f"{file['path']}  {file['size_bytes'] / 1e6:.2f} MB")
+        print_line(f"{file['path']}  {size(file['size_bytes'])}")
     for line in told.get("lines", []):
         print_line(line)
     print_line(cost_line(told["cost"]))
@@ -180,8 +181,10 @@ def _quote(one: App[Any], values: dict[str, Any], workspace: Path | None, *, as_
 
 def cost_line(cost: dict[str, Any]) -> str:
     """What was or would be counted, and what it comes to, as one line."""
+    from malan.services.spoken import money
+
     units = speak(f"app.meter.{cost['meter']}", units=f"{cost['units']:g}")
-    return speak("app.cost", units=units, amount=f"{cost['minor'] / 100:.2f}", currency=cost["currency"])
+    return speak("app.cost", units=units, amount=money(cost["minor"], cost["currency"], session_language()))
 
 
 @app.command(help=speak("cli.app.bills"))

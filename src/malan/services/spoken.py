@@ -6,10 +6,14 @@ A kind of finding without its own wording still shows: its name and what it hold
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from malan.core import Finding
 from malan.core.catalogue import catalogue
+from malan.rights.shares import shown_money
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def word(code: str, lang: str, /, **values: Any) -> str:
@@ -42,6 +46,28 @@ def size(count_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError("unreachable")
+
+
+def money(amount_minor: int, currency: str, lang: str) -> str:
+    """`28.05 CNY`; in Chinese `28.05 元`: an amount, exact."""
+    said = shown_money(amount_minor, currency)
+    return f"{said.removesuffix(' CNY')} 元" if lang == "zh" and currency == "CNY" else said
+
+
+def moment(at: str, lang: str) -> str:
+    """`22 Nov 2026, 09:05`, `2026年11月22日 09:05`: a time of a record, in UTC; a day where it has no hour."""
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        return at
+    chinese, english = (
+        f"{found.year}年{found.month}月{found.day}日",
+        f"{found.day} {_MONTHS[found.month - 1]} {found.year}",
+    )
+    day = chinese if lang == "zh" else english
+    if "T" not in at and " " not in at:
+        return day
+    return f"{day} {found:%H:%M}" if lang == "zh" else f"{day}, {found:%H:%M}"
 
 
 def kind_name(kind: str, lang: str) -> str:
@@ -86,6 +112,15 @@ def _loudness(value: Mapping[str, Any], lang: str) -> str:
     return " · ".join(said)
 
 
+def _faces(value: Mapping[str, Any], lang: str) -> str:
+    """`people · in 60 % of the pictures · up to 3 at once`."""
+    said = word(f"web.faces.{value.get('class')}", lang)
+    share, most = value.get("share"), value.get("most")
+    if not share or not isinstance(share, int | float):
+        return said
+    return f"{said} · {word('web.faces.share', lang, share=f'{share:.0%}')} · {word('web.faces.most', lang, n=most)}"
+
+
 _STRETCHES = frozenset({"speech.segment", "audio.silence"})  # that they are there, and how long, is what they say
 _WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "text.caption": _text,
@@ -98,6 +133,7 @@ _WORDINGS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "provenance.label": _named("label", "label"),
     "provenance.credential": _named("credential", "class"),
     "colour.dominant": _colours,
+    "privacy.face": _faces,
 }
 
 

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from malan import __version__
 from malan.core.catalogue import catalogue, entry
+from malan.services import spoken
 from malan.services.access import may
 from malan.services.sessions import form_token
 from malan.web.built import Built, read_built
@@ -41,6 +42,7 @@ class Pages:
         )
         self._env.filters["block"] = _data_block
         self._env.filters["short"] = _short_count
+        self._env.filters |= {"size": spoken.size, "clock": spoken.clock, "number": _number}
         self._built = built
 
     def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -49,6 +51,9 @@ class Pages:
         text = self._env.get_template(template).render(
             t=_translator(lang),
             lang=lang,
+            money=partial(spoken.money, lang=lang),
+            moment=partial(spoken.moment, lang=lang),
+            lasting=partial(spoken.lasting, lang=lang),
             path=request.url.path,
             query=request.url.query,
             built=self._read_built,
@@ -92,6 +97,11 @@ def _browser_words(lang: str) -> Mapping[str, str]:
 def _short_count(number: int) -> str:
     """`987`, `12k`: for where there is little room."""
     return str(number) if number < 1000 else f"{number / 1000:.1f}".removesuffix(".0") + "k"
+
+
+def _number(value: float) -> str:
+    """`8`, `8.5`, `12.25`: a count that may be a fraction, without empty digits."""
+    return f"{float(value):.2f}".rstrip("0").rstrip(".")
 
 
 def _data_block(value: Any) -> Markup:
