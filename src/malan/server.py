@@ -1,7 +1,7 @@
 """The server process: the console and the connector of one workspace, side by side; `malan up` becomes this process.
 It sees to training runs too, in a process of their own.
 
-    python -m malan.server WORKSPACE HOST PORT [NAME…]
+    python -m malan.server WORKSPACE HOST PORT [NAME…] [--no-worker]
 
 The two faces do not know each other; they are introduced here. The connector opens when it is first asked for, or at
 once where something waits to be sent, so that the console never waits for it. With `MALAN_DSP_TEST_SEED` set, test mode
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from malan.services.run_clock import RunClock
 
 SEED = "MALAN_DSP_TEST_SEED"
+NO_WORKER = "--no-worker"
 SEAL_EVERY_S = 3600.0  # what is not sealed yet could be rewritten by whoever owns the database
 _SWITCH_S = 0.0005  # clocks and workers in threads let the loop that answers go first
 _OPEN_AFTER_S = 1.5  # the console's first page goes first
@@ -91,7 +92,8 @@ class SideBySide:
 
 def main() -> int:
     """Serve until interrupted; an error is one line, its hint and its exit code."""
-    root, host, port, *allowed = sys.argv[1:]
+    root, host, port, *allowed = [said for said in sys.argv[1:] if said != NO_WORKER]
+    has_workers = NO_WORKER not in sys.argv
     sys.setswitchinterval(_SWITCH_S)
     signal.signal(signal.SIGTERM, _interrupt)  # what was begun is ended in its order, as with Ctrl+C
     try:
@@ -99,7 +101,7 @@ def main() -> int:
             if seed := os.environ.get(SEED):
                 _serve_test(closing, Path(seed), Path(root) if root else None, host, int(port), tuple(allowed))
             else:
-                _serve(closing, Workspace(Path(root)), host, int(port), tuple(allowed))
+                _serve(closing, Workspace(Path(root)), host, int(port), tuple(allowed), has_workers=has_workers)
     except MalanError as error:
         sys.stderr.write(f"{say('cli.error')} {error.message()}\n  → {error.hint()}\n")
         return error.exit_code
@@ -112,7 +114,9 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tuple[str, ...]) -> None:
+def _serve(
+    closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tuple[str, ...], *, has_workers: bool
+) -> None:
     def is_single_user() -> bool:
         from malan.services.accounts import has_accounts
 
@@ -126,7 +130,7 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
         opening.start()
         closing.callback(_seal_by_the_clock(ws))
         _say_where(url)
-        closing.callback(_begin_clock(ws))
+        closing.callback(_begin_clock(ws, has_workers=has_workers))
         sys.stdout.write(f"{say('gateway.at', url=url)}\n")
         sys.stdout.flush()
         return whole
@@ -134,7 +138,7 @@ def _serve(closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tup
     serve_console(ws, port=port, host=host, allowed=allowed, beside=beside)
 
 
-def _begin_clock(ws: Workspace) -> Callable[[], None]:
+def _begin_clock(ws: Workspace, *, has_workers: bool) -> Callable[[], None]:
     """See to runs and jobs once the first page has been served; what stops it again."""
     clocks: list[RunClock | JobClock] = []
 
@@ -142,7 +146,7 @@ def _begin_clock(ws: Workspace) -> Callable[[], None]:
         from malan.apps.queue.clock import JobClock
         from malan.services.run_clock import RunClock
 
-        for clock in (RunClock(ws), JobClock(ws)):
+        for clock in (RunClock(ws), JobClock(ws, has_workers=has_workers)):
             clocks.append(clock)
             clock.start()
 

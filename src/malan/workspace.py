@@ -47,6 +47,7 @@ _FIRST_SETTINGS = """\
 # model_share = 20         # percent of a price for those who trained the model        归模型训练素材方的百分比
 # job_memory_mb = 8192     # a job of an app above this is ended and reported   应用任务的内存上限，超出即终止并报告
 # job_hours = 6            # likewise above this time                           应用任务的时长上限，超出即终止并报告
+# cpu_jobs = 2             # jobs of apps on the processor at the same time     处理器上同时执行的应用任务数
 # webhook_hosts = ""       # hosts that may be told when a job is over            允许接收任务回调的主机，逗号分隔
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
@@ -71,6 +72,7 @@ class Settings:
     model_share: int = 20  # percent of the price of an app that goes to those whose footage trained its models
     job_memory_mb: int = 8192  # a job of an app that takes more is ended and reported
     job_hours: int = 6  # likewise one that takes longer
+    cpu_jobs: int = 2  # jobs of apps on the processor at the same time; other devices do one
     webhook_hosts: str = ""  # hosts, with commas, that may be told when a job is over
     oidc_issuer: str = ""  # identity provider one may sign in by, such as https://id.example.org
     oidc_client_id: str = ""  # what we are called there

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from app_runs import ended
 from console_client import TestClient
 from console_factory import Stage
 
-from malan.apps.running import REPORT, start_app
+from malan.apps.queue.runs import start_app
+from malan.apps.running import REPORT
 from malan.services.access import Caller
+from malan.services.app_queue import Ask, finish, submit, take
 
 HTML = {"accept": "text/html"}
 
@@ -35,20 +36,16 @@ def test_a_form_that_does_not_fit_comes_back_filled_in(client: TestClient) -> No
     assert 'value="夜色"' in page.text
 
 
-def test_a_run_that_cannot_be_done_says_why(client: TestClient) -> None:
+def test_a_run_that_cannot_be_done_says_why(client: TestClient, stage: Stage) -> None:
     started = client.post("/api/apps/promo", json={"query": "zzqq", "length": 3})
     assert started.status_code == 202
-    shown = ended(client, started.json()["run"])
+    assert client.get(started.json()["run"]).json()["state"] == "queued"
+    ended(stage.ws, started.json()["job"])
+    shown = client.get(started.json()["run"]).json()
     assert shown["state"] == "failed"
     assert shown["error"]["code"] == "promo.nothing"
     page = client.get(f"/apps/runs/{started.json()['job']}", headers=HTML)
     assert shown["error"]["message"] in page.text
-
-
-def ended(client: TestClient, address: str) -> dict:
-    while (shown := client.get(address).json())["state"] in ("queued", "running"):
-        time.sleep(0.05)
-    return shown
 
 
 @pytest.mark.parametrize("sent", [[], "x", 3, {"unknown": 1}, {"length": "long"}])
@@ -64,13 +61,16 @@ def test_an_app_nobody_has_is_not_there(client: TestClient) -> None:
 
 
 def test_files_of_a_run_are_those_its_report_names_and_no_others(client: TestClient, stage: Stage) -> None:
-    job = stage.ws.jobs.create("app.run", {"app": "promo", "request": {}, "file": "promo-x", "party": ""}, ["run"])
+    submit(stage.ws, Ask("promo", {}, device="none", folder="exports/promo-x"))
+    job = take(stage.ws, "none", worker="here:1:1", now_s=1e10)
+    assert job is not None
     folder = stage.ws.folder("exports") / "promo-x"
     folder.mkdir(exist_ok=True)
     (folder / "cover.jpg").write_bytes(b"jpeg")
     (folder / "secret.txt").write_bytes(b"no")
     told = '{"files": [{"what": "cover", "path": "%s", "size_bytes": 4}]}' % (folder / "cover.jpg")
     (folder / REPORT).write_text(told)
+    finish(stage.ws, job, "completed")
     assert client.get(f"/apps/runs/{job.id}/files/cover.jpg").content == b"jpeg"
     assert client.get(f"/apps/runs/{job.id}/files/secret.txt").status_code == 404
     assert client.get(f"/apps/runs/{job.id}/files/..%2F..%2Fmalan.toml").status_code in (400, 404)

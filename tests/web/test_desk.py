@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from app_runs import done
 from browser import chromium
 from caption_film import chinese_font
 from console_client import TestClient
 from console_factory import serving
 from episode_factory import Plan, Text, draw_episode
 
+from malan.apps.queue.runs import start_app
 from malan.apps.review.desk import decide_point, desk_view
-from malan.apps.running import start_app
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.services.access import COMMAND_LINE, Caller
+from malan.services.app_queue import Ask, get_job, submit
 from malan.services.assets import add_assets
 from malan.services.people import kept_findings
 from malan.services.scan import scan_assets
@@ -28,13 +29,6 @@ from malan.workspace import Workspace
 
 ASKED = {"as_of": "2026-10-01", "title": "老地方见", "drama_class": 3, "platform": "马栏", "ai": False, "pdf": False}
 HTML = {"accept": "text/html"}
-
-
-def done(ws: Workspace, job: str) -> str:
-    while ws.jobs.get(job).state in ("queued", "running"):
-        time.sleep(0.05)
-    assert ws.jobs.get(job).state == "done", ws.jobs.get(job)
-    return job
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +131,7 @@ def test_decisions_become_labels_and_are_issued_with_the_report(
     reply = client.post(f"/apps/runs/{run}/review", data={}, headers=HTML, follow_redirects=False)
     again = done(ws, reply.headers["location"].rpartition("/")[2])
     assert again != run
-    report = json.loads((ws.folder("exports") / ws.jobs.get(again).spec["file"] / "review.json").read_text("utf-8"))
+    report = json.loads((ws.root / get_job(ws, again).folder / "review.json").read_text("utf-8"))
     decided = {one["rule"]: one["decided"]["decision"] for one in report["findings"] if one["decided"]}
     assert decided["QC-01"] == "confirm"
     assert decided["FIL-02"] == "waive"
@@ -185,7 +179,7 @@ def test_pictures_are_those_of_the_report_and_no_others(client: TestClient, plac
 
 def test_a_run_of_another_app_is_no_report(place: tuple[Workspace, str]) -> None:
     ws, _ = place
-    job = ws.jobs.create("app.run", {"app": "promo", "request": {}, "file": "x", "party": ""}, ["run"])
+    job = submit(ws, Ask("promo", {}, device="none"))
     with pytest.raises(NotFound):
         desk_view(ws, job.id, "zh", caller=COMMAND_LINE)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from app_runs import done, working
 from browser import chromium
 from console_client import TestClient
 from console_factory import serving
 from media_factory import draw_film
 
 from malan.apps.promo.board import Storyboard, kept_board
-from malan.apps.running import start_app
+from malan.apps.queue.runs import start_app
 from malan.rights import load_terms
 from malan.services.access import Caller
 from malan.services.assets import add_assets
@@ -29,7 +29,7 @@ ASKED = {"length": 6, "lines": 360, "title": "马栏", "plan_only": True}
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     root = tmp_path_factory.mktemp("board")
     ws = Workspace.create(root / "ws")
     (root / "terms.toml").write_text('uses = ["retrieve", "derive", "export", "publish"]\n')
@@ -37,16 +37,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         film = draw_film(root / f"{number}.mp4", (45,) * 6, size=size, options={"g": "50"}, seed=11 * number + 1)
         add_assets(ws, [film.path], owner="湖南台", terms=load_terms(root / "terms.toml", "湖南台"))
     scan_assets(ws, captions=False)
-    return ws
+    with working(ws):
+        yield ws
 
 
 @pytest.fixture(scope="module")
 def run(library: Workspace) -> str:
     """A run that left a storyboard."""
-    job = start_app(library, "promo", ASKED)
-    while library.jobs.get(job).state in ("queued", "running"):
-        time.sleep(0.05)
-    return job
+    return done(library, start_app(library, "promo", ASKED))
 
 
 @pytest.fixture
@@ -205,9 +203,9 @@ def test_a_quote_and_a_run_by_http(client: TestClient, library: Workspace) -> No
     assert first_reply.json() == second.json()
     address = first_reply.headers["location"]
     assert address == first_reply.json()["run"]
-    while (shown := client.get(address).json())["state"] in ("queued", "running"):
-        time.sleep(0.05)
-    assert shown["state"] == "done"
+    done(library, first_reply.json()["job"])
+    shown = client.get(address).json()
+    assert (shown["state"], shown["percent"]) == ("done", 100)
     assert shown["report"]["cost"]["minor"] == 40
     assert all("/" not in one["path"] for one in shown["report"]["files"])  # no places of this machine
     assert client.post(f"{address}/cancel").status_code == 409
@@ -221,8 +219,7 @@ def test_a_quote_and_a_run_by_http(client: TestClient, library: Workspace) -> No
 def test_a_film_is_not_handed_out_once_its_footage_was_taken_back(client: TestClient, library: Workspace) -> None:
     asked = {"length": 4, "lines": 360, "seed": 6}
     job = client.post("/api/apps/promo", json=asked).json()["job"]
-    while (shown := client.get(f"/api/apps/runs/{job}").json())["state"] in ("queued", "running"):
-        time.sleep(0.05)
+    shown = client.get(f"/api/apps/runs/{done(library, job)}").json()
     asset = library.library.clip(shown["report"]["sources"][0]["clip"]).clip.asset_id
     terms = terms_of(library, library.library.asset(asset).asset.terms_id)
     withdraw_asset(library, asset, "收回")

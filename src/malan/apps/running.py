@@ -1,6 +1,6 @@
-"""Runs apps: values become a request, a request a run; long ones are jobs that can be watched, stopped and taken up.
+"""Runs apps: values become a request, a request a run.
 
-Start reading at `run_app`; `start_app` does the same beside whoever asked.
+Start reading at `run_app`; `apps.queue.runs.start_app` has a worker do the same.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +21,14 @@ from malan.apps.frame import App, Made, Progress, Request, Work
 from malan.apps.guard import Hit, check_words, texts_of
 from malan.apps.paying import cost_before, expect, settle_run
 from malan.apps.seats import GrantSeats, hold_seats
-from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
+from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.core.ids import digest_record
-from malan.runtime.jobs import DONE, JobRow
 from malan.services.access import HOUSE, Caller, require
-from malan.services.accounts import caller_of_job
 from malan.services.app_bills import describe_cost
-from malan.services.jobs import register_resume
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-KIND = "app.run"
 REPORT = "report.json"
 INPUTS = "inputs"  # in the folder of a run: files that came with its request
 
@@ -211,103 +206,3 @@ def describe_made(app: App[Any], made: Made, work: Work) -> dict[str, Any]:
         said = {"output": one.output_id, "event": one.event} if one else {}
         files.append({"what": what, "path": str(path), "size_bytes": path.stat().st_size, **said})
     return {"app": app.card.name, "mode": app.card.mode, "files": files, **made.report}
-
-
-def start_app(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Caller = HOUSE) -> str:
-    """Run an app as a job beside whoever asked; the id of the job. Files come into `exports/<app>-<digest>`.
-
-    The same request over the same library is the same job: one that is at work or done is answered with, one that was
-    stopped or failed is taken up again.
-
-    Raises:
-        MalanError: As `prepare`; nothing is started.
-    """
-    ready = prepare(ws, name, values, caller=caller)
-    said, party = ready.request.model_dump(mode="json"), caller.party_id or ""
-    spec = {"app": name, "request": said, "file": f"{name}-{ready.run[:12]}", "party": party, "run": ready.run}
-    with _STARTING:
-        job = ws.jobs.latest(KIND, spec)
-        if job is not None and _stands(ws, job):
-            return job.id
-        if job is None or job.state == DONE:
-            job = ws.jobs.create(KIND, spec, ["run"])
-        elif not job.can_go_on:
-            job = ws.jobs.retry(job.id)
-    threading.Thread(target=_go_on, args=(ws, job.id), name=f"malan-app-{job.id[:8]}", daemon=True).start()
-    return job.id
-
-
-_STARTING = threading.Lock()
-
-
-def _stands(ws: Workspace, job: JobRow) -> bool:
-    """Whether a job is at work, or has left what it was asked for."""
-    if job.state == DONE:
-        return (ws.folder("exports") / str(job.spec["file"]) / REPORT).is_file()
-    return job.is_alive
-
-
-def cancel_app(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
-    """Ask a run to stop, by whoever started it or an operator; nothing is billed for it.
-
-    Raises:
-        NotFound: There is none of the caller's.
-        Rejected: It has ended.
-    """
-    return ws.jobs.cancel(run_of(ws, job_id, caller=caller).id)
-
-
-def resume_by_party(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
-    """Take a run up again beside whoever asked, by whoever started it or an operator.
-
-    Raises:
-        NotFound: There is none of the caller's.
-        Rejected: It is done, or at work.
-    """
-    job = run_of(ws, job_id, caller=caller)
-    if not job.can_go_on:
-        ws.jobs.retry(job.id)
-    threading.Thread(target=_go_on, args=(ws, job.id), name=f"malan-app-{job.id[:8]}", daemon=True).start()
-    return ws.jobs.get(job.id)
-
-
-def run_of(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
-    """The job of a run, to whoever started it and to operators.
-
-    Raises:
-        NotFound: There is none of the caller's.
-    """
-    require(caller, "app.see")
-    job = ws.jobs.get(job_id)
-    if job.kind != KIND or not (caller.is_operator or job.spec.get("party") == caller.party_id):
-        raise NotFound("app.no_run")
-    return job
-
-
-def resume_app(ws: Workspace, job_id: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Do what a job of this kind is about; parts that are done already are found where they were left. What there is to
-    tell; nothing when a person stopped it."""
-    spec, told = ws.jobs.get(job_id).spec, dict[str, Any]()
-    folder = ws.folder("exports") / str(spec["file"])
-    with ws.jobs.running(job_id) as run:
-
-        def tell(done: int, total: int, current: str) -> None:
-            run.advance(0, current=f"{current} {done}/{total}".strip())
-            if progress:
-                progress(done, total, current)
-
-        caller = caller_of_job(ws, {"party": str(spec.get("party", ""))})
-        _, told = run_app(
-            ws, str(spec["app"]), spec["request"], folder, caller=caller, progress=tell,
-            stop_if_asked=run.stop_if_asked, run_id=str(spec.get("run", "")),
-        )  # fmt: skip
-        run.finish(["run"])
-    return told
-
-
-def _go_on(ws: Workspace, job_id: str) -> None:
-    with suppress(MalanError):  # its row says why
-        resume_app(ws, job_id)
-
-
-register_resume(KIND, resume_app)

@@ -76,11 +76,14 @@ def cancel(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonO
 
 @app.command(help=speak("job.cli.retry"))
 def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs import retry_job, show_job
+    from malan.apps.queue.runs import see_through
+    from malan.services.jobs import is_of_queue, retry_job, show_job
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
-        retry_job(ws, job_id, step, caller=COMMAND_LINE)
+        found = retry_job(ws, job_id, step, caller=COMMAND_LINE)
+        if is_of_queue(job_id):
+            see_through(ws, found.id, step)
     view = show_job(ws, job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
 

@@ -65,6 +65,7 @@ class Ask:
         remixed_from: The job it is a change of.
         webhook: Whom to tell.
         job_id: Where it has one already, because files lie under it.
+        folder: In the workspace, where what it makes lies; without one a folder of its own.
     """
 
     app: str
@@ -82,6 +83,7 @@ class Ask:
     remixed_from: str = ""
     webhook: str = ""
     job_id: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,11 @@ class Job:
     @property
     def currency(self) -> str:
         return str(self.price.get("currency", ""))
+
+    @property
+    def run(self) -> str:
+        """What the run of the app is called: it is billed once under that name."""
+        return str(self.asked.get("run") or self.id)
 
     @property
     def error(self) -> MalanError | None:
@@ -214,8 +221,8 @@ def list_jobs(
     return [_job(row) for row in rows[:most]], len(rows) > most
 
 
-def take(ws: Workspace, device: str, *, worker: str, now_s: float) -> Job | None:
-    """The next job of a device's queue, now this worker's own; None when there is none.
+def take(ws: Workspace, device: str, *, worker: str, now_s: float, only: str = "") -> Job | None:
+    """The next job of a device's queue, now this worker's own; None when there is none; `only` one, where it is named.
 
     What was raised goes first. Then parties take turns: the one with the fewest jobs at work, of those the one whose
     last began the longest ago; of its own the oldest.
@@ -223,6 +230,7 @@ def take(ws: Workspace, device: str, *, worker: str, now_s: float) -> Job | None
     jobs = JOBS.c
     with writing(queue_tables(ws)) as connection:
         mine = and_(jobs.state == QUEUED, jobs.device == device, jobs.not_before_s <= now_s)
+        mine = and_(mine, jobs.id == only) if only else mine
         waiting = connection.execute(
             select(jobs.party_id, func.max(jobs.priority)).where(mine).group_by(jobs.party_id)
         ).all()
@@ -296,6 +304,22 @@ def put_back(ws: Workspace, job: Job, *, again_s: float = 0.0, is_counted: bool 
         return bool(connection.execute(mine.values(**back)).rowcount)
 
 
+def ask_again(ws: Workspace, job: Job) -> Job:
+    """Put a job that is over back into the queue, to go on with what lies in its folder.
+
+    Raises:
+        Rejected: It is not over, or a key pays for it: what was given back is not held again without being asked for.
+    """
+    if not job.is_over or job.prefix:
+        raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
+    fresh = {"state": QUEUED, "turn": job.turn + 1, "worker": None, "attempt": 0, "not_before_s": 0.0,
+             "cancel_asked": 0, "percent": 0, "current": "", "started_s": None, "ended_s": None, "code": "", "said": {},
+             "told": {}}  # fmt: skip
+    with updating(queue_tables(ws), durable=True) as connection:
+        connection.execute(update(JOBS).where(JOBS.c.id == job.id, JOBS.c.turn == job.turn).values(**fresh))
+    return get_job(ws, job.id)  # when somebody else moved it, as that left it
+
+
 def cancel(ws: Workspace, job: Job) -> Job:
     """Ask a job to end: one that waits ends at once, one at work when its worker looks, within a second.
 
@@ -349,6 +373,12 @@ def waiting_devices(ws: Workspace, now_s: float) -> list[str]:
     query = select(JOBS.c.device).where(JOBS.c.state == QUEUED, JOBS.c.not_before_s <= now_s).distinct()
     with reading(queue_tables(ws)) as connection:
         return sorted(connection.scalars(query))
+
+
+def busy_devices(ws: Workspace) -> list[str]:
+    """The device of each job that is at work."""
+    with reading(queue_tables(ws)) as connection:
+        return list(connection.scalars(select(JOBS.c.device).where(JOBS.c.state == RUNNING)))
 
 
 def job_counts(ws: Workspace) -> dict[tuple[str, str], int]:
@@ -408,8 +438,8 @@ def _new_row(ask: Ask, now: float) -> dict[str, Any]:
         "priority": PRIORITIES[ask.priority], "attempt": 0, "worker": None, "beat_s": None, "not_before_s": 0.0,
         "cancel_asked": 0, "percent": 0, "current": "", "created_s": now, "started_s": None, "ended_s": None,
         "idempotency": ask.idempotency, "digest": digest,
-        "folder": f"{FOLDER}/{job_id}", "remixed_from": ask.remixed_from, "webhook": ask.webhook, "code": "",
-        "said": {}, "told": {}, "micro": 0,
+        "folder": ask.folder or f"{FOLDER}/{job_id}", "remixed_from": ask.remixed_from, "webhook": ask.webhook,
+        "code": "", "said": {}, "told": {}, "micro": 0,
     }  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import MalanError, Rejected
-from malan.runtime.jobs import FAILED, ItemRow, JobRow
+from malan.runtime.jobs import FAILED, QUEUED, ItemRow, JobRow
+from malan.services import app_queue, job_lines
 from malan.services.access import HOUSE, Caller, require
+from malan.services.job_lines import is_of_queue
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -25,6 +27,7 @@ __all__ = [
     "describe_error",
     "describe_item",
     "describe_job",
+    "is_of_queue",
     "list_jobs",
     "retry_job",
     "show_job",
@@ -47,14 +50,17 @@ class JobView:
 def list_jobs(
     ws: Workspace, *, state: str | None = None, limit: int = 50, offset: int = 0, caller: Caller = HOUSE
 ) -> Sequence[JobRow]:
-    """Jobs, the latest first."""
+    """Jobs of the library and of the queue, the latest first."""
     require(caller, "jobs.see")
-    return ws.jobs.list(state=state, limit=limit, offset=offset)
+    both = [*ws.jobs.list(state=state, limit=limit + offset), *job_lines.lines(ws, state=state, limit=limit + offset)]
+    return sorted(both, key=lambda job: job.created_s, reverse=True)[offset : offset + limit]
 
 
 def show_job(ws: Workspace, job_id: str, *, limit: int = 100, caller: Caller = HOUSE) -> JobView:
     """One job by its id or a unique beginning of it, with what failed and why."""
     require(caller, "jobs.see")
+    if is_of_queue(job_id):
+        return JobView(job_lines.line(ws, job_id), ())
     job = ws.jobs.get(job_id)
     return JobView(job, tuple(ws.jobs.items(job.id, state=FAILED, limit=limit)))
 
@@ -62,10 +68,11 @@ def show_job(ws: Workspace, job_id: str, *, limit: int = 100, caller: Caller = H
 def watch_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> Iterator[JobRow]:
     """The job as it stands, again and again, until it has ended or its process is gone."""
     require(caller, "jobs.see")
+    of_queue = is_of_queue(job_id)
     while True:
-        job = ws.jobs.get(job_id)
+        job = job_lines.line(ws, job_id) if of_queue else ws.jobs.get(job_id)
         yield job
-        if not job.is_alive:
+        if not job.is_alive and not (of_queue and job.state == QUEUED):  # a worker will come for it
             return
         time.sleep(_LOOK_S)
 
@@ -73,21 +80,20 @@ def watch_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> Iterator
 def cancel_job(ws: Workspace, job_id: str, *, caller: Caller = HOUSE) -> JobRow:
     """Ask a job to stop; what it has done stays."""
     require(caller, "jobs.change")
+    if is_of_queue(job_id):
+        app_queue.cancel(ws, app_queue.get_job(ws, job_lines.line(ws, job_id).id))
+        return job_lines.line(ws, job_id)
     return ws.jobs.cancel(job_id)
 
 
-Resume = Callable[["Workspace", str, "Progress | None"], Any]
-_MORE: dict[str, Resume] = {}
-
-
-def register_resume(kind: str, resume: Resume) -> None:
-    """Say how jobs of a kind are taken up, for what lies above the services: apps."""
-    _MORE[kind] = resume
-
-
 def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, caller: Caller = HOUSE) -> Any:
-    """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service."""
+    """Go on with a job that was stopped, cancelled or has failed items; returns the report of its service.
+
+    A job of the queue is put back into it, for a worker to go on with.
+    """
     require(caller, "jobs.change")
+    if is_of_queue(job_id):
+        return app_queue.ask_again(ws, app_queue.get_job(ws, job_lines.line(ws, job_id).id))
     from malan.services.assets import KIND as ADD
     from malan.services.assets import resume_add
     from malan.services.choice import KIND as EXPORT
@@ -101,7 +107,7 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, c
 
     job = ws.jobs.get(job_id)
     known: dict[str, Any] = {ADD: resume_add, SCAN: resume_scan, PREVIEW: resume_preview, EXPORT: resume_export}
-    resume = {**known, TRANSCRIBE: resume_transcripts, **_MORE}.get(job.kind)
+    resume = {**known, TRANSCRIBE: resume_transcripts}.get(job.kind)
     if resume is None:
         raise Rejected("job.not_resumable", id=job.id[:12], state=job.state)
     if not job.can_go_on:

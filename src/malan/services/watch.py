@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
 from malan.runtime.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRow
+from malan.services import job_lines
 from malan.services.access import HOUSE, Caller, require
 from malan.services.beside import go_on_beside
 from malan.services.browse import shown
+from malan.services.jobs import cancel_job, retry_job
 from malan.services.spoken import word
 from malan.services.views import Failure, JobsView, JobView, RefusedView
 from malan.store.rows import REFUSED
@@ -54,13 +56,15 @@ class Watcher:
 
     def look(self) -> JobsView:
         """The jobs as they stand."""
-        rows = self._ws.jobs.list(limit=_MOST_JOBS)
+        own = self._ws.jobs.list(limit=_MOST_JOBS)
+        both = [*own, *job_lines.lines(self._ws, limit=_MOST_JOBS)]
+        rows = sorted(both, key=lambda row: row.created_s, reverse=True)[:_MOST_JOBS]
         seen = [(row.id, row.state, row.failed) for row in rows]
         if seen != self._seen:
             self._seen = seen
             self._read_refused()
         views = tuple(job_view(row, self._lang) for row in rows)
-        return JobsView(views, self._refused, self._refused_total, _running(rows), _throughput(self._ws, rows))
+        return JobsView(views, self._refused, self._refused_total, _running(rows), _throughput(self._ws, own))
 
     def _read_refused(self) -> None:
         files, scans = self._ws.library.refused(), self._ws.library.assets(status=REFUSED)
@@ -83,13 +87,12 @@ def _throughput(ws: Workspace, rows: Iterable[JobRow]) -> tuple[tuple[str, float
 def count_running(ws: Workspace, *, caller: Caller = HOUSE) -> int:
     """How many jobs run."""
     require(caller, "jobs.see")
-    return _running(ws.jobs.list(state=RUNNING))
+    return _running(ws.jobs.list(state=RUNNING)) + job_lines.count_running(ws)
 
 
 def cancel(ws: Workspace, job_id: str, lang: str, *, caller: Caller = HOUSE) -> JobView:
     """Ask a job to stop; what it has done stays."""
-    require(caller, "jobs.change")
-    return job_view(ws.jobs.cancel(job_id), lang)
+    return job_view(cancel_job(ws, job_id, caller=caller), lang)
 
 
 def _running(rows: Iterable[JobRow]) -> int:
@@ -97,7 +100,10 @@ def _running(rows: Iterable[JobRow]) -> int:
 
 
 def job_view(row: JobRow, lang: str) -> JobView:
-    """A job as people see it. One whose process is gone reads as failed: it can be taken up again."""
+    """A job as people see it. One whose process is gone reads as failed: it can be taken up again.
+
+    What a key of the gateway pays for is asked for again with that key alone.
+    """
     error = Failure.of(MalanError(row.code, **row.values), lang) if row.code else None
     state = FAILED if row.is_stopped else row.state
     if row.is_stopped:
@@ -117,7 +123,9 @@ def job_view(row: JobRow, lang: str) -> JobView:
         ended=_moment(row.ended_s),
         seconds=round(ended - began, 1) if began and ended else 0.0,
         error=error,
-        can_retry=not row.is_alive and (state in (FAILED, CANCELLED) or (state == DONE and row.failed > 0)),
+        can_retry=not row.is_alive
+        and not row.spec.get("key")
+        and (state in (FAILED, CANCELLED) or (state == DONE and row.failed > 0)),
         can_cancel=state == QUEUED or (row.is_alive and not row.is_cancelling),
     )
 
@@ -128,6 +136,8 @@ def _title(row: JobRow, lang: str) -> str:
     paths = row.spec.get("paths")
     if isinstance(paths, list) and paths:
         return f"{name} · {shown(_place([str(path) for path in paths]))}"
+    if app := row.spec.get("app"):
+        name = word(f"app.{app}", lang)
     file = row.spec.get("file")
     return f"{name} · {shown(str(file))}" if file else name
 
@@ -182,6 +192,8 @@ def retry(ws: Workspace, job_id: str, lang: str, *, caller: Caller = HOUSE) -> J
         Rejected: It runs, or has ended with nothing left to do.
     """
     require(caller, "jobs.change")
+    if job_lines.is_of_queue(job_id):
+        return job_view(job_lines.line(ws, retry_job(ws, job_id, caller=caller).id), lang)
     job = ws.jobs.retry(job_id)
     go_on_beside(ws, job.id)
     return job_view(ws.jobs.get(job.id), lang)

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Body, Path, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from malan.apps import running, view
+from malan.apps import forms, run_page, running, view
+from malan.apps.queue import runs
 from malan.core.errors import MalanError, Rejected
 from malan.services.views import Failure
 from malan.web.failures import status_of
@@ -34,11 +35,11 @@ def apps_page(request: Request) -> Response:
 def apps_json(request: Request) -> Response:
     """The apps there are, each with the schema of its request."""
     lang, caller = _lang(request), caller_of(request)
-    forms = [view.app_form(card.name, lang, caller=caller) for card in view.app_cards(lang, caller=caller)]
+    shown = [forms.app_form(card.name, lang, caller=caller) for card in view.app_cards(lang, caller=caller)]
     told = [
         {"name": one.card.name, "title": one.card.title, "summary": one.card.summary, "mode": one.card.mode}
         | {"request": dict(one.schema)}
-        for one in forms
+        for one in shown
     ]
     return JSONResponse({"apps": told})
 
@@ -51,10 +52,10 @@ def run_json(request: Request, job_id: Id) -> Response:
 
 
 @router.get("/apps/runs/{job_id}", include_in_schema=False)
-def run_page(request: Request, job_id: Id) -> Response:
-    shown = view.run_view(_ws(request), job_id, _lang(request), caller=caller_of(request))
-    page = _html(request, "app_run.html", view=shown)
-    if shown.state in ("queued", "running"):
+def run_shown(request: Request, job_id: Id) -> Response:
+    shown = run_page.run_page(_ws(request), job_id, _lang(request), caller=caller_of(request))
+    page = _html(request, "app_run.html", page=shown)
+    if shown.run.state in ("queued", "running"):
         page.headers["refresh"] = "2"
     return page
 
@@ -69,7 +70,7 @@ def run_file(request: Request, job_id: Id, name: File) -> Response:
 
 @router.get("/apps/{name}", include_in_schema=False)
 def app_page(request: Request, name: Name) -> Response:
-    form = view.app_form(name, _lang(request), caller=caller_of(request))
+    form = forms.app_form(name, _lang(request), caller=caller_of(request))
     return _html(request, "app.html", form=form, failure=None, quote=None)
 
 
@@ -83,7 +84,7 @@ async def start(request: Request, name: Name) -> Response:
 @router.post("/api/apps/{name}")
 async def start_by_json(request: Request, name: Name, values: Annotated[dict[str, Any], Body()]) -> Response:
     """Start a run; its address is in the answer."""
-    job_id = await run_in_threadpool(running.start_app, _ws(request), name, values, caller=caller_of(request))
+    job_id = await run_in_threadpool(runs.start_app, _ws(request), name, values, caller=caller_of(request))
     addresses = {"run": f"/api/apps/runs/{job_id}", "page": f"/apps/runs/{job_id}"}
     return JSONResponse({"job": job_id, **addresses}, status_code=202, headers={"location": addresses["run"]})
 
@@ -98,14 +99,14 @@ async def quote_by_json(request: Request, name: Name, values: Annotated[dict[str
 @router.post("/api/apps/runs/{job_id}/cancel")
 def cancel_by_json(request: Request, job_id: Id) -> Response:
     """Ask a run to stop; nothing is charged for it."""
-    running.cancel_app(_ws(request), job_id, caller=caller_of(request))
+    runs.cancel_app(_ws(request), job_id, caller=caller_of(request))
     return run_json(request, job_id)
 
 
 @router.post("/api/apps/runs/{job_id}/resume")
 def resume_by_json(request: Request, job_id: Id) -> Response:
     """Take up a run that was stopped or failed; what is done stays done."""
-    running.resume_by_party(_ws(request), job_id, caller=caller_of(request))
+    runs.resume_app(_ws(request), job_id, caller=caller_of(request))
     return run_json(request, job_id)
 
 
@@ -114,7 +115,7 @@ async def cancel(request: Request, job_id: Id) -> Response:
     """Ask a run to stop, and see it."""
     await read_form(request)
     with suppress(Rejected):  # it has ended meanwhile
-        await run_in_threadpool(running.cancel_app, _ws(request), job_id, caller=caller_of(request))
+        await run_in_threadpool(runs.cancel_app, _ws(request), job_id, caller=caller_of(request))
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
 
@@ -123,7 +124,7 @@ async def resume(request: Request, job_id: Id) -> Response:
     """Take up a run again, and see it."""
     await read_form(request)
     with suppress(Rejected):  # it is at work, or done
-        await run_in_threadpool(running.resume_by_party, _ws(request), job_id, caller=caller_of(request))
+        await run_in_threadpool(runs.resume_app, _ws(request), job_id, caller=caller_of(request))
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
 
@@ -134,9 +135,9 @@ def _start(request: Request, name: str, said: Any) -> Response:
         return _quote(request, name, values)
     said = values
     try:
-        job_id = running.start_app(_ws(request), name, view.values_of(name, said), caller=caller)
+        job_id = runs.start_app(_ws(request), name, forms.values_of(name, said), caller=caller)
     except MalanError as error:
-        form = view.app_form(name, lang, caller=caller, said=said)
+        form = forms.app_form(name, lang, caller=caller, said=said)
         return _html(
             request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang), quote=None
         )
@@ -146,9 +147,9 @@ def _start(request: Request, name: str, said: Any) -> Response:
 def _quote(request: Request, name: str, said: Any) -> Response:
     """The form again, with what it would cost, or why it cannot be."""
     lang, caller = _lang(request), caller_of(request)
-    form, told, failure = view.app_form(name, lang, caller=caller, said=said), None, None
+    form, told, failure = forms.app_form(name, lang, caller=caller, said=said), None, None
     try:
-        told = running.quote_app(_ws(request), name, view.values_of(name, said), caller=caller)
+        told = running.quote_app(_ws(request), name, forms.values_of(name, said), caller=caller)
     except MalanError as error:
         failure = error
     status = status_of(failure) if failure else 200

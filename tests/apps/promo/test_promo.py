@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 import xml.etree.ElementTree as ElementTree
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from media_factory import draw_film, read_number
 
 from malan.apps.builtin import all_apps, app_named
-from malan.apps.running import read_request, resume_app, run_app, start_app
+from malan.apps.running import prepare, read_request, run_app
 from malan.core.errors import MediaError, NotFound, NotGranted, UsageError
 from malan.rights import load_terms
 from malan.services.access import Caller
@@ -257,24 +256,6 @@ def test_footage_without_the_right_to_publish_is_never_picked(tmp_path):
     assert caught.value.code == "promo.nothing"
 
 
-def test_an_app_can_run_as_a_job(library, tmp_path):
-    job_id = start_app(library, "promo", {"length": 3, "lines": 360})
-    while (last := library.jobs.get(job_id)).state not in ("done", "failed"):
-        time.sleep(0.05)
-    assert (last.state, last.done) == ("done", 1)
-    folder = library.root / "exports" / last.spec["file"]
-    assert (folder / "promo-16x9.mp4").is_file()
-    assert (folder / "report.json").is_file()
-
-
-def test_a_job_that_was_stopped_goes_on(library):
-    spec = {"app": "promo", "request": {"length": 4, "lines": 360, "seed": 5}, "file": "promo-again", "party": ""}
-    job = library.jobs.create("app.run", spec, ["run"])
-    told = resume_app(library, job.id)
-    assert told["seconds"] == 4.0
-    assert library.jobs.get(job.id).state == "done"
-
-
 def test_every_app_has_a_card_in_both_languages():
     for app in all_apps():
         for lang in ("zh", "en"):
@@ -286,5 +267,5 @@ def test_every_app_has_a_card_in_both_languages():
 def test_nobody_but_an_operator_names_files_of_this_machine(library, tmp_path, field):
     stranger = Caller("p1", frozenset({"buyer"}), "key")
     with pytest.raises(NotGranted) as caught:
-        start_app(library, "promo", {field: "/etc/passwd"}, caller=stranger)
+        prepare(library, "promo", {field: "/etc/passwd"}, caller=stranger)
     assert caught.value.code == "app.no_files"

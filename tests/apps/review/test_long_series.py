@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from episode_factory import Plan, draw_episode
 
 from malan.apps.review.measure import episode as measuring
 from malan.apps.review.report import read_report
-from malan.apps.running import run_app, start_app
+from malan.apps.running import run_app
+from malan.core.errors import Rejected
 from malan.workspace import Workspace
 
 EPISODES, GONE, EMPTY, AGAIN = 80, 7, 13, 30
@@ -76,16 +76,13 @@ def test_eighty_episodes_killed_half_way_are_measured_once(series: Path, tmp_pat
 def test_a_review_that_was_cancelled_goes_on_where_it_stood(series: Path, tmp_path: Path, measured: list[str]) -> None:
     ws = Workspace.create(tmp_path / "ws")
     asked = {**ASKED, "paths": [str(series / f"第{n}集.mkv") for n in range(1, 6)], "episodes": 5}
-    job = start_app(ws, "review", asked)
-    while ws.jobs.get(job).state == "queued" or (ws.jobs.get(job).is_alive and len(measured) < 2):
-        time.sleep(0.01)
-    if ws.jobs.get(job).is_alive:
-        ws.jobs.cancel(job)
-    while ws.jobs.get(job).is_alive:
-        time.sleep(0.01)
-    assert start_app(ws, "review", asked) == job  # the same request is the same run
-    while ws.jobs.get(job).state in ("queued", "running"):
-        time.sleep(0.01)
-    assert ws.jobs.get(job).state == "done"
+
+    def cancel() -> None:
+        if len(measured) >= 2:
+            raise Rejected("gateway.cancelled")
+
+    with pytest.raises(Rejected):
+        run_app(ws, "review", asked, tmp_path / "out", stop_if_asked=cancel)
+    run_app(ws, "review", asked, tmp_path / "out")
     assert len(measured) <= 6  # at most the one that was at hand is measured again
     assert len(set(measured)) == 5

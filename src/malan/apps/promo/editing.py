@@ -18,7 +18,8 @@ from malan.apps.builtin import app_named
 from malan.apps.promo.app import BOARD
 from malan.apps.promo.board import Storyboard, keep_board, kept_board, parse_board
 from malan.apps.promo.plan import USES
-from malan.apps.running import read_request, run_of
+from malan.apps.queue.runs import run_of
+from malan.apps.running import read_request
 from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.services.access import Caller, require
 from malan.services.granted import Opened, opened_by, require_source
@@ -72,7 +73,7 @@ def board_of_run(ws: Workspace, job_id: str, *, caller: Caller) -> str:
         NotFound: There is no such run of the caller's, or it left none.
     """
     job = run_of(ws, job_id, caller=caller)
-    path = ws.folder("exports") / str(job.spec["file"]) / BOARD
+    path = ws.root / job.folder / BOARD
     if not path.is_file():
         raise NotFound("promo.no_board", path=BOARD, detail=job.state)
     return keep_board(ws, parse_board(path.read_text("utf-8"), BOARD))
@@ -137,10 +138,10 @@ def _asked(ws: Workspace, run: str, caller: Caller) -> tuple[str, dict[str, Any]
     """The app a storyboard comes from, and what was asked of it besides, as far as it is not what is usual."""
     if not run:
         return "promo", {}
-    spec = run_of(ws, run, caller=caller).spec
-    request = read_request(app_named(str(spec["app"])), spec["request"])
+    job = run_of(ws, run, caller=caller)
+    request = read_request(app_named(job.app), job.request)
     said = request.model_dump(mode="json", exclude_defaults=True, exclude={"board", "plan_only", "versions"})
-    return str(spec["app"]), said
+    return job.app, said
 
 
 def _under(caller: Caller, said: Mapping[str, Any]) -> Caller:

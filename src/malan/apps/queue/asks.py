@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from malan.apps.builtin import app_named
-from malan.apps.running import INPUTS, quote_app, read_request
+from malan.apps.running import INPUTS, prepare, quote_app, read_request
 from malan.core.errors import NotFound, UsageError
 from malan.services.access import Caller
 from malan.services.app_queue import FOLDER, Ask, new_id
@@ -107,13 +107,16 @@ def music_ask(ws: Workspace, named: Named, policy: Policy, wish: Wish) -> Ask:
 def app_ask(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Caller) -> Ask:
     """A run of an app as the console and `POST /api/apps/NAME` ask for it.
 
+    It is named by its request, party and library, so that the same asked twice is one job in one folder.
+
     Raises:
         MalanError: As `apps.running.prepare`; nothing is asked for.
     """
-    quote_app(ws, name, values, caller=caller)
-    model = str(values.get("model") or "")
-    device = _device(ws, model) if model else "cpu"
-    return Ask(name, dict(values), "app", model or name, device, caller.party_id or "")
+    ready = prepare(ws, name, values, caller=caller)
+    request, run = ready.request.model_dump(mode="json"), ready.run
+    model = str(request.get("model") or "")
+    return Ask(name, request, "app", model or name, _device(ws, model) if model else "cpu", caller.party_id or "",
+               asked={"run": run}, idempotency=f"run:{run}", folder=f"exports/{name}-{run[:12]}")  # fmt: skip
 
 
 def remixed(before: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What a server does for jobs by itself: a worker for each device that has work, the dead seen to, webhooks sent.
 
-Workers are processes of their own, which go when idle for a while. Start at `JobClock`.
+Workers are processes of their own, which go when idle for a while. A device other than the processor has one; the
+processor another as long as all are at work, up to `cpu_jobs`, so that a storyboard does not wait for a series to be
+reviewed. Start at `JobClock`.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
-from malan.services.app_queue import live_workers, recover, waiting_devices
+from malan.services.app_queue import busy_devices, live_workers, recover, waiting_devices
 from malan.services.app_webhooks import send_due
 from malan.services.gateway_royalties import book_usage, owe_royalties
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 _LOOK_S = 0.5
-_IDLE_S = 60
+_IDLE_S = 120
 _BACK_OFF_S = (0.0, 1.0, 5.0, 30.0)
 _GRACE_S = 10.0
 _OWE_S = 600.0
@@ -39,18 +42,28 @@ class _Worker:
     deaths: int = 0
     not_before: float = 0.0
 
+    def is_running(self) -> bool:
+        """Whether it is; one that keeps dying may be started less and less often."""
+        code = self.process.poll() if self.process else None
+        if self.process is not None and code is not None:
+            self.process = None
+            self.deaths = 0 if code == 0 else self.deaths + 1
+            self.not_before = time.monotonic() + _BACK_OFF_S[min(self.deaths, len(_BACK_OFF_S) - 1)]
+        return self.process is not None
+
 
 class JobClock:
     """A thread that looks twice a second.
 
     Args:
         ws: Whose jobs.
+        has_workers: Start workers; without, they are somebody else's to start (`malan gateway work`).
     """
 
-    def __init__(self, ws: Workspace) -> None:
-        self._ws = ws
+    def __init__(self, ws: Workspace, *, has_workers: bool = True) -> None:
+        self._ws, self._has_workers = ws, has_workers
         self._over = threading.Event()
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[tuple[str, int], _Worker] = {}
         self._owed = 0.0
         self._thread = threading.Thread(target=self._tick, name="malan-job-clock", daemon=True)
         self._sender = threading.Thread(target=self._send, name="malan-webhooks", daemon=True)
@@ -77,11 +90,11 @@ class JobClock:
     def look(self) -> None:
         """One turn."""
         recover(self._ws)
-        waiting = waiting_devices(self._ws, time.time())
+        waiting = waiting_devices(self._ws, time.time()) if self._has_workers else []
         if waiting:
-            here = live_workers(self._ws, time.time())
+            here, busy = Counter(live_workers(self._ws, time.time())), Counter(busy_devices(self._ws))
             for device in waiting:
-                self._see_to(device, is_there=device in here)
+                self._see_to(device, here[device], busy[device])
         if time.monotonic() - self._owed > _OWE_S:
             self._owed = time.monotonic()
             book_usage(self._ws)
@@ -101,18 +114,16 @@ class JobClock:
             except MalanError as error:
                 _log.warning("webhooks: %s", error)
 
-    def _see_to(self, device: str, *, is_there: bool) -> None:
-        """Start a worker where none is; one that keeps dying is started less and less often."""
-        one = self._workers.setdefault(device, _Worker())
-        if one.process is not None:
-            code = one.process.poll()
-            if code is None:
-                return
-            one.process = None
-            one.deaths = 0 if code == 0 else one.deaths + 1
-            one.not_before = time.monotonic() + _BACK_OFF_S[min(one.deaths, len(_BACK_OFF_S) - 1)]
-        if not is_there and time.monotonic() >= one.not_before:
-            one.process = _start(self._ws, device)
+    def _see_to(self, device: str, here: int, busy: int) -> None:
+        """Start a worker where none is, or where all are at work and there is room for another."""
+        places = max(1, self._ws.settings.cpu_jobs) if device == "cpu" else 1
+        own = [self._workers.setdefault((device, place), _Worker()) for place in range(places)]
+        there = max(here, sum(one.is_running() for one in own))
+        if there and (there >= places or busy < there):
+            return
+        free = next((one for one in own if not one.is_running()), None)
+        if free is not None and time.monotonic() >= free.not_before:
+            free.process = _start(self._ws, device)
 
 
 def _start(ws: Workspace, device: str) -> subprocess.Popen[bytes]:

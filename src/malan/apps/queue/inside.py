@@ -24,7 +24,7 @@ def _opened(root: str) -> Workspace:
     return Workspace(Path(root))
 
 
-def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], party_id: str, folder: str) -> Any:
+def carry_out(root: str, run: str, app: str, request: Mapping[str, Any], party_id: str, folder: str) -> Any:
     """Run the app of a job; what it left. Run again after a kill, it goes on with what lies in its folder.
 
     Raises:
@@ -46,5 +46,5 @@ def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], part
         told_at = now
         report_progress({"percent": 100 * done // max(1, total), "current": str(current)})
 
-    _, told = run_app(ws, app, request, ws.root / folder, caller=caller, progress=tell, run_id=job_id)
+    _, told = run_app(ws, app, request, ws.root / folder, caller=caller, progress=tell, run_id=run)
     return enriched(ws, told)

@@ -64,6 +64,7 @@ def work(
     idle_s: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     function: str = INSIDE,
+    only: str = "",
 ) -> int:
     """Work on the jobs of a device until told to stop; how many were brought to an end.
 
@@ -74,16 +75,15 @@ def work(
         idle_s: Stop when there was nothing to do for so long.
         stop: Asked between jobs and, of a job, to put it back.
         function: What carries a job out, by name.
+        only: The one job to do; this process is no worker for others then.
     """
-    done, idle_since, present = 0, time.monotonic(), 0.0
-    with _Bench(ws, function) as bench:
+    done, idle_since, presence = 0, time.monotonic(), _Presence(ws, device, is_worker=not only)
+    with _Bench(ws, function, presence) as bench:
         try:
             while not stop():
-                if time.monotonic() - present > _PRESENT_S:
-                    present = time.monotonic()
-                    note_worker(ws, device, time.time())
+                if presence.say():
                     recover(ws)
-                job = _next(ws, device)
+                job = _next(ws, device, only)
                 if job is not None:
                     bench.carry_out(job, stop)
                     done, idle_since = done + 1, time.monotonic()
@@ -92,23 +92,40 @@ def work(
                     break
                 time.sleep(_IDLE_S)
         finally:
-            with suppress(MalanError):
-                leave(ws)
+            if not only:
+                with suppress(MalanError):
+                    leave(ws)
     return done
 
 
-def _next(ws: Workspace, device: str) -> Job | None:
+def _next(ws: Workspace, device: str, only: str) -> Job | None:
     try:
-        return take(ws, device, worker=me(), now_s=time.time())
+        return take(ws, device, worker=me(), now_s=time.time(), only=only)
     except RetryLater:
         return None
+
+
+class _Presence:
+    """Says now and then that this worker is there, idle or at work."""
+
+    def __init__(self, ws: Workspace, device: str, *, is_worker: bool) -> None:
+        self._ws, self._device, self._is_worker = ws, device, is_worker
+        self._said = -_PRESENT_S
+
+    def say(self) -> bool:
+        """Whether it was time to."""
+        if not self._is_worker or time.monotonic() - self._said < _PRESENT_S:
+            return False
+        self._said = time.monotonic()
+        note_worker(self._ws, self._device, time.time())
+        return True
 
 
 class _Bench:
     """The process in which jobs are done; a fresh one after each that had to be killed."""
 
-    def __init__(self, ws: Workspace, function: str) -> None:
-        self._ws, self._function = ws, function
+    def __init__(self, ws: Workspace, function: str, presence: _Presence) -> None:
+        self._ws, self._function, self._presence = ws, function, presence
         hours, memory = ws.settings.job_hours, ws.settings.job_memory_mb * MIB
         self._limits = Limits(memory_bytes=memory, wall_s=hours * 3600.0, cpu_s=hours * 3600.0 * 64)
         self._pool: WorkerPool | None = None
@@ -138,12 +155,13 @@ class _Bench:
             latest.update(said)
 
         def look() -> None:
+            self._presence.say()
             is_mine, is_unwanted = beat(self._ws, job, time.time(), **latest)
             if not is_mine or is_unwanted or stop():
                 raise _Stopped("lost" if not is_mine else "unwanted" if is_unwanted else "going")
 
         look()
-        arguments = (str(self._ws.root), job.id, job.app, dict(job.request), job.party_id, job.folder)
+        arguments = (str(self._ws.root), job.run, job.app, dict(job.request), job.party_id, job.folder)
         self._pool = self._pool or WorkerPool(1, limits=self._limits, threads=2)
         task = Task(self._function, arguments, key=job.id, limits=self._limits)
         outcomes = self._pool.run([task], on_progress=hear, on_wait=look)
@@ -168,7 +186,9 @@ class _Bench:
             self._put_away(job)
 
     def _put_away(self, job: Job) -> None:
-        """What a job left that nobody will ask for."""
+        """What a job left that nobody will ask for; a run of an app may be taken up again."""
+        if job.sort == "app":
+            return
         shutil.rmtree(self._ws.root / job.folder, ignore_errors=True)
 
     def _end(self) -> None:

@@ -16,17 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from malan.apps.queue.runs import start_app
 from malan.apps.review.decisions import Decision, decide, keep_labels, labels_of, read_decisions
 from malan.apps.review.report import read_report
 from malan.apps.review.report.page import clock, lacking
-from malan.apps.running import KIND, start_app
 from malan.core.errors import MalanError, NotFound
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
+from malan.services.app_queue import get_job
 from malan.services.blobs import keep_bytes
 
 if TYPE_CHECKING:
-    from malan.runtime.jobs import JobRow
+    from malan.services.app_queue import Job
     from malan.workspace import Workspace
 
 SHOWN = ("waiting", "decided", "open", "all")
@@ -141,7 +142,7 @@ def issue(ws: Workspace, run: str, *, caller: Caller) -> str:
     job, report = _opened(ws, run, caller)
     place = _place(ws, job, report)
     data = place.read_bytes() if place.is_file() else b""
-    values = {key: one for key, one in job.spec["request"].items() if one is not None and key != "decisions"}
+    values = {key: one for key, one in job.request.items() if one is not None and key != "decisions"}
     return start_app(ws, "review", {**values, "decisions": keep_bytes(ws, data)}, caller=caller)
 
 
@@ -159,28 +160,28 @@ def picture_of(ws: Workspace, run: str, name: str, *, caller: Caller) -> Path:
     return path
 
 
-def _opened(ws: Workspace, run: str, caller: Caller) -> tuple[JobRow, dict[str, Any]]:
+def _opened(ws: Workspace, run: str, caller: Caller) -> tuple[Job, dict[str, Any]]:
     require(caller, "review")
-    job = ws.jobs.get(run)
-    if job.kind != KIND or job.spec.get("app") != "review":
-        raise NotFound("app.no_run")
     try:
+        job = get_job(ws, run)
+        if job.app != "review":
+            raise NotFound("app.no_run")
         return job, read_report(_folder(ws, job) / "review.json")
     except MalanError:
         raise NotFound("app.no_run") from None
 
 
-def _folder(ws: Workspace, job: JobRow) -> Path:
-    return ws.folder("exports") / str(job.spec["file"])
+def _folder(ws: Workspace, job: Job) -> Path:
+    return ws.root / job.folder
 
 
-def _place(ws: Workspace, job: JobRow, report: Mapping[str, Any]) -> Path:
+def _place(ws: Workspace, job: Job, report: Mapping[str, Any]) -> Path:
     """The file of decisions of a work: by its title, and without one by the run."""
-    work = str(report["told"].get("title") or "").strip() or str(job.spec["file"])
+    work = str(report["told"].get("title") or "").strip() or Path(job.folder).name
     return ws.folder("reviews") / f"{digest_record('review.work', work)[:24]}.jsonl"
 
 
-def _decisions(ws: Workspace, job: JobRow, report: Mapping[str, Any]) -> dict[str, Decision]:
+def _decisions(ws: Workspace, job: Job, report: Mapping[str, Any]) -> dict[str, Decision]:
     place = _place(ws, job, report)
     listed = read_decisions(place) if place.is_file() else []
     return {one.mark: one for one in listed if one.holds(report["as_of"])}
