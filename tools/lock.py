@@ -19,9 +19,10 @@ def main() -> None:
     needed = project["project"]["dependencies"]
     lean = [need for need in needed if not need.startswith(WEIGHTS_ONLY)]
     everything = resolve([*needed, *project["dependency-groups"]["dev"], *project["dependency-groups"]["bench"]])
-    base = {**resolve(lean), WEIGHTS_ONLY: everything[WEIGHTS_ONLY]}
+    faces = resolve(["--no-deps", *project["project"]["optional-dependencies"]["faces"]])  # weights only, as well
+    base = {**resolve(lean), **faces, WEIGHTS_ONLY: everything[WEIGHTS_ONLY]}
     dev = resolve([*lean, *project["dependency-groups"]["dev"]])
-    held = [f"{name}=={version}" for name, version in {**base, **dev}.items() if name != WEIGHTS_ONLY]
+    held = [f"{name}=={version}" for name, version in {**base, **dev}.items() if name not in {WEIGHTS_ONLY, *faces}]
     extra = [*project["project"]["optional-dependencies"]["train"], *project["dependency-groups"]["train"]]
     train = resolve(extra, held)
     write("base", base)

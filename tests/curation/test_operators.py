@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from face_factory import draw_face, plain
 from view_factory import batch, burst, flat, packets, scenery, sound, view
 
 from malan.core import Finding
@@ -15,6 +16,7 @@ from malan.core.errors import UsageError
 from malan.curation.operator import READS, Batch, ClipView, Damage, Operator, Vector, check_operators, finding
 from malan.curation.operators import BUILT_IN, all_operators
 from malan.curation.operators.colour import DominantColours
+from malan.curation.operators.faces import FacesInView
 from malan.curation.operators.hearing import Loudness, Silence, SpeechSegments
 from malan.curation.operators.light import SceneLight
 from malan.curation.operators.motion import MotionClass
@@ -39,7 +41,8 @@ class Brightness:
         ]
 
 
-EVERYONE = [*(kind() for kind in BUILT_IN), Brightness()]
+needs_face_weights = pytest.mark.skipif(not FacesInView.is_ready(), reason="the weights of faces are not installed")
+EVERYONE = [*all_operators(), Brightness()]
 
 
 def rich_view() -> ClipView:
@@ -113,7 +116,7 @@ def test_an_operator_that_reads_what_nobody_offers_is_refused() -> None:
 
 
 def test_all_operators_have_names_of_their_own() -> None:
-    assert len({operator.name for operator in all_operators()}) == len(BUILT_IN)
+    assert len({operator.name for operator in all_operators()}) == len(BUILT_IN) - (not FacesInView.is_ready())
 
 
 # quality.technical
@@ -357,3 +360,37 @@ def test_the_whole_track_comes_with_its_curve_and_true_peak() -> None:
     assert track_finding.value["true_peak_dbtp"] == -1.5
     assert track_finding.value["curve_lufs"] == [-23.0] * 18
     assert "curve_lufs" not in clip_finding.value
+
+
+# privacy.face
+
+
+@needs_face_weights
+class TestFacesInView:
+    def test_the_share_of_pictures_with_a_face_and_the_largest_are_told(self) -> None:
+        [found] = FacesInView().run(batch(view([draw_face(plain(), 160, 90, 18), plain(), plain(), plain()])))
+        assert found.value["share"] == 0.25
+        assert found.value["class"] == "people"
+        assert 0.1 < found.value["size"] < 0.3
+        [face] = found.value["faces"]
+        assert face["at_s"] == 0.0
+        assert face["box"][0] < 0.5 < face["box"][0] + face["box"][2]
+
+    def test_a_view_of_nobody_says_so(self) -> None:
+        [found] = FacesInView().run(batch(view([scenery(1), scenery(2)])))
+        assert (found.value["class"], found.value["share"], found.value["size"]) == ("none", 0, 0)
+        assert found.value["faces"] == []
+
+    def test_nothing_that_tells_people_apart_is_kept(self) -> None:
+        [found] = FacesInView().run(batch(view([draw_face(plain(), 160, 90, 18)])))
+        assert set(found.value) == {"class", "share", "size", "most", "pictures", "faces"}
+        assert all(set(face) == {"at_s", "box", "score"} for face in found.value["faces"])
+
+    def test_an_upright_picture_is_looked_at_upright(self) -> None:
+        [found] = FacesInView().run(batch(view([draw_face(plain((180, 320)), 90, 100, 18)])))
+        assert found.value["share"] == 1
+
+
+def test_without_the_weights_a_scan_does_without_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FacesInView, "is_ready", staticmethod(lambda: False))
+    assert "privacy.face" not in {operator.name for operator in all_operators()}

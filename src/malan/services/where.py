@@ -98,4 +98,4 @@ _PLAIN: Mapping[str, Callable[[ClipQuery, str], dict[str, Any]]] = {
     "speech": lambda _query, value: {"has_speech": _yes(value)},
     "captions": lambda _query, value: {"has_captions": _yes(value)},
 }
-_LABELS = {"motion": "motion.class", "colour": "colour.dominant", "light": "scene.light"}
+_LABELS = {"motion": "motion.class", "colour": "colour.dominant", "light": "scene.light", "faces": "privacy.face"}

@@ -31,6 +31,9 @@ _MEASURED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "letterbox_share": ("quality.technical", ("letterbox_share", "letterbox")),
     "motion": ("motion.class", ("amount", "magnitude", "energy", "motion", "speed")),
     "loudness_lufs": ("audio.loudness", ("integrated_lufs", "loudness_lufs", "lufs", "integrated")),
+    "peak_dbfs": ("audio.loudness", ("sample_peak_dbfs",)),
+    "face_share": ("privacy.face", ("share",)),
+    "face_size": ("privacy.face", ("size",)),
 }
 # Column → kind whose segments are added up: the share of the clip they cover.
 _SHARES: Mapping[str, str] = {

@@ -115,6 +115,7 @@ class _Ranked:
 
 def _where(view: View, query: ClipQuery) -> str | None:
     """The filter of a query. Only `literal` and `one_of` bring values in."""
+    measured = view.tables["clips"].schema.names  # an older Malan may have made the table
     parts = [
         one_of("owner_id", query.owner_ids) if query.owner_ids else None,
         one_of("asset_id", query.asset_ids) if query.asset_ids else None,
@@ -123,8 +124,8 @@ def _where(view: View, query: ClipQuery) -> str | None:
         _bound("duration_s", "<=", query.max_duration_s),
         _bound("added_s", ">=", query.added_from_s),
         _bound("added_s", "<=", query.added_until_s),
-        *(_bound(name, ">=", value) for name, value in sorted(query.at_least.items())),
-        *(_bound(name, "<=", value) for name, value in sorted(query.at_most.items())),
+        *(_bound(name, ">=", value) if name in measured else "false" for name, value in sorted(query.at_least.items())),
+        *(_bound(name, "<=", value) if name in measured else "false" for name, value in sorted(query.at_most.items())),
         _has_all("tags", query.tags),
         _has_all("labels", query.labels),
         _has("speech_share", query.has_speech),

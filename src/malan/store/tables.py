@@ -307,7 +307,7 @@ def clip_from_arrow(row: Mapping[str, Any], group_id: str | None = None) -> Clip
         row["caption"],
         tuple(row["tags"]),
         tuple(row["labels"]),
-        {name: row[name] for name in MEASURES if row[name] is not None},
+        {name: row[name] for name in MEASURES if row.get(name) is not None},  # an older Malan's table has fewer
         row["added_s"],
         tuple(row.get("look") or ()),
         group_id,

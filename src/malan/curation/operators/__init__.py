@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 
 from malan.curation.operator import ENTRY_POINTS, Operator, check_operators
 from malan.curation.operators.colour import DominantColours
+from malan.curation.operators.faces import FacesInView
 from malan.curation.operators.hearing import Loudness, Silence, SpeechSegments
 from malan.curation.operators.light import SceneLight
 from malan.curation.operators.motion import MotionClass
@@ -24,6 +25,7 @@ BUILT_IN: tuple[type[Operator], ...] = (
     SceneLight,
     VideoFingerprint,
     LooksLike,
+    FacesInView,
     SpeechSegments,
     Loudness,
     Silence,
@@ -31,10 +33,11 @@ BUILT_IN: tuple[type[Operator], ...] = (
 
 
 def all_operators() -> tuple[Operator, ...]:
-    """One of each built-in operator and of each that is installed beside Malan.
+    """One of each built-in operator and of each that is installed beside Malan; faces only where their weights are.
 
     Raises:
         UsageError: Two have the same name.
     """
     guests = [entry.load()() for entry in entry_points(group=ENTRY_POINTS)]
-    return check_operators([*(kind() for kind in BUILT_IN), *guests])
+    ready = [kind for kind in BUILT_IN if kind is not FacesInView or FacesInView.is_ready()]
+    return check_operators([*(kind() for kind in ready), *guests])
