@@ -41,7 +41,7 @@ def compose(plan: Plan) -> Score:
     band = seated(plan)
     singers = [chair for chair in band if chair.role == "melody"]
     low, high = _common(singers)
-    tune = sing(plan, harmony, low, high)
+    tune = sing(plan, harmony, low, high, _ground(plan, harmony, band))
     parts = [part for chair in band if (part := _part(plan, chair, harmony, tune, band)).notes]
     if plan.hits:
         parts.append(_hits(plan, harmony))
@@ -89,6 +89,12 @@ def _common(singers: Sequence[Chair]) -> tuple[int, int]:
     """A range that all who sing the melody share; an octave and a sixth at least."""
     low, high = max(chair.low for chair in singers), min(chair.high for chair in singers)
     return (low, high) if high - low >= 17 else (singers[0].low, singers[0].high)
+
+
+def _ground(plan: Plan, harmony: Sequence[Harmony], band: Sequence[Chair]) -> list[Note]:
+    """The bass, which the melody must know."""
+    bass = next((chair for chair in band if chair.role == "bass"), None)
+    return bass_line(plan, harmony, bass, _plays(plan, bass)) if bass else []
 
 
 def _plays(plan: Plan, chair: Chair) -> Callable[[int], float]:

@@ -23,6 +23,9 @@ _DOMINANTS = {"major": "V7", "minor": "V7", "dorian": "VII", "mixolydian": "VII"
 _PLAIN_DOMINANT = {"pop": "V", "corporate": "Vsus4", "ambient": "Vsus4", "folk": "V", "rock": "V", "news": "V"}
 _MODAL_MINOR = ("cinematic", "electronic", "rock", "pop", "news", "ambient", "lofi")
 _LAST = {"jazz": ("I6", "iadd9"), "lofi": ("Imaj7", "i7"), "ambient": ("Iadd9", "iadd9")}
+_PERIODS = ("strings", "waltz", "piano")
+_HALF = {"major": "ii", "minor": "iv"}
+_FULL = {"major": ("IV", "V7"), "minor": ("iv", "V7")}
 
 
 def harmonise(plan: Plan) -> tuple[Harmony, ...]:
@@ -54,14 +57,25 @@ def tonic(plan: Plan, *, is_last: bool = False) -> str:
 
 def _section(plan: Plan, section: Section) -> list[str]:
     """One progression through a section; its second half may go another way."""
-    pool = _pool(plan, _LETTER[section.name])
-    lots = plan.lots(f"harmony/{_LETTER[section.name]}")
+    letter = _LETTER[section.name]
+    pool, lots = _pool(plan, letter), plan.lots(f"harmony/{letter}")
     first, second = lots.choice(pool).split(), lots.choice(pool).split()
     rows = [first, first if lots.random() < 0.5 else second]
     out: list[str] = []
     while len(out) < section.bars:
         out += rows[len(out) // 4 % 2]
-    return out[: section.bars]
+    return _with_periods(plan, out[: section.bars]) if letter in "AC" else out[: section.bars]
+
+
+def _with_periods(plan: Plan, row: list[str]) -> list[str]:
+    """Where a style thinks in periods, each eight bars ask (half close) and answer (close)."""
+    mode = plan.key.mode
+    if plan.style.name not in _PERIODS or mode not in _HALF:
+        return row
+    for eight in range(0, len(row) - 7, 8):
+        row[eight + 2 : eight + 4] = [_HALF[mode], "V"]
+        row[eight + 5 : eight + 8] = [*_FULL[mode], tonic(plan)]
+    return row
 
 
 def _pool(plan: Plan, letter: str) -> tuple[str, ...]:
@@ -83,7 +97,8 @@ def _cadence(plan: Plan, two: list[str]) -> list[str]:
         return ["iiø7" if mode == "minor" else "ii7", "V7"]
     if mode == "minor":
         return ["iv", "V7"]
-    return [two[0], _PLAIN_DOMINANT.get(name, _DOMINANTS[mode]) if mode == "major" else _DOMINANTS[mode]]
+    first = "IV" if mode == "major" and two[0].startswith("V") and name in _PERIODS else two[0]
+    return [first, _PLAIN_DOMINANT.get(name, _DOMINANTS[mode]) if mode == "major" else _DOMINANTS[mode]]
 
 
 def _led(chords: list[Chord], plan: Plan) -> tuple[list[Chord], list[Voicing]]:

@@ -1,19 +1,21 @@
 """Melodies: a motif of two bars, asked and answered, led through sequences to one climax, and home.
 
-    motif ─ question (half close) · answer (close) ─ contrast ─ the motif again, higher and fuller ─ last note
+    motif ─ question (open) · answer (closed) ─ contrast ─ the motif again, higher and fuller ─ last note
 
-Rhythms are sixteenths a bar; pitches are steps of a scale that prefer what the chord allows. Start reading at `sing`.
+What was heard comes back: an answer begins as its question did, a section that returns brings its tune. Rhythms are
+sixteenths a bar; which pitches are sung is found by `singing.py`. Start reading at `sing`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from malan.composing.plan import Plan, Section
 from malan.composing.score import SIXTEENTH, Harmony, Note
-from malan.composing.theory import Chord, Key
+from malan.composing.singing import Came, Slot, Voice, kept_in, sung
 
 Bar = tuple[int, ...]  # sixteenths; negative ones are silent
 
@@ -30,8 +32,14 @@ RHYTHMS: dict[str, tuple[Bar, ...]] = {
     "waltz": ((8, 4), (4, 4, 4), (6, 2, 4), (4, 2, 2, 4), (8, 2, 2), (12,)),
 }
 _CLOSES = {16: ((8, 8), (4, 12), (6, 2, 8)), 12: ((8, 4), (12,)), 8: ((4, 4), (2, 6), (3, 1, 4))}
+_PICKUPS = {  # a close, a breath, and what leads into the next phrase
+    16: ((8, -4, 2, 2), (4, 6, -2, 2, 2), (6, 2, 4, -2, 2)),
+    12: ((8, -2, 2), (6, -2, 2, 2)),
+    8: ((4, -2, 1, 1), (4, -2, 2)),
+}  # fmt: skip
+_HOOKS = ("syncopated", "lively", "heroic")  # what is sung there comes again as it was
+_LEADS_IN = ("lyrical", "lively", "syncopated", "dotted", "jazz", "waltz", "huagu")
 _STEPS = ((-1, 1, 1, 2, -1, -2), (1, -1, -1, -1, 2), (1, 1, -2, 1, -1))
-_REACH = 5
 _LIFT = {"intro": 0, "A": 0, "A2": 1, "B": 2, "B2": 3, "bridge": -1, "C": 3, "C2": 4, "outro": -1}
 
 
@@ -49,83 +57,58 @@ class Motif:
 
 
 @dataclass
-class Line:
-    """A melody while it is written: the key, the range, and where it is."""
+class Tune:
+    """A melody while it is written: who sings, where the line is, the bass, and what was heard before."""
 
-    key: Key
-    low: int
-    high: int
-    before: int = 0
-    leapt: int = 0
-    repeats: int = 0
+    plan: Plan
+    voice: Voice
+    ground: tuple[list[int], list[int]]  # ticks at which the bass changes, and to what
+    motif: Motif
+    lots: Random
+    came: Came = field(default_factory=Came)
+    rhythms: dict[tuple[str, int, int], tuple[Bar, tuple[int, ...]]] = field(default_factory=dict)
+    heard: dict[tuple[str, int, int], tuple[Bar, list[int]]] = field(default_factory=dict)
 
-    def next(self, target: int, chord: Chord, *, is_strong: bool) -> int:
-        """The pitch nearest to a step of the ladder that can be sung after the last one and fits the chord."""
-        ladder = self.key.ladder
-        best, cost = self.before or ladder[target], float("inf")
-        near = self.key.nearest(self.before) if self.before else target
-        places = {*range(target - _REACH, target + _REACH + 1), *range(near - _REACH, near + _REACH + 1)}
-        for place in sorted(one for one in places if 0 <= one < len(ladder)):
-            pitch = self._altered(ladder[place], chord)
-            more = abs(place - target) + self._price(pitch, chord, is_strong=is_strong)
-            if more < cost:
-                best, cost = pitch, more
-        self.repeats = self.repeats + 1 if best == self.before else 0
-        self.leapt = best - self.before if self.before else 0
-        self.before = best
-        return best
-
-    def _altered(self, pitch: int, chord: Chord) -> int:
-        """Where the chord raises a tone of the scale, the melody does too."""
-        for tone in chord.tones:
-            if tone not in self.key.scale and (pitch % 12 + 1) % 12 == tone:
-                return pitch + 1
-        return pitch
-
-    def _price(self, pitch: int, chord: Chord, *, is_strong: bool) -> float:
-        if not self.low <= pitch <= self.high:
-            return float("inf")
-        foreign = 0.0 if pitch % 12 in chord.tones else (2.6 if is_strong else 0.0)
-        if not self.before:
-            return foreign
-        leap = pitch - self.before
-        if abs(leap) > 12 or (abs(leap) in (6, 10, 11) and not self.key.is_five_tone):
-            return 100.0 + abs(leap)
-        back = 1.5 if abs(self.leapt) > 5 and leap * self.leapt > 0 else 0.0
-        wide = max(0, abs(leap) - (5 if self.key.is_five_tone else 4)) * 0.45
-        return foreign + wide + back + (0.9 + 1.2 * self.repeats if leap == 0 else 0.0) + self._clash(pitch, chord)
-
-    def _clash(self, pitch: int, chord: Chord) -> float:
-        """A tone a semitone above one of the chord's is a guest, not a host."""
-        return 1.0 if (pitch - 1) % 12 in chord.tones and pitch % 12 not in chord.tones else 0.0
+    def bass_at(self, tick: int) -> int | None:
+        """What the bass has at a tick."""
+        place = bisect_right(self.ground[0], tick)
+        return self.ground[1][place - 1] if place else None
 
 
-def sing(plan: Plan, harmony: Sequence[Harmony], low: int, high: int, *, closes: bool = True) -> list[Note]:
-    """The melody of a whole piece, from the first bar to the last note, without dynamics."""
+def sing(
+    plan: Plan, harmony: Sequence[Harmony], low: int, high: int, ground: Sequence[Note] = (), *, closes: bool = True
+) -> list[Note]:  # fmt: skip
+    """The melody of a whole piece, from the first bar to the last note, without dynamics.
+
+    Args:
+        plan: What the piece keeps to.
+        harmony: A chord a bar.
+        low: The lowest pitch.
+        high: The highest.
+        ground: The bass; where there is none, the lowest tone of each chord.
+        closes: With a last note.
+    """
     lots = plan.lots("melody")
-    bar = plan.bar // SIXTEENTH
-    motif = _motif(plan, lots)
-    line, notes = Line(plan.key, low, high), list[Note]()
+    tune = Tune(plan, Voice(plan.key, low, high), _ground(harmony, ground), _motif(plan, lots), lots)
     middle = plan.key.nearest(round(low + 0.42 * (high - low)))
+    notes: list[Note] = []
     for section in plan.sections:
-        held = motif if section.name[0] in "iACo" else motif.turned()
         if section.name == "intro" and plan.style.name not in ("piano", "jiangnan", "huaguxi"):
-            notes += _call(plan, section, held, line, harmony, middle)
+            notes += _call(tune, section, harmony, middle)
             continue
-        for number in range(section.bars):
-            place = section.bar + number
-            rhythm, steps, target = _drawn(plan, section, held, number, lots)
-            chord = harmony[place].chord
-            is_close = number % 4 == 3 or place == plan.bars - 1
-            goal = _goal(plan, line, section, number) if is_close else None
-            notes += _bar(
-                line, rhythm, steps, chord, place * plan.bar, middle + target, goal,
-                following=harmony[min(place + 1, len(harmony) - 1)].chord,
-            )  # fmt: skip
+        for phrase in range(0, section.bars, 4):
+            notes += _phrase(tune, section, range(phrase, min(phrase + 4, section.bars)), harmony, middle)
     if closes and not plan.is_loop:
-        notes.append(_last(plan, line, harmony[-1].chord))
-    assert bar > 0  # noqa: S101
+        notes.append(_last(tune, harmony[-1]))
     return notes
+
+
+def _ground(harmony: Sequence[Harmony], bass: Sequence[Note]) -> tuple[list[int], list[int]]:
+    """When the bass changes, and to which pitch class; where nobody plays it, the lowest tone of the chord."""
+    played = {note.start // bar.length for note in bass for bar in harmony[:1]}
+    held = {bar.start: bar.chord.bass for n, bar in enumerate(harmony) if n not in played}
+    held |= {note.start: note.pitch % 12 for note in sorted(bass)}
+    return sorted(held), [held[tick] for tick in sorted(held)]
 
 
 def _motif(plan: Plan, lots: Random) -> Motif:
@@ -146,20 +129,72 @@ def _contour(count: int, lots: Random) -> tuple[int, ...]:
     return tuple(out)
 
 
-def _drawn(plan: Plan, section: Section, motif: Motif, number: int, lots: Random) -> tuple[Bar, tuple[int, ...], int]:
+def _phrase(
+    tune: Tune, section: Section, bars: range, harmony: Sequence[Harmony], middle: int
+) -> list[Note]:  # fmt: skip
+    """Four bars, found as one; bars that were heard before come back, as far as the chords let them."""
+    rows, slots, kept = [], list[Slot](), list[tuple[tuple[str, int, int], Bar, int]]()
+    for number in bars:
+        rhythm, steps, target = _drawn(tune, section, number)
+        bar = harmony[section.bar + number]
+        following = harmony[min(section.bar + number + 1, len(harmony) - 1)]
+        is_close = number % 4 == 3 or _is_end(tune, section, number)
+        goal = _goal(tune, section, number, bar, following) if is_close else None
+        mine = _slots(tune, rhythm, steps, (bar, following), middle + target, goal)
+        key, source = _places(section, number)
+        held = tune.heard.get(key) or tune.heard.get(source)
+        if held and held[0] == rhythm and not _is_end(tune, section, number):
+            mine = kept_in(mine, held[1])
+        rows.append((bar, rhythm, is_close))
+        kept.append((key, rhythm, len(mine)))
+        slots += mine
+    pitches, tune.came = sung(slots, tune.voice, tune.came)
+    notes, at = list[Note](), 0
+    for (bar, rhythm, is_close), (key, _, count) in zip(rows, kept, strict=True):
+        tune.heard.setdefault(key, (rhythm, pitches[at : at + count]))
+        notes += _laid(rhythm, pitches[at : at + count], bar.start, is_close=is_close)
+        at += count
+    return notes
+
+
+def _places(section: Section, number: int) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
+    """Where a bar belongs in the tune, and which one it takes up: an answer begins as its question."""
+    letter = {"outro": "A", "intro": "A"}.get(section.name, section.name[:1])
+    phrase, place = number // 4 % 2, number % 4
+    return (letter, phrase, place), (letter, 0 if place < 3 else phrase, place)
+
+
+def _drawn(tune: Tune, section: Section, number: int) -> tuple[Bar, tuple[int, ...], int]:
     """Rhythm, contour and height of a bar: the motif, its sequence, a development, a close."""
     phrase, place = number // 4, number % 4
+    motif = tune.motif if section.name[0] in "iACo" else tune.motif.turned()
     lift = _LIFT[section.name] + (1 if phrase % 2 and section.name[0] in "BC" else 0)
     arch = (0, 1, 2, -1)[place] if section.name[0] == "C" else (0, 1, 1, -1)[place]
-    if place == 3:
-        return lots.choice(_CLOSES[plan.bar // SIXTEENTH]), (0, -1, -2), lift - 1
-    if place == 2 and phrase % 2:  # development: the head of the motif, going on
-        rhythm = motif.bars[0]
-        return rhythm, tuple(n - 1 if n % 2 else n for n in motif.steps[0]), lift + arch
+    if place == 3 or _is_end(tune, section, number):
+        key, _ = _places(section, number)
+        if key not in tune.rhythms or _is_end(tune, section, number):
+            tune.rhythms[key] = (_close(tune, section, number), (0, -1, -2))
+        return *tune.rhythms[key], lift - 1
+    if place == 2 and phrase % 2 and tune.plan.style.rhythms not in _HOOKS:  # development: its head, going on
+        return motif.bars[0], tuple(n - 1 if n % 2 else n for n in motif.steps[0]), lift + arch
     rhythm, steps = motif.bars[place % 2], motif.steps[place % 2]
     if section.energy > 0.85 and place == 1:
         rhythm, steps = _fuller(rhythm, steps)
     return rhythm, steps, lift + arch
+
+
+def _is_end(tune: Tune, section: Section, number: int) -> bool:
+    """Whether the last chord follows."""
+    return section.bar + number == tune.plan.bars - 1
+
+
+def _close(tune: Tune, section: Section, number: int) -> Bar:
+    """How a phrase ends; within a section it may already lead into the next one."""
+    size = tune.plan.bar // SIXTEENTH
+    goes_on = number < section.bars - 1 and tune.plan.style.rhythms in _LEADS_IN
+    if goes_on and tune.lots.random() < 0.45:
+        return tune.lots.choice(_PICKUPS[size])
+    return tune.lots.choice(_CLOSES[size])
 
 
 def _fuller(rhythm: Bar, steps: tuple[int, ...]) -> tuple[Bar, tuple[int, ...]]:
@@ -175,65 +210,78 @@ def _fuller(rhythm: Bar, steps: tuple[int, ...]) -> tuple[Bar, tuple[int, ...]]:
     )
 
 
-def _goal(plan: Plan, line: Line, section: Section, number: int) -> int:
-    """The pitch class a phrase rests on: the fifth or second step where it asks, the tonic where it answers."""
+def _goal(tune: Tune, section: Section, number: int, bar: Harmony, following: Harmony) -> int | None:
+    """The pitch class a phrase rests on: the fifth or second step where it asks, the tonic where it answers; where
+    the chords have none of these, a tone of the chord that is no seventh."""
+    scale, tones = tune.plan.key.scale, (*bar.chord.tones, *following.chord.tones)
+    if _is_end(tune, section, number) and not tune.plan.is_loop:
+        return scale[1] if scale[1] in tones else None  # one step above the last note
     is_answer = number // 4 % 2 == 1 or section.bars <= 4
-    scale = line.key.scale
-    if section.bar + number == plan.bars - 1 and not plan.is_loop:
-        return scale[1]  # one step above the last note
-    return scale[0] if is_answer else scale[-1 if plan.key.is_five_tone else 4]
+    open_ends = (_prop(scale), scale[1]) if tune.plan.key.is_five_tone else (scale[4], scale[1], scale[2])
+    wanted = (scale[0], _prop(scale), scale[2]) if is_answer else open_ends
+    return next((tone for tone in wanted if tone in bar.chord.tones), None)
 
 
-def _bar(
-    line: Line, rhythm: Bar, steps: Sequence[int], chord: Chord, start: int, target: int, goal: int | None,
-    *, following: Chord,
-) -> list[Note]:  # fmt: skip
-    out, at = [], 0
+def _prop(scale: Sequence[int]) -> int:
+    """What bears a mode beside its tonic: the fifth above it; of 角, which has none, the fourth."""
+    fifth = (scale[0] + 7) % 12
+    return fifth if fifth in scale else (scale[0] + 5) % 12
+
+
+def _slots(
+    tune: Tune, rhythm: Bar, steps: Sequence[int], chords: tuple[Harmony, Harmony], target: int, goal: int | None
+) -> list[Slot]:  # fmt: skip
+    out, at, rests = [], 0, _resting(rhythm)
+    bar, following = chords
+    count = tune.plan.bar // SIXTEENTH
     for number, length in enumerate(rhythm):
-        ticks = abs(length) * SIXTEENTH
         if length > 0:
-            is_strong = at % 8 == 0 or length >= 6
-            wanted = target + steps[number % len(steps)]
-            late = at >= 12 and length <= 2
-            pitch = line.next(wanted, following if late else chord, is_strong=is_strong)
-            if goal is not None and number == len(rhythm) - 1 and goal in (*chord.tones, *following.tones):
-                pitch = _bent_to(line, pitch, goal)
-                ticks = min(ticks, max(ticks - 4 * SIXTEENTH, 4 * SIXTEENTH))  # a breath
-            out.append(Note(start + at * SIXTEENTH, ticks, pitch, 80))
+            is_late = at >= 0.75 * count and length <= 2
+            out.append(Slot(
+                target + steps[number % len(steps)] if number <= rests else target + 1,
+                following.chord if is_late else bar.chord, at % 8 == 0 or length >= 6,
+                goal=goal if number == rests else None, ground=tune.bass_at(bar.start + at * SIXTEENTH),
+            ))  # fmt: skip
         at += abs(length)
     return out
 
 
-def _bent_to(line: Line, pitch: int, goal: int) -> int:
-    """The nearest such tone that can be sung from the note before."""
-    before = pitch - line.leapt
-    ways = [
-        p for p in range(line.low, line.high + 1) if p % 12 == goal and abs(p - before) <= 9 and abs(p - before) != 6
-    ]
-    if not ways or before <= 0:
-        return pitch
-    line.before = min(ways, key=lambda p: (abs(p - pitch), p))
-    line.leapt = line.before - before
-    return line.before
+def _resting(rhythm: Bar) -> int:
+    """Which note of a close the phrase rests on: the last one, or the last before the breath that leads on."""
+    breath = next((n for n, length in enumerate(rhythm) if n and length < 0), len(rhythm))
+    return breath - 1
 
 
-def _call(
-    plan: Plan, section: Section, motif: Motif, line: Line, harmony: Sequence[Harmony], middle: int
-) -> list[Note]:  # fmt: skip
+def _laid(rhythm: Bar, pitches: Sequence[int], start: int, *, is_close: bool) -> list[Note]:
+    """The notes of a bar; a close ends with a breath."""
+    out, at, left = [], start, list(pitches)
+    for number, length in enumerate(rhythm):
+        ticks = abs(length) * SIXTEENTH
+        if length > 0:
+            breathes = is_close and number == len(rhythm) - 1
+            sounding = min(ticks, max(ticks - 4 * SIXTEENTH, 4 * SIXTEENTH)) if breathes else ticks
+            out.append(Note(at, sounding, left.pop(0), 80))
+        at += ticks
+    return out
+
+
+def _call(tune: Tune, section: Section, harmony: Sequence[Harmony], middle: int) -> list[Note]:
     """An introduction: the head of the motif once, near the end, as from afar."""
-    place = section.bar + section.bars - 1
     if section.bars < 2:
         return []
-    chord = harmony[place].chord
-    return _bar(line, motif.bars[0], motif.steps[0], chord, place * plan.bar, middle, None, following=chord)
+    place, rhythm = section.bar + section.bars - 1, tune.motif.bars[0]
+    bar, following = harmony[place], harmony[min(place + 1, len(harmony) - 1)]
+    pitches, tune.came = sung(
+        _slots(tune, rhythm, tune.motif.steps[0], (bar, following), middle, None), tune.voice, tune.came
+    )
+    return _laid(rhythm, pitches, bar.start, is_close=False)
 
 
-def _last(plan: Plan, line: Line, chord: Chord) -> Note:
+def _last(tune: Tune, final: Harmony) -> Note:
     """The last note: the tonic where it is near, else a tone of the chord; it rings."""
-    tonic = [p for p in range(line.low, line.high + 1) if p % 12 == plan.key.tonic and abs(p - line.before) <= 9]
-    near = [p for p in range(line.low, line.high + 1) if p % 12 in chord.tones]
-    ways = [p for p in tonic if abs(p - line.before) != 6] or [
-        p for p in near if abs(p - line.before) not in (6, 10, 11)
-    ]
-    pitch = min(ways, key=lambda p: (abs(p - line.before), p))
-    return Note(plan.last, plan.bar, pitch, 84)
+    key = tune.plan.key
+    slot = Slot(
+        key.nearest(tune.came.pitch), final.chord, is_strong=True, goal=key.tonic, ground=tune.bass_at(final.start)
+    )
+    [pitch], tune.came = sung([slot], tune.voice, tune.came)
+    return Note(tune.plan.last, tune.plan.bar, pitch, 84)
