@@ -209,9 +209,10 @@ def films(folder: Path, quick: bool) -> list[Path]:
 
 
 def encoder() -> list[str]:
-    from malan.media.render.films import CRF, PRESET, THREADS
+    """Malan's settings; threads as they are best for one encoder alone on two processors."""
+    from malan.media.render.films import CRF, PRESET
 
-    return ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-g", "50", "-threads", str(THREADS)]
+    return ["-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-g", "50", "-threads", "4"]
 
 
 def timed(arguments: list[str]) -> float:

@@ -1,6 +1,6 @@
 """Timeline and sound to finished films. What was rendered before under the same key is copied, packet by packet.
 
-    pieces whose key is not on the shelf ─ one ffmpeg process ─▶ shelf/<format>-<digest>.mp4, keys in its .json
+    pieces whose key is not on the shelf ─ an ffmpeg process a stretch ─▶ shelf/<format>-<digest>.mp4, keys in its .json
     all pieces ─ packets from the shelf ─┬─▶ film.mp4
     sound.m4a ──────── packets ──────────┘
 
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from malan.core.errors import MediaError, StoreError
 from malan.core.ids import digest_record
 from malan.media.render.graph import input_options, picture_graph
 from malan.media.render.process import Tell, from_fd, readable, run_ffmpeg
+from malan.media.render.stretches import at_once, cut_into, side_by_side
 from malan.media.render.timeline import Format, Timeline
 
-PRESET, CRF, GOP_S, THREADS = "veryfast", 20, 2, 4
-ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v4"
+PRESET, CRF, GOP_S, THREADS = "veryfast", 20, 2, 2
+ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,19 @@ def _on_shelf(shelf: Path, form: Format) -> dict[str, _Part]:
 def _encode(
     timeline: Timeline, numbers: Sequence[int], keys: Mapping[str, list[str]], shelf: Path, tell: Tell | None
 ) -> None:
-    """Render some pieces in all formats, in one process and one decode, and put them on the shelf."""
+    """Render some pieces in all formats, in stretches side by side, and put each on the shelf when it is done."""
+    stretches = cut_into(timeline, numbers)
+    work = [
+        (sum(timeline.pieces[n].frames for n in some), partial(_encode_stretch, timeline, some, keys, shelf))
+        for some in stretches
+    ]
+    side_by_side(work, at_once(timeline, stretches), tell)
+
+
+def _encode_stretch(
+    timeline: Timeline, numbers: Sequence[int], keys: Mapping[str, list[str]], shelf: Path, tell: Tell
+) -> None:
+    """Render consecutive pieces in all formats, in one process and one decode, and put them on the shelf."""
     name = digest_record("render.part", [[keys[form.name][n] for n in numbers] for form in timeline.formats])[:16]
     scripts, work = {}, f".malan-{os.getpid()}-{name}"
     with ExitStack() as stack:
@@ -200,13 +214,14 @@ def _write_packets(made: Any, parts: Sequence[_Part], timeline: Timeline, sound:
     picture.time_base = 1 / timeline.rate
     heard = _Heard(made, stack.enter_context(av.open(str(sound)))) if sound else None
     packets = {file: _packets_of(source, timeline) for file, source in sources.items()}
+    ahead = max(one.delay for one in packets.values())  # a file of very few frames says less
     at = 0
     for part in parts:
         listed = packets[part.file]
         for place, packet in enumerate(listed.packets[part.first : part.first + part.frames]):
             new = av.Packet(packet.data)
             new.stream, new.time_base, new.is_keyframe = picture, 1 / timeline.rate, packet.is_key
-            new.pts, new.dts, new.duration = at + packet.shown - part.first, at + place - listed.delay, 1
+            new.pts, new.dts, new.duration = at + packet.shown - part.first, at + place - ahead, 1
             if heard:
                 heard.write_until(Fraction(new.dts) / timeline.rate)
             made.mux(new)
