@@ -134,6 +134,88 @@ def test_clips_somebody_named_are_shown_in_that_order():
     assert sum(shot.frames for shot in shots) == 120
 
 
+@pytest.mark.parametrize("style", ["lively", "documentary"])
+def test_people_who_are_seen_are_preferred_and_nearer_ones_more(style):
+    place, far, near = (candidate(0, face_share=share, face_size=size) for share, size in ((0, 0), (1, 0.06), (1, 0.2)))
+    scores = [judge(one, style).score for one in (place, far, near)]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[-1] < 1.1 * scores[0]
+
+
+def test_a_calm_film_asks_for_neither_people_nor_places():
+    scores = {judge(candidate(0, face_share=share, face_size=share), "calm").score for share in (0.0, 0.5, 1.0)}
+    assert len(scores) == 1
+
+
+@pytest.mark.parametrize("style", sorted(PACES))
+def test_what_was_never_measured_is_worth_what_a_place_without_sound_is(style):
+    old, new = candidate(0), candidate(0, face_share=0.0, face_size=0.0)
+    assert judge(old, style, is_heard=True).score == judge(new, style, is_heard=True).score
+
+
+def test_sound_that_is_alive_is_preferred_where_it_is_heard():
+    def score(**measures):
+        return judge(candidate(0, **measures), "lively", is_heard=True).parts["loud"]
+
+    alive, faint = score(loudness_lufs=-23.0, peak_dbfs=-3.0), score(loudness_lufs=-46.0, peak_dbfs=-30.0)
+    clipped, harsh = score(loudness_lufs=-14.0, peak_dbfs=0.0), score(loudness_lufs=-4.0, peak_dbfs=0.0)
+    silent = score()
+    assert alive > faint >= silent == 0.5
+    assert alive > clipped > harsh
+    assert score(loudness_lufs=-23.0, silence_share=0.9) < alive
+
+
+def test_sound_under_music_or_a_voice_is_not_asked():
+    loud = candidate(0, loudness_lufs=-23.0)
+    assert judge(loud, "lively").score == judge(candidate(0), "lively").score
+
+
+def test_people_and_places_take_turns():
+    found = [candidate(n, asset="same", face_share=float(n < 5), face_size=0.2 * (n < 5)) for n in range(10)]
+    people = {one.row.id for one in found[:5]}
+    shots = choose(found, [30] * 6, 25, "documentary", strips())
+    assert 2 <= sum(shot.clip in people for shot in shots) <= 4
+
+
+def test_one_of_the_best_is_kept_for_the_end():
+    found = [candidate(n, sharpness=1.0 - 0.1 * n, contrast=0.3) for n in range(8)]
+    best = sorted(found, key=lambda one: -judge(one, "lively", strip(0.5)).score)[:2]
+    shots = choose(found, [30] * 6, 25, "lively", strips())
+    assert {shots[0].clip, shots[-1].clip} == {one.row.id for one in best}
+
+
+def test_what_is_kept_for_the_end_is_shown_earlier_where_nothing_else_is_left():
+    found = [candidate(n, 1.9) for n in range(4)]
+    assert len(choose(found, [30] * 4, 25, "lively", strips())) == 4
+
+
+def test_a_fade_from_black_is_left_out():
+    def look(some):
+        light = np.asarray([0.02, 0.17, 0.4, 0.42, 0.4], np.float32)
+        base = strip(0.5)
+        return {
+            one.row.id: replace(base, light=light, spread=np.full(5, 0.2, np.float32), black=np.zeros(5, np.float32))
+            for one in some
+        }
+
+    [shot] = choose([candidate(0, 5.0)], [30], 25, "lively", look)
+    assert shot.from_s >= 1.6
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh", "有人物"), ("en", "shows people")])
+def test_why_a_shot_was_picked_is_said_in_the_language_of_the_film(language, words):
+    found = [candidate(n, face_share=float(n == 0), face_size=0.2 * (n == 0)) for n in range(6)]
+    shots = choose(found, [30] * 3, 25, "lively", strips(), language=language)
+    [why] = [shot.why for shot in shots if shot.clip == found[0].row.id]
+    assert f"{words} 1.00" in why
+
+
+def test_the_same_footage_gives_the_same_film():
+    found = [candidate(n, face_share=n % 2, loudness_lufs=-20.0 - n) for n in range(12)]
+    first, again = (choose(some, [30] * 5, 25, "lively", strips(), is_heard=True) for some in (found, found[::-1]))
+    assert first == again
+
+
 def test_captions_burned_in_count_against_a_clip():
     assert judge(candidate(0), "lively").score > judge(candidate(0, caption_share=1.0), "lively").score
 

@@ -1,17 +1,17 @@
-"""Which clips a promo shows, from where on, and why: fit, picture, movement, variety; no shot twice, none mid-sentence.
+"""Which clips a promo shows, from where on, and why: what speaks for each, variety; no shot twice, none mid-sentence.
 
-Numbers only, nothing is decoded. Start reading at `choose`.
+What speaks for a clip stands in `weigh`. Numbers only, nothing is decoded. Start reading at `choose`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from malan.apps.promo.board import Shot
+from malan.apps.promo.weigh import Judged, judge, reasons, seen, usual_parts
 from malan.core.errors import NotFound
 from malan.services.picking import Candidate, Strip
 
@@ -23,32 +23,15 @@ _EDGE_S = 0.12  # kept away from cuts: codecs and dissolves leave traces there
 _SHORTEST = 8  # frames
 _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
-_MOTION = {"lively": 0.25, "calm": 0.03, "documentary": 0.08}
-WEIGHTS = {"fit": 3.0, "sharp": 1.0, "light": 1.0, "motion": 0.8, "clean": 1.2, "long": 0.6}
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A candidate with what it scored, part by part, each 0 to 1."""
-
-    candidate: Candidate
-    parts: dict[str, float]
-    strip: Strip | None = None
-    fills: float = 1.0  # how much of the film's picture it fills, or of its own it keeps
-
-    @property
-    def score(self) -> float:
-        """A mean; but what cannot be seen is worth nothing, however well it fits."""
-        mean = sum(WEIGHTS[name] * value for name, value in self.parts.items()) / sum(WEIGHTS.values())
-        return mean * (0.25 + 0.75 * min(1.0, 2 * self.parts["light"])) * (0.6 + 0.4 * self.fills)
-
+_NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
+_WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
 
 
 def choose(
     found: Sequence[Candidate], slots: Sequence[int], rate: int, style: str, look: Look,
-    *, keeps_order: bool = False, aspect: float = 0.0,
+    *, keeps_order: bool = False, aspect: float = 0.0, is_heard: bool = False, language: str = "zh",
 ) -> list[Shot]:  # fmt: skip
     """A shot for every slot.
 
@@ -58,6 +41,8 @@ def choose(
         slots: Frames of each shot.
         aspect: Width over height of the film that matters most; footage of its shape comes first. 0: any.
         keeps_order: Somebody chose the clips: they are shown in that order, as far as there are slots.
+        is_heard: The clips' own sound is what the film sounds like.
+        language: That of the reasons.
 
     Raises:
         NotFound: There is too little for the length.
@@ -67,69 +52,36 @@ def choose(
     needed = sum(slots) / rate
     if seconds < needed:
         raise NotFound("promo.too_little", found=f"{seconds:.1f}", needed=f"{needed:.1f}")
-    judged = sorted((judge(one, style) for one in usable), key=lambda one: (-one.score, one.candidate.row.id))
     if keeps_order:
         strips = look(usable)
-        judged = [judge(one, style, strips.get(one.row.id), aspect) for one in usable]
-    else:
-        strips = look([one.candidate for one in judged[: max(LOOKED_INTO, 3 * len(slots))]])
-        known = [
-            judge(one.candidate, style, strips[one.candidate.row.id], aspect)
-            for one in judged
-            if one.candidate.row.id in strips
-        ]
-        judged = sorted(known, key=lambda one: (-one.score, one.candidate.row.id)) or judged[:_POOL]
-    if keeps_order:
+        judged = [judge(one, style, strips.get(one.row.id), aspect, is_heard=is_heard) for one in usable]
+        usual = usual_parts(judged)
         return [
-            _shot(judged[place], frames, rate, _usable(judged[place]))
+            _shot(judged[place], frames, rate, _usable(judged[place]), reasons(judged[place], usual, language))
             for place, frames in _in_order(judged, slots, rate)
         ]
-    return _Cut(judged, rate).fill(slots)
+    judged = _best_first(judge(one, style, is_heard=is_heard) for one in usable)
+    strips = look([one.candidate for one in judged[: max(LOOKED_INTO, 3 * len(slots))]])
+    known = [one.candidate for one in judged if one.candidate.row.id in strips]
+    looked = _best_first(judge(one, style, strips[one.row.id], aspect, is_heard=is_heard) for one in known)
+    return _Cut(looked or judged[:_POOL], rate, language).fill(slots)
 
 
-def judge(one: Candidate, style: str, strip: Strip | None = None, aspect: float = 0.0) -> Judged:
-    """What speaks for a clip, by what was measured of it and, where it was read, by its filmstrip."""
-    measures = one.row.measures
-    exposure, contrast = measures.get("exposure", 0.45), measures.get("contrast", 0.3)
-    wrong = max(measures.get(name, 0.0) for name in ("black_share", "freeze_share", "letterbox_share"))
-    written = measures.get("caption_share", 0.0)
-    length = one.row.span.end_s - one.row.span.start_s
-    wished = _MOTION[style]
-    moving = measures.get("motion", wished)
-    light = float(np.clip(1 - abs(exposure - 0.47) / 0.42, 0, 1) * np.clip(contrast / 0.22, 0, 1))
-    if strip is not None:
-        light = float(np.max(_seen(strip)))
-        wrong = max(measures.get("black_share", 0.0), measures.get("freeze_share", 0.0))
-    return Judged(
-        one,
-        {
-            "fit": one.fit,
-            "sharp": float(np.clip(measures.get("sharpness", 0.5), 0, 1)),
-            "light": light,
-            "motion": float(np.exp(-abs(np.log((moving + 0.01) / (wished + 0.01))) / 2)),
-            "clean": float(np.clip(1 - wrong, 0, 1) * (1 - 0.6 * min(1.0, written))),
-            "long": float(np.clip(length / 3.0, 0, 1)),
-        },
-        strip,
-        min(strip.aspect, aspect) / max(strip.aspect, aspect) if strip and strip.aspect > 0 and aspect > 0 else 1.0,
-    )
-
-
-def _seen(strip: Strip) -> Floats:
-    """How much there is to see at each moment, 0 to 1: neither dark nor burnt out, not flat, no letters on black."""
-    lit = np.clip(strip.light / 0.16, 0, 1) * np.clip((1.04 - strip.light) / 0.2, 0, 1)
-    return np.asarray(lit * np.clip(strip.spread / 0.11, 0, 1) * np.clip((1.0 - strip.black) / 0.35, 0, 1), np.float64)
+def _best_first(judged: Iterable[Judged]) -> list[Judged]:
+    return sorted(judged, key=lambda one: (-one.score, one.candidate.row.id))
 
 
 class _Cut:
     """The best remaining stretch for each slot, less so the more it resembles what was shown just before.
 
     A clip is used a second time, elsewhere in it, only when no other will do. A slot nothing is long enough for is
-    shared by two.
+    shared by two. One of the best is kept for the end. People and places take turns where the library has both.
     """
 
-    def __init__(self, judged: Sequence[Judged], rate: int) -> None:
-        self._judged, self._rate = judged, rate
+    def __init__(self, judged: Sequence[Judged], rate: int, language: str) -> None:
+        self._judged, self._rate, self._language = judged, rate, language
+        self._usual = usual_parts(judged)
+        self._people = np.asarray([{None: 0.0, True: 1.0, False: -1.0}[one.has_people] for one in judged])
         self._scores = np.asarray([one.score for one in judged])
         self._groups = np.asarray([one.candidate.row.group_id or f"-{place}" for place, one in enumerate(judged)])
         self._alike = _likeness(judged)
@@ -142,16 +94,28 @@ class _Cut:
         Raises:
             NotFound: There is too little for the length.
         """
-        shots, waiting = [], list(slots)
+        shots, waiting, ending = [], list(slots), None
         while waiting:
             frames = waiting.pop(0)
             lengths = self._lengths()
             longest = int(lengths.max())
             if longest < frames:
                 frames = self._shared(frames, longest, waiting)
-            place = int(np.argmax(np.where(lengths >= frames, self._worth(), -np.inf)))
+            place = self._best(lengths, frames, ending if waiting else None)
+            if ending is not None and not waiting and lengths[ending] >= frames:
+                place = ending
             shots.append(self._take(place, frames))
+            if len(shots) == 1 and len(slots) >= _WITH_ENDING:
+                ending = self._best(self._lengths(), slots[-1], None)
         return shots
+
+    def _best(self, lengths: NDArray[np.int64], frames: int, kept: int | None) -> int:
+        """The clip worth most of those that are long enough; what is kept for later only where no other is."""
+        worth = np.where(lengths >= frames, self._worth(), -np.inf)
+        if kept is not None:
+            free = np.where(self._groups == self._groups[kept], -np.inf, worth - 0.6 * (self._alike[kept] > _ALIKE))
+            worth = free if np.isfinite(free).any() else worth
+        return int(np.argmax(worth))
 
     def _lengths(self) -> NDArray[np.int64]:
         """Whole frames that the longest stretch left of each clip holds."""
@@ -176,6 +140,7 @@ class _Cut:
         for back, earlier in enumerate(reversed(self._picks[-6:])):
             worth -= 0.5 * np.maximum(0, self._alike[earlier] - 0.4) / (1 + 0.5 * back)
             worth -= 0.12 * _same_file(self._judged, earlier) / (1 + back)
+            worth -= _NEXT_ALIKE * np.maximum(0, self._people * self._people[earlier]) / (1 + back)
         for earlier in set(self._picks):
             worth -= 0.6 * (self._alike[earlier] > _ALIKE)
             worth[earlier] -= 1.0
@@ -185,7 +150,8 @@ class _Cut:
         """The shot, and what is then left of its clip; of its near-duplicates nothing is."""
         length = frames / self._rate
         stretch = max(self._free[place], key=lambda free: free[1] - free[0])
-        shot = _shot(self._judged[place], frames, self._rate, stretch)
+        one = self._judged[place]
+        shot = _shot(one, frames, self._rate, stretch, reasons(one, self._usual, self._language))
         rest = [(stretch[0], shot.from_s - _APART_S), (shot.from_s + length + _APART_S, stretch[1])]
         kept = [free for free in self._free[place] if free != stretch]
         for other in np.flatnonzero(self._groups == self._groups[place]):
@@ -233,7 +199,7 @@ def _same_file(judged: Sequence[Judged], place: int) -> Floats:
     return np.asarray([float(one.candidate.row.clip.asset_id == asset) for one in judged])
 
 
-def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float]) -> Shot:
+def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float], why: tuple[str, ...]) -> Shot:
     """A part of a stretch of a clip: where most is to be seen, and no sentence is cut where that can be had."""
     length = frames / rate
     first, last = stretch[0], max(stretch[0], stretch[1] - length)
@@ -247,14 +213,13 @@ def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float]) -> 
     ]
     possible = [start for start in starts if first <= start <= last]
     start = min(possible, key=lambda at: (_broken(one.candidate, at, at + length), abs(at - middle)))
-    best = sorted(one.parts.items(), key=lambda part: -WEIGHTS[part[0]] * part[1])[:3]
     return Shot(
         clip=one.candidate.row.id,
         from_s=round(start, 3),
         frames=frames,
         sound=_broken(one.candidate, start, start + length) == 0,
         score=round(one.score, 3),
-        why=tuple(f"{name} {value:.2f}" for name, value in best),
+        why=why,
     )
 
 
@@ -264,11 +229,11 @@ def _best_start(one: Judged, first: float, last: float, length: float) -> float:
     if one.strip is None or last - first < 0.2:
         return usual
     span = one.candidate.row.span
-    seen = _seen(one.strip)
-    moments = span.start_s + (np.arange(len(seen)) + 0.5) / len(seen) * (span.end_s - span.start_s)
+    shown = seen(one.strip)
+    moments = span.start_s + np.arange(len(shown)) / len(shown) * (span.end_s - span.start_s)  # the first at its start
     starts = np.linspace(first, last, 24)
     inside = np.linspace(0.02, 0.98, 8) * length
-    worth = np.interp(starts[:, None] + inside[None, :], moments, seen).min(axis=1)
+    worth = np.interp(starts[:, None] + inside[None, :], moments, shown).min(axis=1)
     worth = worth - 0.05 * np.abs(starts - usual) / max(last - first, 1e-6)
     return float(starts[int(np.argmax(worth))])
 
