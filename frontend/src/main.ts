@@ -10,6 +10,7 @@ import "./styles/market.css";
 import "./styles/apps.css";
 import "./styles/board.css";
 import "./styles/desk.css";
+import "./styles/training.css";
 import "./elements/filmstrip";
 import "./elements/wave";
 import "./elements/asset";
@@ -25,6 +26,15 @@ if (search) startSearch(search);
 if (document.querySelector(".live-count") && !document.querySelector("malan-jobs")) watchRunning();
 
 for (const image of document.querySelectorAll<HTMLImageElement>(".shelf img")) image.addEventListener("error", () => image.remove(), { once: true });
+
+// Times of records are in UTC; where the reader is, and in the language of the page, they say more.
+const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+for (const time of document.querySelectorAll<HTMLTimeElement>("time[datetime*=T]")) {
+  const at = new Date(time.dateTime);
+  if (Number.isNaN(at.getTime())) continue;
+  time.title = `${time.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+  time.textContent = local.format(at);
+}
 
 const keys = document.querySelector<HTMLDialogElement>("#keys");
 document.querySelector(".help")?.addEventListener("click", () => keys?.showModal());

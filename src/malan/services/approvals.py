@@ -212,7 +212,9 @@ def compare_with_before(
     return compare_packages(load_package(ws, other.digest), load_package(ws, found.digest))
 
 
-def describe_approvals(ws: Workspace, algorithm: Algorithm, *, caller: Caller = HOUSE) -> dict[str, Any]:
+def describe_approvals(
+    ws: Workspace, algorithm: Algorithm, *, caller: Caller = HOUSE, lang: str | None = None
+) -> dict[str, Any]:
     """Where a version stands with each owner that was asked, and all that was said, as far as the caller may know.
 
     Whoever submitted it sees who has yet to decide and what was decided, with the reasons given; an owner its own word.
@@ -230,7 +232,7 @@ def describe_approvals(ws: Workspace, algorithm: Algorithm, *, caller: Caller = 
         "owners": [
             {"id": one, "name": names.get(one, one[:12]), "state": state} for one, state in approval.states.items()
         ],
-        "reasons": [one.text() for one in approval.decision.reasons],
+        "reasons": [one.text(lang) for one in approval.decision.reasons],
         "history": [
             {
                 "owner": names.get(one.owner_id, one.owner_id[:12]),

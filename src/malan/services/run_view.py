@@ -33,8 +33,12 @@ _MINUTE_S = 60
 _NAMES = {value: name for name, value in states.PRIORITIES.items()}
 
 
-def describe_run(ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool = True) -> dict[str, Any]:
+def describe_run(
+    ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool = True, lang: str | None = None
+) -> dict[str, Any]:
     """A run as JSON, in the copy that is the caller's: the line of a list or, `whole`, with history and cost.
+
+    Reasons are in the language `lang`, else in that of the session.
 
     Raises:
         NotFound: The caller is no party to it.
@@ -72,12 +76,12 @@ def describe_run(ws: Workspace, run: Run, *, caller: Caller = HOUSE, whole: bool
         "delta": run.ran.get("delta"),
         "cost": _cost(ws, run, exact=sees_all),
         "left": _left(ws, run, exact=sees_all),
-        "steps": [_step(one, names, sees_all=sees_all) for one in steps_of(ws, run.id)],
+        "steps": [_step(one, names, sees_all=sees_all, lang=lang) for one in steps_of(ws, run.id)],
     }
     if run.state == states.RELEASED and (result := known_result(ws, run)) is not None:
         line["metrics"] = dict(result.metrics)  # they left: the budget was charged for them
     line["reasons"] = next((one["reasons"] for one in reversed(line["steps"]) if one["reasons"]), [])
-    return line | _for_owners(ws, run, names) if sees_all else line
+    return line | _for_owners(ws, run, names, lang) if sees_all else line
 
 
 def has_worker(ws: Workspace) -> bool:
@@ -116,23 +120,23 @@ def _left(ws: Workspace, run: Run, *, exact: bool) -> dict[str, Any]:
     return {unit: None if left is None else shown_amount(unit, left) for unit, left in found.items()}
 
 
-def _step(step: StepRow, names: dict[str, str], *, sees_all: bool) -> dict[str, Any]:
+def _step(step: StepRow, names: dict[str, str], *, sees_all: bool, lang: str | None) -> dict[str, Any]:
     said = {
         "action": step.action,
         "state": step.state,
         "at": _moment(step.at_s, exact=sees_all),
         "who": names.get(step.who, step.who[:12]),
-        "reasons": [_reason(one) for one in (step.why if sees_all else step.told)],
+        "reasons": [_reason(one, lang) for one in (step.why if sees_all else step.told)],
     }
     return said | {"note": step.note} if sees_all else said
 
 
-def _for_owners(ws: Workspace, run: Run, names: dict[str, str]) -> dict[str, Any]:
+def _for_owners(ws: Workspace, run: Run, names: dict[str, str], lang: str | None) -> dict[str, Any]:
     """What only owners and the operator are told: what was measured, whom it used, who decided what."""
     result = known_result(ws, run)
     used = seconds_by_owner(ws, run.id)
     gate = [
-        {"step": one.name, "outcome": one.outcome, "reason": one.reason.text(), "measured": dict(one.evidence)}
+        {"step": one.name, "outcome": one.outcome, "reason": one.reason.text(lang), "measured": dict(one.evidence)}
         for one in (result.steps if result else ())
     ]
     decided = [one | {"owner": names.get(one["owner"], one["owner"][:12])} for one in decisions_of(ws, run)]
@@ -148,8 +152,8 @@ def _for_owners(ws: Workspace, run: Run, names: dict[str, str]) -> dict[str, Any
     }
 
 
-def _reason(reason: Reason) -> dict[str, str]:
-    return {"code": reason.code, "text": reason.text()}
+def _reason(reason: Reason, lang: str | None) -> dict[str, str]:
+    return {"code": reason.code, "text": reason.text(lang)}
 
 
 def _moment(at_s: float, *, exact: bool = False) -> str:

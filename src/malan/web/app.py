@@ -30,6 +30,7 @@ from malan.web import (
     review_pages,
     search_pages,
     signin_pages,
+    training_pages,
 )
 from malan.web.built import FOLDER
 from malan.web.failures import failure_response, status_of
@@ -53,6 +54,7 @@ _PAGES = (
     board_pages,
     review_pages,
     app_pages,
+    training_pages,
 )
 
 
@@ -70,6 +72,7 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
     for module in _PAGES:
         app.include_router(module.router)
     app.add_api_route("/healthz", _health, include_in_schema=False)
+    app.add_api_route("/readyz", _readiness, include_in_schema=False)
     app.add_api_route("/language/{lang}", _choose_language, methods=["POST"], include_in_schema=False)
     app.mount("/static", _Static(directory=FOLDER.parent), name="static")
     app.add_exception_handler(MalanError, _failed)
@@ -100,11 +103,15 @@ class _Static(StaticFiles):
         return reply
 
 
-def _health(request: Request) -> JSONResponse:
-    """Whether this server can work; why not stands in its log, not here, for this page is open to all."""
-    well = is_well(request.app.state.workspace)
-    told = {"status": "ok" if well else "failing", "version": __version__}
-    return JSONResponse(told, status_code=200 if well else 503)
+def _health() -> JSONResponse:
+    """That this process answers. What it stands on is asked at `/readyz`: starting it anew would not mend that."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+def _readiness(request: Request) -> JSONResponse:
+    """Whether requests may be sent here; what is wrong stands in the log, for this page is open to all."""
+    is_ready = is_well(request.app.state.workspace) and not getattr(request.app.state, "is_stopping", False)
+    return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)
 
 
 async def _choose_language(request: Request, lang: str) -> Response:

@@ -42,7 +42,7 @@ class Pages:
         )
         self._env.filters["block"] = _data_block
         self._env.filters["short"] = _short_count
-        self._env.filters |= {"size": spoken.size, "clock": spoken.clock, "number": _number}
+        self._env.filters |= {"size": spoken.size, "clock": spoken.clock, "number": _number, "decimal": _decimal}
         self._built = built
 
     def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -51,6 +51,7 @@ class Pages:
         text = self._env.get_template(template).render(
             t=_translator(lang),
             lang=lang,
+            named=partial(_named, lang),
             money=partial(spoken.money, lang=lang),
             moment=partial(spoken.moment, lang=lang),
             lasting=partial(spoken.lasting, lang=lang),
@@ -89,6 +90,12 @@ def _translator(lang: str) -> Any:
     return translate
 
 
+def _named(lang: str, code: str, fallback: str) -> str:
+    """A message, or what stands there where nobody wrote one: steps, figures and classes of others show by name."""
+    said = catalogue().get(code)
+    return said.text(lang, {}) if said else fallback
+
+
 def _browser_words(lang: str) -> Mapping[str, str]:
     """The words scripts show, sent with each page."""
     return {code: said.words[lang] for code, said in catalogue().items() if code.startswith("web.js.")}
@@ -102,6 +109,14 @@ def _short_count(number: int) -> str:
 def _number(value: float) -> str:
     """`8`, `8.5`, `12.25`: a count that may be a fraction, without empty digits."""
     return f"{float(value):.2f}".rstrip("0").rstrip(".")
+
+
+def _decimal(text: Any) -> float | None:
+    """A figure as a number; None for what is none."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def _data_block(value: Any) -> Markup:
