@@ -52,11 +52,13 @@ class Storyboard(_Part):
     rate: int = Field(default=25, ge=10, le=60)
     formats: tuple[Literal["16:9", "9:16", "1:1", "4:5"], ...] = ("16:9",)
     lines: Literal[360, 720, 1080] = 1080
+    style: Literal["lively", "calm", "documentary"] = "lively"
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=200)
     music: str = ""
     music_from_s: float = Field(default=0.0, ge=0, le=36_000, allow_inf_nan=False)
     bed: str = Field(default="", max_length=200)  # tags of music to be composed, where there is none
     voice: str = ""
+    is_spoken: bool = False  # the voice says the captions, each when it stands there
     beats_s: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 

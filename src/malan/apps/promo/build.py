@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from malan.apps.frame import Work
 from malan.apps.promo.board import Shot, Storyboard
+from malan.apps.promo.captions import Line, captions_of, cards_of
 from malan.apps.promo.fonts import check_glyphs
 from malan.apps.promo.looking import Asked, frame_pieces
 from malan.apps.promo.plan import USES
 from malan.apps.promo.request import format_of
-from malan.apps.promo.writing import Line, time_script, write_script
+from malan.apps.promo.writing import write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
 from malan.media.render import Piece, Timeline, matrix_of
@@ -28,9 +29,6 @@ from malan.services.picking import Candidate, Footage, Shelf, chosen, look_into
 
 if TYPE_CHECKING:
     from malan.services.clips import ClipRow
-
-_TITLE_S, _ENDING_S = Fraction(5, 2), Fraction(2)
-_TOO_FAST = 1.35
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,12 @@ def lay(board: Storyboard, script: str, work: Work) -> Built:
     pieces = tuple(
         _piece(board, shot, one, file, shelf) for shot, one, file in zip(board.shots, known, footage, strict=True)
     )
-    lines = _captions(board, script)
-    written = [*_cards(board), *lines]
+    lines = captions_of(board, script)
+    written = [*cards_of(board), *lines]
     check_glyphs(line.text for line in written)
-    scripts = {form.name: write_script(written, form, board.language) for form in formats} if written else {}
+    scripts = (
+        {form.name: write_script(written, form, board.language, board.style) for form in formats} if written else {}
+    )
     timeline = Timeline(Fraction(board.rate), pieces, formats, scripts)
     rows = tuple(one.row for one in known)
     return Built(timeline, rows, tuple(footage), tuple(_sources(board, timeline, rows)), tuple(lines))
@@ -142,36 +142,6 @@ def _together(
     right, bottom = max(box[0] + box[2] for box in boxes) + 0.01, max(box[1] + box[3] for box in boxes) + 0.012
     left, top, right, bottom = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
     return ((left, top, right - left, bottom - top),)
-
-
-def _captions(board: Storyboard, script: str) -> list[Line]:
-    own: list[Line] = []
-    at = 0
-    for shot in board.shots:
-        begin, end = Fraction(at, board.rate), Fraction(at + shot.frames, board.rate)
-        if own and own[-1].text == shot.text and own[-1].end == begin:
-            own[-1] = Line(shot.text, own[-1].begin, end)  # it stays while the picture changes
-        elif shot.text:
-            own.append(Line(shot.text, begin, end))
-        at += shot.frames
-    if own or not script.strip():
-        return own
-    begin = _TITLE_S if board.title else Fraction(0)
-    end = board.duration - (_ENDING_S if board.ending else 0)
-    lines, speed = time_script(script, min(begin, end), end, board.language)
-    if speed > _TOO_FAST:
-        raise UsageError("promo.script_too_long", times=f"{speed:.1f}", seconds=f"{float(end - begin):.0f}")
-    return lines
-
-
-def _cards(board: Storyboard) -> list[Line]:
-    """Title over the first seconds, ending over the last."""
-    cards = []
-    if board.title:
-        cards.append(Line(board.title, Fraction(1, 5), min(_TITLE_S, board.duration), "Title"))
-    if board.ending:
-        cards.append(Line(board.ending, max(Fraction(0), board.duration - _ENDING_S), board.duration, "Ending"))
-    return cards
 
 
 def _sources(board: Storyboard, timeline: Timeline, rows: Sequence[ClipRow]) -> list[Source]:

@@ -36,7 +36,8 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
     slots = lay_slots(request.length, rate, request.style, tuple(beats), request.seed)
     shots = choose(
         found, slots, rate, request.style, lambda some: look_into(work.library, [one.row for one in some]),
-        keeps_order=keeps_order, aspect=float(request.formats()[0].aspect),
+        keeps_order=keeps_order, aspect=float(request.formats()[0].aspect), language=request.language,
+        is_heard=request.own_sound and not (request.music or request.bed or request.voice or request.speaker),
     )  # fmt: skip
     return Storyboard(
         title=request.title,
@@ -45,6 +46,7 @@ def make_board(request: PromoRequest, work: Work) -> Storyboard:
         rate=rate,
         formats=tuple(dict.fromkeys(request.format)),
         lines=request.lines,
+        style=request.style,
         shots=tuple(shot.model_copy(update={"sound": shot.sound and request.own_sound}) for shot in shots),
         music=request.music,
         bed=request.bed,

@@ -44,7 +44,7 @@ def with_voice(board: Storyboard, request: PromoRequest, work: Work) -> tuple[St
     notes = [_note(board, "promo.late", text=one.text[:20], seconds=one.late_s) for one in late]
     if said.unspoken:
         notes.append(_note(board, "promo.unspoken", words=", ".join(said.unspoken[:8])))
-    changed = {"voice": str(said.path), "notes": (*board.notes, *notes)}
+    changed = {"voice": str(said.path), "is_spoken": True, "notes": (*board.notes, *notes)}
     return board.model_copy(update=changed), said.ai
 
 

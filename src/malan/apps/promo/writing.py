@@ -1,160 +1,160 @@
-"""What is written on a promo: title, captions, end card, as an ASS script for each format.
+"""What is written on a promo, drawn by libass: captions, title, end card, as an ASS script for each format.
 
-Chinese lines are broken by the rules of the language (GB/T 15834: no mark begins a line, no opening bracket ends one),
-and inside the safe area of the format (EBU R 95: 90 % by 80 %). Start reading at `write_script`.
+Sizes are those of the characters themselves, not of the line a font reserves for them. Everything stays inside what
+viewers and platforms leave free: EBU R 95 for wide pictures, and for upright ones the bars, buttons and texts that
+short-video apps lay over the picture. Start reading at `write_script`.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
-from math import inf
 
+from malan.apps.promo.breaking import break_lines
+from malan.apps.promo.captions import Line
+from malan.apps.promo.fonts import line_height
 from malan.media.render import Format
 
-FONTS = {"zh": "Noto Sans CJK SC", "en": "Noto Sans CJK SC"}
-_NOT_FIRST = set("，。、；：？！）》」』】〉”’…—～·,.;:?!)]}%‰℃")
-_NOT_LAST = set("（《「『【〈“‘([{￥$")
-_SAFE_SIDE, _SAFE_END = 0.05, 0.10
-_LONGEST_CAPTION_S, _SHORTEST_CAPTION_S = 6.0, 0.8
-_FAST = {"zh": 7.0, "en": 17.0}  # characters a second people can read
+SANS, SERIF = "Noto Sans CJK SC", "Noto Serif CJK SC"
+_TITLES_IN = {"lively": SANS, "calm": SERIF, "documentary": SERIF}
+_LEADING = 1.3  # from line to line of a title, in characters
+_STEPS = {  # a text is tried smaller before it takes another line: (size, lines)
+    "Caption": ((1.0, 1), (1.0, 2), (0.9, 2), (0.85, 3), (0.75, 4), (0.6, 6), (0.4, 99)),
+    "Title": ((1.0, 1), (0.88, 1), (0.76, 1), (0.95, 2), (0.8, 2), (0.68, 2), (0.6, 3), (0.45, 4), (0.3, 99)),
+    "Ending": ((1.0, 1), (0.88, 1), (0.76, 1), (1.0, 2), (0.85, 2), (0.7, 3), (0.5, 4), (0.35, 99)),
+}
+_SPACED = {"Caption": 0.0, "Title": 0.06, "Ending": 0.08}  # between letters, in characters
+_FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Ending": (450, 0)}  # the end stands to the last frame
+_SCRIM = {"Title": 0.28, "Ending": 0.62}  # how much darker the picture behind it becomes
+_STYLE = (
+    "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
+    "Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
+    "MarginR, MarginV, Encoding"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Something written from one moment to another, in seconds."""
+class _Place:
+    """Where things stand in a shape of picture, as shares of its sides; sizes as shares of its short side."""
 
-    text: str
-    begin: Fraction
-    end: Fraction
-    style: str = "Caption"  # Caption, Title, Ending
+    side: float
+    bottom: float  # below captions
+    title: float  # middle of a title
+    caption: float
+    heading: float
 
 
-def write_script(lines: Sequence[Line], form: Format, language: str) -> str:
+_WIDE = _Place(side=0.08, bottom=0.08, title=0.5, caption=0.052, heading=0.125)
+_SQUARE = _Place(side=0.07, bottom=0.09, title=0.48, caption=0.056, heading=0.118)
+_UPRIGHT = _Place(side=0.11, bottom=0.24, title=0.4, caption=0.06, heading=0.12)
+
+
+def write_script(lines: Sequence[Line], form: Format, language: str, style: str = "lively") -> str:
     """The script of a film in one format.
 
     Args:
         lines: What is written; texts are plain.
+        language: Of what is written; it decides nothing but how letters are spaced.
+        style: Of the film; it chooses the face of titles.
     """
-    size = {"Caption": 0.056 if form.height <= form.width else 0.062, "Title": 0.105, "Ending": 0.085}
-    short = min(form.width, form.height)
     head = [
         "[Script Info]", "ScriptType: v4.00+", f"PlayResX: {form.width}", f"PlayResY: {form.height}",
-        "WrapStyle: 2", "ScaledBorderAndShadow: yes", "YCbCr Matrix: TV.709", "", "[V4+ Styles]",
-        "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
-        "Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
-        "MarginR, MarginV, Encoding",
+        "WrapStyle: 2", "ScaledBorderAndShadow: yes", "YCbCr Matrix: TV.709", "", "[V4+ Styles]", _STYLE,
+        *(_style(name, form, style) for name in ("Caption", "Title", "Ending")), "", "[Events]",
+        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text",
     ]  # fmt: skip
-    for style, share in size.items():
-        height = round(short * share)
-        outline, place = max(1, round(height / 14)), {"Caption": 2, "Title": 5, "Ending": 5}[style]
-        bottom = round(form.height * (_SAFE_END if form.height <= form.width else 0.16))
-        side = round(form.width * _SAFE_SIDE)
-        shadow = 0 if style == "Caption" else max(1, outline // 2)
-        head.append(
-            f"Style: {style},{FONTS[language]},{height},&H00FFFFFF,&H00FFFFFF,&H64101010,&H96000000,-1,0,0,0,100,100,"
-            f"{1 if style == 'Title' else 0},0,1,{outline},{shadow},{place},{side},{side},{bottom},1"
+    events = [event for line in lines for event in _events(line, form, language)]
+    return "\n".join([*head, *events]) + "\n"
+
+
+def place_of(form: Format) -> _Place:
+    """Where things stand in a format."""
+    aspect = float(form.aspect)
+    return _WIDE if aspect > 1.2 else _UPRIGHT if aspect < 0.7 else _SQUARE
+
+
+def size_px(name: str, form: Format) -> float:
+    """Height of the characters of a style where there is room."""
+    place = place_of(form)
+    share = {"Caption": place.caption, "Title": place.heading, "Ending": 0.82 * place.heading}[name]
+    return min(form.width, form.height) * share
+
+
+def _style(name: str, form: Format, style: str) -> str:
+    face = SANS if name == "Caption" else _TITLES_IN[style]
+    place, size = place_of(form), size_px(name, form)
+    height, side, bottom = size * line_height(face), form.width * place.side, form.height * place.bottom
+    spacing = _SPACED[name] * size
+    at = 2 if name == "Caption" else 5
+    return (
+        f"Style: {name},{face},{height:.1f},&H00FFFFFF,&H00FFFFFF,&H30101010,&H00000000,-1,0,0,0,100,100,{spacing:.1f},"
+        f"0,1,0,0,{at},{side:.0f},{side:.0f},{bottom:.0f},1"
+    )
+
+
+def fitted(text: str, name: str, form: Format) -> tuple[list[str], float]:
+    """A text in lines, and how much smaller than usual it is written so that it fits."""
+    room = form.width * (1 - 2 * place_of(form).side)
+    for share, most in _STEPS[name]:
+        lines = break_lines(text, room / (size_px(name, form) * share * (1 + _SPACED[name])))
+        if len(lines) <= most:
+            break
+    return lines, share
+
+
+def _events(line: Line, form: Format, language: str) -> Iterator[str]:
+    """What is drawn for a line, from the back to the front: what darkens the picture, a soft shadow, the letters."""
+    if not line.text.strip():
+        return
+    lines, share = fitted(line.text, line.style, form)
+    size = size_px(line.style, form) * share
+    begin, end, (come, go) = clock(line.begin), clock(line.end), _FADES_MS[line.style]
+    look = rf"\fad({come},{go})" + (rf"\fscx{100 * share:.0f}\fscy{100 * share:.0f}" if share != 1 else "")
+
+    def event(layer: int, tags: str, text: str) -> str:
+        return f"Dialogue: {layer},{begin},{end},{line.style},,0,0,0,,{{{look}{tags}}}{text}"
+
+    texts = _placed(lines, line.style, form, size, language)
+    if line.style in _SCRIM:
+        yield event(
+            0,
+            rf"\fscx100\fscy100\an7\pos(0,0)\1c&H000000&\1a{_alpha(_SCRIM[line.style])}\p1",
+            _box(form.width, form.height),
         )
-    head += ["", "[Events]", "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"]
-    for line in lines:
-        per_line = fitting(form, size[line.style])
-        text = r"\N".join(escape(one) for one in break_lines(line.text, per_line))
-        fade = r"{\fad(250,250)}" if line.style != "Caption" else r"{\fad(80,60)}"
-        head.append(f"Dialogue: 0,{clock(line.begin)},{clock(line.end)},{line.style},,0,0,0,,{fade}{text}")
-    return "\n".join(head) + "\n"
+    if line.style == "Ending":
+        yield event(2, _rule_at(len(lines), form, size), _box(round(1.6 * size), max(2, round(0.03 * size))))
+    soft = 0.10 if line.style == "Caption" else 0.14
+    for place, text in texts:
+        yield event(1, rf"{place}\bord{soft * size:.1f}\blur{soft * size:.1f}\3c&H000000&\3a{_alpha(0.75)}", text)
+    edge = rf"\bord{0.045 * size:.1f}" if line.style == "Caption" else r"\bord0"
+    for place, text in texts:
+        yield event(2, place + edge, text)
 
 
-def fitting(form: Format, share: float) -> float:
-    """How many full-width characters fit a line of the safe area."""
-    return form.width * (1 - 2 * _SAFE_SIDE) / (min(form.width, form.height) * share) * 0.96
+def _placed(lines: Sequence[str], name: str, form: Format, size: float, language: str) -> list[tuple[str, str]]:
+    """Captions as one block above the lower edge; each line of a title where it belongs."""
+    texts = [escape(one.upper() if name == "Title" and language == "en" and one.isascii() else one) for one in lines]
+    if name == "Caption":
+        return [("", r"\N".join(texts))]
+    middle, top = form.width / 2, form.height * place_of(form).title - (len(texts) - 1) / 2 * _LEADING * size
+    return [(rf"\pos({middle:.0f},{top + row * _LEADING * size:.0f})", text) for row, text in enumerate(texts)]
 
 
-def width_of(text: str) -> float:
-    """In full-width characters: Latin letters are half as wide."""
-    return sum(1.0 if unicodedata.east_asian_width(one) in "WFA" else 0.55 for one in text)
+def _rule_at(count: int, form: Format, size: float) -> str:
+    """A short rule above the words of an end card."""
+    up = ((count - 1) / 2 * _LEADING + 1.15) * size
+    y = form.height * place_of(form).title - up
+    return rf"\fscx100\fscy100\an5\pos({form.width / 2:.0f},{y:.0f})\1a{_alpha(0.85)}\p1"
 
 
-def break_lines(text: str, most: float) -> list[str]:
-    """A text in lines that fit, as even as can be; Chinese anywhere the rules allow, Latin words whole.
-
-    A single word wider than a line is broken: nothing may leave the picture.
-    """
-    pieces = _pieces(" ".join(text.split()), most)
-    widths = [width_of(piece) for piece in pieces]
-    count, total = 1, sum(widths)
-    while True:
-        found = _shared_out(pieces, widths, count, total, most)
-        if found is not None or count > len(pieces):
-            return found or [piece.strip() for piece in pieces]
-        count += 1
+def _box(width: int, height: int) -> str:
+    return f"m 0 0 l {width} 0 {width} {height} 0 {height}"
 
 
-def _shared_out(
-    pieces: Sequence[str], widths: Sequence[float], count: int, total: float, most: float
-) -> list[str] | None:
-    """A text in so many lines: as even as can be, better after a mark than within a phrase. None: it does not fit.
-
-    The least sum over lines of how far each is from even (Knuth and Plass 1981, without stretching).
-    """
-    ends = [0.0, *accumulate(widths)]
-    table = [[(0.0, 0), *[(inf, 0)] * len(pieces)]]
-    for _ in range(count):
-        row = [(inf, 0)] * (len(pieces) + 1)
-        for end in range(1, len(pieces) + 1):
-            for start in range(end):
-                width = ends[end] - ends[start]
-                if width > most + 0.01 or table[-1][start][0] == inf:
-                    continue
-                uneven = ((width - total / count) / most) ** 2
-                rough = 0.0 if end == len(pieces) or pieces[end - 1].rstrip()[-1:] in _NOT_FIRST else 0.06
-                row[end] = min(row[end], (table[-1][start][0] + uneven + rough, start))
-        table.append(row)
-    if table[-1][-1][0] == inf:
-        return None
-    lines, end = [], len(pieces)
-    for row in reversed(table[1:]):
-        start = row[end][1]
-        lines.append("".join(pieces[start:end]).strip())
-        end = start
-    return lines[::-1]
-
-
-def _pieces(text: str, most: float) -> list[str]:
-    """What must stay together: Latin words with the space after them, Chinese characters with their marks."""
-    pieces: list[str] = []
-    word = ""
-    for char in text:
-        wide = unicodedata.east_asian_width(char) in "WF"
-        if char in _NOT_FIRST and (word or pieces):
-            if word:
-                word += char
-            else:
-                pieces[-1] += char
-            continue
-        if wide or char == " ":
-            if word:
-                pieces.append(word)
-                word = ""
-            if char == " " and pieces:
-                pieces[-1] += " "
-            elif pieces and pieces[-1] and pieces[-1][-1] in _NOT_LAST:
-                pieces[-1] += char
-            else:
-                pieces.append(char)
-        else:
-            word += char
-    pieces += [word] if word else []
-    return [part for piece in pieces for part in _torn(piece, most)]
-
-
-def _torn(piece: str, most: float) -> list[str]:
-    if width_of(piece.rstrip()) <= most:
-        return [piece]
-    step = max(1, int(most / 0.55))
-    return [piece[at : at + step] for at in range(0, len(piece), step)]
+def _alpha(opacity: float) -> str:
+    """As ASS counts it: 00 is opaque."""
+    return f"&H{round(255 * (1 - opacity)):02X}&"
 
 
 def escape(text: str) -> str:
@@ -166,47 +166,3 @@ def clock(seconds: Fraction) -> str:
     """`0:00:02.50`, to the hundredth."""
     hundredths = round(seconds * 100)
     return f"{hundredths // 360_000}:{hundredths // 6000 % 60:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
-
-
-def time_script(text: str, begin: Fraction, end: Fraction, language: str) -> tuple[list[Line], float]:
-    """The lines of a script shared out over a stretch by their length, and how much faster than people read it is.
-
-    Lines end where the text has a line break or a sentence ends.
-    """
-    sentences = [part for line in text.splitlines() for part in _sentences(line.strip()) if part]
-    if not sentences:
-        return [], 0.0
-    lengths = [max(1.0, sum(1.0 for char in one if not char.isspace())) for one in sentences]
-    room = float(end - begin)
-    rate = sum(lengths) / room / _FAST[language] if room > 0 else float("inf")
-    lines, at = [], begin
-    for one, length in zip(sentences, lengths, strict=True):
-        held = Fraction(round(room * length / sum(lengths) * 100), 100)
-        wish = Fraction(
-            round(max(_SHORTEST_CAPTION_S, min(_LONGEST_CAPTION_S, 1.6 * length / _FAST[language])) * 100), 100
-        )
-        lines.append(Line(one, at, min(end, at + min(held, wish))))
-        at += held
-    return lines, rate
-
-
-def _sentences(line: str) -> list[str]:
-    parts, part = [], ""
-    for char in line:
-        part += char
-        if char in "。！？；!?;" or (char == "，" and len(part) > 14):
-            parts.append(part.strip())
-            part = ""
-    return [*parts, part.strip()] if part.strip() else parts
-
-
-def srt(lines: Sequence[Line]) -> str:
-    """The captions as SubRip."""
-
-    def stamp(seconds: Fraction) -> str:
-        thousandths = round(seconds * 1000)
-        hours, rest = divmod(thousandths, 3_600_000)
-        return f"{hours:02d}:{rest // 60_000:02d}:{rest // 1000 % 60:02d},{rest % 1000:03d}"
-
-    told = [f"{n}\n{stamp(one.begin)} --> {stamp(one.end)}\n{one.text}\n" for n, one in enumerate(lines, 1)]
-    return "\n".join(told)
