@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from malan.apps.review.packs import load_pack
 from malan.apps.review.words import Automaton, Lexicon, Pattern, make_plain, read_lexicon
 from malan.core.errors import UsageError
 
@@ -100,3 +101,46 @@ def test_a_line_that_is_no_word_is_refused_with_its_number(line: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_lexicon("bad", f"# list\n赌博\n{line}\n".encode())
     assert caught.value.values["line"] == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "平台独家播出", "西藏独特的风光", "香港独立电影节", "新疆独有的美食", "妈妈的手术费", "其他妈妈的话",
+        "等一下注意安全", "命中注定天下注目", "这是个大麻烦", "喝点蛋白粉", "我很同情妇女", "请求支援交给我",
+        "带有感情色彩", "起床照镜子", "长春药厂", "更改命令", "呼吸毒气", "最早恋上他的人", "野蛮子孙", "这支那么好的队伍",
+        "生活埋没了我", "神圣战争", "崇拜金庸", "预约炮制药材", "我操你的心", "面包养胃", "嘉宾K粉丝见面",
+    ],
+)  # fmt: skip
+def test_everyday_sentences_are_not_taken_for_forbidden_words(said: str) -> None:
+    lists = {name: one for (kind, name), one in load_pack("cn-microdrama").words.items() if kind == "lexicon"}
+    assert {name: one.find(said) for name, one in lists.items() if one.find(said)} == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("他支持台独立场", "separatism"), ("他鼓吹臺獨", "separatism"), ("香港 港独 分子", "separatism"),
+        ("一下注就是十万", "gambling"), ("他抽大麻", "drugs"), ("大 麻", "drugs"), ("強姦", "sexual"), ("他妈的", "vulgar"),
+        ("逆天改命中了奖", "superstition"),
+    ],
+)  # fmt: skip
+def test_harmless_phrases_do_not_hide_the_words_themselves(said: str, name: str) -> None:
+    assert load_pack("cn-microdrama").words["lexicon", name].find(said)
+
+
+@pytest.mark.parametrize("said", ["本片非AI生成", "未使用人工智能生成"])
+def test_a_label_that_denies_is_no_label(said: str) -> None:
+    assert load_pack("cn-microdrama").words["lexicon", "ai-label"].find(said) == []
+
+
+def test_the_number_of_an_episode_is_no_age_hint() -> None:
+    hint = load_pack("cn-microdrama").words["pattern", "age.hint"]
+    assert not hint.find("第8集") and not hint.find("2026第012号")
+    assert hint.find("适龄 8+") and hint.find("12＋")
+
+
+def test_traditional_characters_of_every_listed_word_are_known() -> None:
+    """臺, 賭, 槍 and their like: what is written in them is found in the words as listed."""
+    pairs = {"臺獨": "台独", "賭債": "赌债", "販毒": "贩毒", "養小鬼": "养小鬼", "殺你全家": "杀你全家", "凌遲": "凌迟"}
+    assert {make_plain(old).text for old in pairs} == set(pairs.values())
