@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -477,6 +478,7 @@ def _likeness(a: _F32, b: _F32) -> _F32:
     return np.asarray((x * y).sum(axis=1) / scale, np.float32)
 
 
+@lru_cache(maxsize=32)
 def _area_weights(length: int) -> _F32:
     """Weights (16, length) that average `length` values into 16 equal stretches."""
     edges = np.linspace(0, length, SIDE + 1)

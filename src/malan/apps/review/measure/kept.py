@@ -23,7 +23,7 @@ from malan.apps.review.measure.pictures import Stretch
 from malan.apps.review.measure.sound import Heard
 
 FOLDER = ".measured"
-VERSION = "2"
+VERSION = "3"
 LARGEST = 400_000_000
 _MOMENTS = ("captions", "persistent", "cards")
 

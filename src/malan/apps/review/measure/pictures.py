@@ -1,7 +1,8 @@
 """What every frame of a film shows, seen while captions are read: one decode serves all.
 
-A few thousand points of each frame tell black, stillness and flashing; now and then a larger look tells stripes,
-combing and what a title card says; twice a second a small picture is kept as evidence. Start at `PictureCheck.see`.
+A few thousand points of each frame tell black, stillness and flashing. Twice a second the frame is made smaller once:
+that picture tells stripes and is kept as evidence. Now and then a larger look tells combing and what a title card says.
+Start at `PictureCheck.see`.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from malan.apps.review.measure.stripes import AREA as STRIPE_AREA
 from malan.apps.review.measure.stripes import SIDE_PX, stripe_area
 from malan.curation.captions.luma import View
 from malan.curation.fingerprint import thumb_of
-from malan.media.picture import clockwise
+from malan.media.picture import clockwise, matrix
 
 Luma = NDArray[np.uint8]
 
 POINTS_SIDE_PX = 108  # short side of the small picture
 OPENING_SIDE_PX = 240  # of the pictures of the opening that tell when a label goes
-KEEP_S = 0.5  # between pictures kept as evidence
+CLOSER_S = 0.5  # between closer looks: for stripes, and kept as evidence
 KEPT_WIDTH_PX = 360
 THUMB_S = 0.2  # between frames of the fingerprint
-STRIPES_S = 0.4
 COMB_S = 1.0
 BLACK_CODE = 36  # luma below which a point is black (legal range; 20 above black)
 BLACK_SHARE = 0.985
@@ -92,7 +92,7 @@ class PictureCheck:
         self._before: Luma | None = None
         self._meter = FlashMeter()
         self._black, self._still, self._stripes, self._combed = _Run(), _Run(), _Run(), _Run()
-        self._kept_until = self._stripes_until = self._comb_until = self._thumb_until = -1.0
+        self._closer_until = self._comb_until = self._thumb_until = -1.0
         self._table = luminance_table(False)
         self._is_full = False
         self.kept: list[tuple[float, bytes]] = []  # time and JPEG
@@ -107,12 +107,10 @@ class PictureCheck:
         self._judge_light(small, start_s, end_s)
         self._judge_stillness(small, start_s, end_s)
         self._judge_flash(frame, small, start_s, end_s)
-        if start_s >= self._stripes_until:
-            self._judge_stripes(frame, start_s)
+        if start_s >= self._closer_until:
+            self._look_closer(frame, start_s)
         if start_s >= self._comb_until:
             self._judge_combing(frame, start_s)
-        if start_s >= self._kept_until:
-            self._keep(frame, start_s)
         if start_s >= self._thumb_until:
             self._thumb_until = start_s + THUMB_S - 1e-6
             self.thumbs.append((start_s, thumb_of(without_bars(small))))
@@ -171,11 +169,12 @@ class PictureCheck:
             frame = frame.reformat(
                 points.shape[1] * 2, points.shape[0] * 2, format="yuv420p"
             )  # turned pictures keep their red; its place does not matter
-        y, cb, cr = (_plane(frame, n) for n in range(3))
+        cr = _plane(frame, 2)
         across, down = max(1, cr.shape[1] // 54), max(1, cr.shape[0] // 54)
         part = cr[::down, ::across]
         if np.count_nonzero(part > 175) < 0.2 * part.size:
             return None
+        y, cb = _plane(frame, 0), _plane(frame, 1)
         rows, columns = points.shape
         if clockwise(frame) in (90, 270):
             rows, columns = columns, rows
@@ -183,22 +182,35 @@ class PictureCheck:
                             _spread(cr, rows, columns), self._is_full)  # fmt: skip
         return red.reshape(points.shape)
 
-    def _judge_stripes(self, frame: av.VideoFrame, start_s: float) -> None:
-        self._stripes_until = start_s + STRIPES_S - 1e-6
-        scale = SIDE_PX / min(frame.width, frame.height)
-        width, height = max(32, round(frame.width * scale)), max(32, round(frame.height * scale))
-        gray = frame.reformat(width, height, format="gray", interpolation="AREA")
+    def _look_closer(self, frame: av.VideoFrame, start_s: float) -> None:
+        """Stripes, and the picture kept as evidence, both of one smaller frame."""
+        self._closer_until = start_s + CLOSER_S - 1e-6
+        near = nearer(frame, self._aspect)
+        gray = near.reformat(*_sides(near, SIDE_PX / min(near.width, near.height)), format="gray", interpolation="AREA")
         area = stripe_area(_FULL[_plane(gray, 0)])
-        self._stripes.add(area >= STRIPE_AREA, start_s, start_s + STRIPES_S, area)
+        self._stripes.add(area >= STRIPE_AREA, start_s, start_s + CLOSER_S, area)
+        self.kept.append((start_s, jpeg_of(near, self._aspect)))
 
     def _judge_combing(self, frame: av.VideoFrame, start_s: float) -> None:
         self._comb_until = start_s + COMB_S - 1e-6
         share = combed_share(_columns(frame))
         self._combed.add(share >= COMBED_SHARE, start_s, start_s + COMB_S, share)
 
-    def _keep(self, frame: av.VideoFrame, start_s: float) -> None:
-        self._kept_until = start_s + KEEP_S - 1e-6
-        self.kept.append((start_s, jpeg_of(frame, self._aspect)))
+
+def nearer(frame: av.VideoFrame, aspect: float = 1.0) -> av.VideoFrame:
+    """A frame no larger than evidence and stripes ask for: eight bits, turned as it was stored."""
+    scale = min(1.0, max(_evidence_scale(frame, aspect, KEPT_WIDTH_PX), SIDE_PX / min(frame.width, frame.height)))
+    name = "yuvj420p" if frame.format.name.startswith("yuvj") or int(frame.color_range or 0) == 2 else "yuv420p"
+    return frame.reformat(*_sides(frame, scale), format=name, src_colorspace=matrix(frame), interpolation="AREA")
+
+
+def _sides(frame: av.VideoFrame, scale: float) -> tuple[int, int]:
+    """Width and height at a scale: whole pixels, even, and enough for a block of stripes."""
+    return max(32, round(frame.width * scale / 2) * 2), max(32, round(frame.height * scale / 2) * 2)
+
+
+def _evidence_scale(frame: av.VideoFrame, aspect: float, width_px: int) -> float:
+    return width_px / (frame.height if clockwise(frame) in (90, 270) else frame.width * aspect)
 
 
 def jpeg_of(frame: av.VideoFrame, aspect: float = 1.0, width_px: int = KEPT_WIDTH_PX, quality: int = 72) -> bytes:
@@ -207,7 +219,7 @@ def jpeg_of(frame: av.VideoFrame, aspect: float = 1.0, width_px: int = KEPT_WIDT
 
     turn = clockwise(frame)
     wide = frame.width * aspect
-    scale = min(1.0, width_px / (frame.height if turn in (90, 270) else wide))
+    scale = min(1.0, _evidence_scale(frame, aspect, width_px))
     size = max(2, round(wide * scale / 2) * 2), max(2, round(frame.height * scale / 2) * 2)
     picture = Image.fromarray(frame.reformat(*size, format="rgb24", interpolation="BILINEAR").to_ndarray())
     if turn:
