@@ -1,7 +1,10 @@
 """Recall: every published file a model had a part in, found by the log and marked there.
 
-    model ─ and all that was made from it ─▶ intents that name it ─▶ files published under them ─▶ what carries them on
+    model ─ and all that was made from it ─▶ intents that name it ─▶ files published under them ─▶ what stands on them
                                                                                 └─▶ `output.recall`, one event a file
+
+What stands on a file: what carries its label on, a film it was brought along to as music or picture, a film that shows
+it from the library; and so on from there.
 
 A mark is an event; it is taken back by another event, never by deleting. Files themselves are not touched: they may be
 anywhere. Start reading at `recall_model`; `marks_of` tells what is marked.
@@ -19,6 +22,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import Fact, disclosed, read_event, record
 from malan.services.model_rows import ModelRow, list_rows
 from malan.services.models import get_model
+from malan.services.outputs import read_sources
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -165,7 +169,7 @@ def _outputs_of(ws: Workspace, model_id: str) -> Iterator[Found]:
         for subject in read_event(ws, place).statement.subjects
     ]
     waiting = [at for places in ws.log.find_many(f"media.publish {one}" for one in intents).values() for at in places]
-    seen: set[int] = set()
+    seen, trail = set[int](), _Trail(ws)
     while waiting:
         place = waiting.pop()
         if place in seen:
@@ -176,13 +180,41 @@ def _outputs_of(ws: Workspace, model_id: str) -> Iterator[Found]:
             facts = statement.facts
             app, mode = str(facts.get("app", "")), str(facts.get("mode", ""))
             yield Found(subject.sha256, model_id, app, mode, place, statement.time)
-            waiting += _carried_on(ws, subject.urn)
+            waiting += trail.onwards(subject.sha256)
 
 
-def _carried_on(ws: Workspace, output: str) -> list[int]:
-    """Where the log says that another file carries this one's label on."""
-    places = ws.log.find(f"label.propagate {output}")
-    return [at for at in places if any(one.urn == output for one in read_event(ws, at).statement.inputs)]
+class _Trail:
+    """Where a published file went on: its label carried on, brought along to another app, or shown from the library."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._shown: dict[str, set[int]] | None = None
+
+    def onwards(self, output_id: str) -> list[int]:
+        """Events of files that stand on this one."""
+        carried = self._with_input(f"label.propagate {urn('output', output_id)}", urn("output", output_id))
+        brought = self._with_input(f"media.publish {urn('asset', output_id)}", urn("asset", output_id))
+        return sorted({*carried, *brought, *self._showing(output_id)})
+
+    def _with_input(self, key: str, name: str) -> list[int]:
+        places = self._ws.log.find(key)
+        return [at for at in places if any(one.urn == name for one in read_event(self._ws, at).statement.inputs)]
+
+    def _showing(self, output_id: str) -> set[int]:
+        """Publications that show a file which was added to the library; every manifest is read, but once at most."""
+        if not self._ws.library.assets_by_id([output_id]):
+            return set()
+        if self._shown is None:
+            self._shown = {}
+            for at in self._ws.log.find("media.publish"):
+                for asset_id in self._footage(at):
+                    self._shown.setdefault(asset_id, set()).add(at)
+        return self._shown.get(output_id, set())
+
+    def _footage(self, at: int) -> set[str]:
+        inputs = read_event(self._ws, at).statement.inputs
+        root = next((one.sha256 for one in inputs if one.urn.startswith(urn("sources", ""))), "")
+        return {one.clip.asset_id for one in read_sources(self._ws, root).listed} if root else set()
 
 
 def _events(ws: Workspace, output_ids: Sequence[str]) -> dict[str, list[int]]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from malan.apps.frame import Card, Made, Work
 from malan.apps.promo.board import Storyboard
+from malan.apps.promo.brought import brought_to, with_brought
 from malan.apps.promo.build import Built, framed, lay
 from malan.apps.promo.exports import write_timelines
 from malan.apps.promo.plan import USES
@@ -48,7 +49,7 @@ def make_film(
         card: Whose film it is.
         stem: Films are called `STEM-16x9.mp4`.
         out: Where they come; the folder of the run unless said otherwise.
-        ai: The part AI had in it; that of a composed bed is added.
+        ai: The part AI had in it; that of a composed bed, and of sound that is labelled as AI-made, is added.
         seed: Of a composed bed.
 
     Raises:
@@ -56,7 +57,7 @@ def make_film(
         UsageError: The storyboard or the script does not fit, or AI has a part and no provider code is set.
         MediaError: Footage or music cannot be read.
     """
-    part = _with_bed(board, ai)
+    part = with_brought(_with_bed(board, ai), *_brought(board))
     if part and not work.library.settings.producer_code:
         raise UsageError("publish.no_producer")  # now, not when all is rendered
     if part:  # said before anything is rendered
@@ -121,10 +122,13 @@ class _Making:
         """Every film with its sources; in its place only when all of it holds."""
         files: dict[str, Path] = {}
         title = self.board.title or self.stem
+        brought = brought_to(*_brought(self.board))
         for name, film in films.items():
             out = self.out / f"{self.stem}-{name}.mp4"
             try:
-                self.work.publish(self.card, title, self.built.sources, partial(_move, film), out, ai=self.ai)
+                self.work.publish(
+                    self.card, title, self.built.sources, partial(_move, film), out, ai=self.ai, brought=brought
+                )
             finally:
                 film.unlink(missing_ok=True)
             files[name] = out
@@ -153,6 +157,11 @@ class _Making:
 def tags_of(text: str) -> tuple[str, ...]:
     """Tags from a line of them, with commas of any kind between."""
     return tuple(one.strip() for one in re.split(r"[,，、;；]", text) if one.strip())
+
+
+def _brought(board: Storyboard) -> tuple[str, ...]:
+    """The files of others that are heard; a voice that our own engine spoke is none."""
+    return (board.music, "" if board.is_spoken else board.voice)
 
 
 def _with_bed(board: Storyboard, ai: AiPart | None) -> AiPart | None:
