@@ -138,18 +138,23 @@ def master(mix: Sound, target_lufs: float, *, peak_dbtp: float = TRUE_PEAK_DBTP,
 
 def loudness(samples: Sound) -> float:
     """Integrated loudness in LUFS, gated (ITU-R BS.1770-5, annex 1); `QUIETEST_LUFS` for silence."""
-    weighted = filtered(samples, _k_weighting())
+    heard = weighted(samples)
     step = RATE_HZ // 10
-    count = len(weighted) // step
+    count = len(heard) // step
     if count < 4:
-        weighted, count = np.pad(weighted, ((0, 4 * step - len(weighted)), (0, 0))), 4
-    tenths = (weighted[: count * step].astype(np.float64) ** 2).sum(axis=1).reshape(count, step).mean(axis=1)
+        heard, count = np.pad(heard, ((0, 4 * step - len(heard)), (0, 0))), 4
+    tenths = (heard[: count * step].astype(np.float64) ** 2).sum(axis=1).reshape(count, step).mean(axis=1)
     blocks = np.convolve(tenths, np.full(4, 0.25), "valid")
     loud = blocks[blocks > 10 ** ((QUIETEST_LUFS + 0.691) / 10)]
     if not len(loud):
         return QUIETEST_LUFS
     gated = loud[loud > loud.mean() / 10]
     return float(-0.691 + 10 * np.log10(gated.mean()))
+
+
+def weighted(samples: Sound) -> Sound:
+    """Samples as the ear weighs them (ITU-R BS.1770-5, annex 1); 48 kHz."""
+    return filtered(samples, _k_weighting())
 
 
 def limited(samples: Sound, peak_db: float, *, is_loop: bool = False) -> Sound:

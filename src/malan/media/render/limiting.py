@@ -1,8 +1,8 @@
 """How much gain a mix needs so that it has its loudness after the limiter has taken the tops away.
 
-The limiter is followed in steps of a millisecond: what each step must be lowered by, and how it comes back. The
-loss of energy in what is loud enough to count (EBU R 128's gates, without its filter) is close to the loss of loudness.
-Start at `gain_for`.
+The limiter is followed in steps of a millisecond: what each step must be lowered by, and how it comes back. Loudness is
+that of ITU-R BS.1770-5 before and after, with its filter and both gates: where tops go, the gate falls and quieter
+parts count too. Start at `gain_for`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from malan.media.mastering import weighted
+
 Floats = NDArray[np.float64]
 
 ATTACK_S, RELEASE_S = 0.005, 0.06
-_STEP_S, _GATE_STEPS = 0.001, 400  # a gating block is 400 ms
-_ABSOLUTE_DB, _RELATIVE_DB = -70.0, -10.0
+_STEP_S, _HOP_STEPS, _HOPS = 0.001, 100, 4  # a gating block is 400 ms, every 100 ms
+_ABSOLUTE_LUFS, _RELATIVE_LU, _OFFSET_LU = -70.0, -10.0, -0.691
+_BEFORE = 4096  # samples the filter reaches back
 _ROUNDS = 8
 _CHUNK_STEPS = 60_000  # a minute at a time
 
@@ -39,16 +42,17 @@ def gain_for(mix: Path, rate_hz: int, loudness_lufs: float, target_lufs: float, 
 
 
 def _steps(mix: Path, rate_hz: int) -> tuple[Floats, Floats]:
-    """The largest sample and the mean square of every step, both channels together."""
-    size = round(_STEP_S * rate_hz) * 2
-    samples = np.memmap(mix, "<f4", "r") if mix.stat().st_size >= 4 * size else np.zeros(0, np.float32)
-    count = len(samples) // size
+    """The largest sample of every step, and the energy of what is heard: weighted, both channels added."""
+    step = round(_STEP_S * rate_hz)
+    samples = np.memmap(mix, "<f4", "r").reshape(-1, 2) if mix.stat().st_size >= 8 * step else np.zeros((0, 2), "<f4")
+    count = len(samples) // step
     peaks, energies = np.zeros(count), np.zeros(count)
     for begin in range(0, count, _CHUNK_STEPS):
         end = min(count, begin + _CHUNK_STEPS)
-        part = np.abs(samples[begin * size : end * size].reshape(-1, size))
-        peaks[begin:end] = part.max(axis=1)
-        energies[begin:end] = np.einsum("ij,ij->i", part, part, dtype=np.float64) / size
+        peaks[begin:end] = np.abs(samples[begin * step : end * step]).reshape(-1, 2 * step).max(axis=1)
+        first = max(0, begin * step - _BEFORE)
+        heard = weighted(samples[first : end * step])[begin * step - first :].reshape(-1, 2 * step)
+        energies[begin:end] = np.einsum("ij,ij->i", heard, heard, dtype=np.float64) / step
     return peaks, energies
 
 
@@ -64,21 +68,18 @@ def _lost_db(peaks: Floats, energies: Floats, gain: float, limit: float) -> floa
             held[shift:] = np.minimum(held[shift:], eased[:-shift])
         else:
             held[:shift] = np.minimum(held[:shift], eased[-shift:])
-    loud = _counted(energies * gain * gain)
-    before, after = energies[loud].sum(), (energies * held**2)[loud].sum()
-    return float(10 * np.log10(before / after)) if after > 0 else 0.0
+    return _loudness(energies * gain * gain) - _loudness(energies * (gain * held) ** 2)
 
 
 def _shifts(length_s: float) -> range:
     return range(1, round(length_s / _STEP_S))
 
 
-def _counted(energies: Floats) -> NDArray[np.bool_]:
-    """Steps in gating blocks that count for the loudness."""
-    whole = -(-len(energies) // _GATE_STEPS) * _GATE_STEPS
-    blocks = np.pad(energies, (0, whole - len(energies))).reshape(-1, _GATE_STEPS).mean(axis=1)
-    audible = blocks > 10 ** (_ABSOLUTE_DB / 10)
-    if not audible.any():
-        return np.ones(len(energies), bool)
-    counted = blocks > blocks[audible].mean() * 10 ** (_RELATIVE_DB / 10)
-    return np.repeat(counted & audible, _GATE_STEPS)[: len(energies)]
+def _loudness(energies: Floats) -> float:
+    """Integrated loudness of steps, LUFS; that of all of it where nothing is loud enough to count."""
+    whole = -(-len(energies) // _HOP_STEPS) * _HOP_STEPS
+    hops = np.pad(energies, (0, whole - len(energies))).reshape(-1, _HOP_STEPS).mean(axis=1)
+    blocks = np.convolve(hops, np.full(_HOPS, 1 / _HOPS), "valid" if len(hops) >= _HOPS else "full")
+    loud = blocks[blocks > 10 ** ((_ABSOLUTE_LUFS - _OFFSET_LU) / 10)]
+    counted = loud[loud > loud.mean() * 10 ** (_RELATIVE_LU / 10)] if len(loud) else blocks
+    return float(_OFFSET_LU + 10 * np.log10(max(float(counted.mean()), 1e-12)))

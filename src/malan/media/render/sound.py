@@ -33,7 +33,7 @@ _FADE_S = 0.03  # where pieces meet, so that nothing clicks
 _TAIL_S = 1.5  # music fades out over the end
 _SPARE_S = 1  # mixed beyond the end: where one of two inputs ends first, what is left of the other is left to chance
 _QUIETEST = -70.0
-_CLOSE_LU, _TRIES, _MOST_GAIN_DB = 0.3, 4, 40.0
+_CLOSE_LU, _OVER_DB, _TRIES, _MOST_GAIN_DB = 0.3, 0.05, 4, 40.0
 _RAW = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", "2")
 
 
@@ -77,17 +77,27 @@ def mix_sound(
     work = out.with_name(f".malan-{os.getpid()}-{out.stem}.f32")
     try:
         loud = _loudness(_mix(timeline, work, music, voice, tell))
-        limit = 10 ** ((true_peak_dbtp - 0.3) / 20)  # the encoder adds a little
-        gain = 0.0 if loud <= _QUIETEST else min(gain_for(work, RATE_HZ, loud, target_lufs, limit), _MOST_GAIN_DB)
-        for _ in range(_TRIES):
-            _master(work, out, gain, limit, timeline.duration)
-            heard, top = _measured(_ebur128(out))
-            if loud <= _QUIETEST or abs(target_lufs - heard) <= _CLOSE_LU:
-                break
-            gain = min(gain + target_lufs - heard, _MOST_GAIN_DB)
-        return Mixed(out, heard, top)
+        return _brought_to(target_lufs, true_peak_dbtp, loud, work, out, timeline.duration)
     finally:
         work.unlink(missing_ok=True)
+
+
+def _brought_to(
+    target_lufs: float, true_peak_dbtp: float, loud: float, work: Path, out: Path, duration: Fraction
+) -> Mixed:
+    """Master a mix; again where it did not come out as loud as it should, or an encoder let it ring too high."""
+    limit = 10 ** ((true_peak_dbtp - 0.3) / 20)  # the encoder adds a little
+    is_silent = loud <= _QUIETEST
+    gain = 0.0 if is_silent else min(gain_for(work, RATE_HZ, loud, target_lufs, limit), _MOST_GAIN_DB)
+    for _ in range(_TRIES):
+        _master(work, out, gain, limit, duration)
+        heard, top = _measured(_ebur128(out))
+        over, away = top - true_peak_dbtp, 0.0 if is_silent else target_lufs - heard
+        if over <= _OVER_DB and abs(away) <= _CLOSE_LU:
+            break
+        gain = min(gain + away, _MOST_GAIN_DB)
+        limit *= 10 ** (-(over + _OVER_DB) / 20) if over > _OVER_DB else 1.0
+    return Mixed(out, heard, top)
 
 
 def _mix(timeline: Timeline, work: Path, music: Music | None, voice: str | None, tell: Tell | None) -> str:
