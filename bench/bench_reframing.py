@@ -67,7 +67,7 @@ def main() -> None:
     report.notes.append(
         f"Inside: at least {INSIDE:.0%} of the box's width (or of the window, where the subject is wider) is in the "
         "window. Jerk: mean third difference of the window's middle from frame to frame, in pixels of a picture 1920 "
-        "wide. Shots shown whole on a blurred ground count as inside and are told."
+        "wide. Shots shown on a blurred ground are told; of the widest only a part is shown there."
     )
     report.show()
     if options.json:
@@ -114,7 +114,8 @@ def tally(found: Tally, film: Subject, shape: str, view: View, eyes: list[Floats
     found.middle.append(inside(film, np.full(len(film.boxes_T4), 0.5), share))
     if view.is_whole:
         found.whole += 1
-        found.ours.append(1.0)
+        left, _, wide, _ = view.part
+        found.ours.append(inside(film, np.full(len(film.boxes_T4), left + wide / 2), wide))
         return
     times = np.arange(len(film.boxes_T4)) / RATE
     path = np.interp(times, [key.at_s for key in view.keys], [key.x for key in view.keys])

@@ -9,6 +9,8 @@ import pytest
 from subject_factory import RATE, SCENES, Subject, draw_subject
 
 from malan.apps.promo.framing import LINES, frame_shot, path
+from malan.apps.promo.looking import faces_along
+from malan.inference.faces import Face, FaceFinder, has_face_weights
 from malan.media.render import Format, View
 from malan.media.render.looks import look_along
 
@@ -143,3 +145,101 @@ def test_an_even_grey_picture_is_framed_in_its_middle():
     grey = [np.full((LINES, ACROSS, 3), 128, np.uint8)] * 5
     view = frame_shot(grey, list(range(5)), (1920, 1080), SQUARE)
     assert view.keys[0].x == pytest.approx(0.5, abs=0.1)
+
+
+# Faces
+
+
+def head_is_kept(view: View, times, heads, form: Format, size=(1920, 1080)) -> bool:
+    share = size[1] * form.width / form.height / size[0]
+    at = np.interp(times, [key.at_s for key in view.keys], [key.x for key in view.keys])
+    return all(
+        middle - share / 2 <= x + 0.005 and x + wide <= middle + share / 2 + 0.005
+        for middle, (x, _, wide, _) in zip(at, heads, strict=True)
+    )
+
+
+@pytest.mark.parametrize("x", [0.02, 0.2, 0.5, 0.86])
+def test_a_face_is_kept_although_something_else_moves_and_shines(x):
+    pictures, times = list(scene(walk(0.75 if x < 0.5 else 0.1, 0.7 if x < 0.5 else 0.15))), list(np.linspace(0, 3, 10))
+    face = (x, 0.3, 0.1, 0.25)
+    view = frame_shot(pictures, times, (1920, 1080), TALL, faces=[[face]] * 10)
+    assert not view.is_whole
+    assert head_is_kept(view, times, [face] * 10, TALL)
+
+
+def test_a_walking_face_is_followed_smoothly():
+    times = list(np.linspace(0, 3, 16))
+    heads = [(x, 0.25, 0.1, 0.25) for x in np.linspace(0.1, 0.75, 16)]
+    view = frame_shot(list(scene(walk(0.3, 0.3, 16))), times, (1920, 1080), TALL, faces=[[head] for head in heads])
+    assert head_is_kept(view, times, heads, TALL)
+    middles = np.asarray([key.x for key in view.keys])
+    assert np.abs(np.diff(middles, 2)).max() < 0.01
+
+
+def test_of_two_far_apart_the_nearer_person_is_shown():
+    near, far = (0.75, 0.2, 0.18, 0.5), (0.1, 0.4, 0.05, 0.1)
+    view = frame_shot(list(scene(walk(0.4, 0.4))), list(range(10)), (1920, 1080), TALL, faces=[[far, near]] * 10)
+    assert not view.is_whole
+    assert view.keys[0].x > 0.7
+
+
+def test_faces_are_placed_within_the_picture_without_its_bars():
+    pictures = [np.pad(one[12:84], ((12, 12), (0, 0), (0, 0))) for one in scene(walk(0.1, 0.1))]
+    face = (0.8, 0.4, 0.08, 0.2)
+    view = frame_shot(pictures, list(range(10)), (1920, 1080), TALL, (0.0, 0.125, 1.0, 0.75), faces=[[face]] * 10)
+    assert view.keys[0].x > 0.75
+
+
+@pytest.mark.parametrize(
+    "face", [(-0.2, -0.3, 0.3, 0.4), (0.9, 0.9, 0.4, 0.5), (0.5, 0.5, 0.0, 0.0), (2.0, 2.0, 1.0, 1.0)]
+)
+def test_a_face_at_the_edge_or_beyond_it_is_no_error(face):
+    view = frame_shot(list(scene(walk(0.4, 0.4))), list(range(10)), (1920, 1080), TALL, faces=[[face]] * 10)
+    assert all(0 <= key.x <= 1 for key in view.keys)
+
+
+class Eyes:
+    """Sees what it is told to, one list of boxes a picture that is shown to it."""
+
+    def __init__(self, *seen):
+        self.seen = [tuple(Face(*box, 0.9) for box in boxes) for boxes in seen]
+
+    def find(self, pictures):
+        return self.seen[: len(pictures)]
+
+
+BOX = (0.4, 0.3, 0.1, 0.2)
+
+
+def test_a_face_missed_once_between_two_is_held():
+    found = faces_along([np.zeros((4, 4, 3), np.uint8)] * 8, Eyes([BOX], [], [BOX], []))
+    assert [bool(faces) for faces in found] == [True] * 6 + [False] * 2
+
+
+def test_what_is_seen_once_only_is_no_face():
+    assert not any(faces_along([np.zeros((4, 4, 3), np.uint8)] * 8, Eyes([], [BOX], [], [])))
+    assert all(faces_along([np.zeros((4, 4, 3), np.uint8)] * 2, Eyes([BOX])))
+
+
+def test_the_widest_picture_is_no_mere_strip_in_a_tall_film():
+    rng = np.random.default_rng(3)
+    busy = [rng.integers(0, 255, (LINES, ACROSS, 3), np.uint8) for _ in range(6)]
+    view = frame_shot(busy, list(range(6)), (2350, 1000), TALL)
+    if view.is_whole:
+        width, height = view.part[2] * 2350, view.part[3] * 1000
+        assert TALL.width * height / width >= 0.4 * TALL.height
+
+
+@pytest.mark.skipif(not has_face_weights(), reason="the weights of faces are not installed")
+def test_the_heads_of_real_people_stay_whole(footage):
+    finder = FaceFinder(enlarge=2.0)
+    for name in ("sam2_juggle.mp4", "asl/book.mkv"):
+        seen = look_along(str(footage / "video" / name), 0, Fraction(0), 3.0, a_second=6, lines=LINES)
+        size = (16 * 80, 9 * 80) if "juggle" in name else (640, 480)
+        faces = faces_along(seen.pictures, finder)
+        view = frame_shot(seen.pictures, seen.times_s, size, TALL, faces=faces)
+        known = [(at, boxes[0]) for at, boxes in zip(seen.times_s, faces, strict=True) if boxes]
+        assert len(known) > len(faces) / 2
+        assert not view.is_whole
+        assert head_is_kept(view, [at for at, _ in known], [box for _, box in known], TALL, size)

@@ -89,9 +89,12 @@ def framed(built: Built, work: Work) -> Built:
     timeline, rows = built.timeline, built.rows
     strips = look_into(work.library, list({row.id: row for row in rows}.values()))
     asked = [
-        Asked(piece, row.clip.asset_id, strips[row.id].active if row.id in strips else (0.0, 0.0, 1.0, 1.0))
+        Asked(
+            piece, row.clip.asset_id, strips[row.id].active if row.id in strips else (0.0, 0.0, 1.0, 1.0),
+            has_faces=row.measures.get("face_share", 0.0) > 0,
+        )
         for piece, row in zip(timeline.pieces, rows, strict=True)
-    ]
+    ]  # fmt: skip
     views = frame_pieces(
         asked, timeline.rate, timeline.formats, work.library.folder("cache") / "views",
         lambda done: work.progress(done, len(rows), rows[done].file_name),

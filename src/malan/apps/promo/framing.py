@@ -1,6 +1,6 @@
 """Where the frame looks when a picture is cut to another shape: on the subject, on a path that does not jerk.
 
-    a few small frames of a shot ─ movement, contrast to the surroundings, skin ─▶ weight of each place
+    a few small frames of a shot ─ faces; movement, contrast to the surroundings, skin ─▶ weight of each place
         ─ best window at each moment ─▶ path: still if it can be, else the smoothest that keeps the subject inside
 
 Start reading at `frame_shot`.
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Pictures = Sequence[NDArray[np.uint8]]
 Box = tuple[float, float, float, float]
 
-VERSION = 3  # of what is framed how; what was remembered of another is forgotten
+VERSION = 4  # of what is framed how; what was remembered of another is forgotten
 LINES = 96  # height of the frames that are looked at
 _STILL = 0.06  # of the picture's width: a subject that moves less is framed without moving
 _NOTHING_LOST, _LITTLE_LOST = 0.06, 0.03  # of the weight: what a window may lose and stand still, or stand elsewhere
@@ -32,6 +32,9 @@ _LEAP = 0.6  # what a move across the whole picture between two looks costs, in 
 _EVEN, _CALM, _CENTRED, _STIFF, _TURNS = 6.0, 1.5, 0.02, 60.0, 40
 _LOOK_S, _STEP_S, _MOST_KEYS = 1 / 6, 0.08, 150  # those weights are for steps of the first; keys come every second
 _NARROW, _KEPT = 0.4, 0.46  # a narrow window that keeps less of the weight shows the whole on a blurred ground instead
+_LEAST_HIGH = 0.42  # of the format's height: lower than that, the whole is not shown but as much of its middle as fits
+_FACES = 0.75  # of the weight of a picture is that of the heads in it, where there are any
+_HEAD = (0.2, 0.35, 0.2, 0.15)  # what a head has around its face: left, above, right, below, in shares of its sides
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,10 @@ def frame_shot(
     size: tuple[int, int],
     form: Format,
     active: Box = (0.0, 0.0, 1.0, 1.0),
+    faces: Sequence[Sequence[Box]] = (),
 ) -> View:
     """How to cut a shot to a format; what `frame_formats` does for one."""
-    return frame_formats(pictures, times_s, size, [form], active)[form.name]
+    return frame_formats(pictures, times_s, size, [form], active, faces)[form.name]
 
 
 def frame_formats(
@@ -61,6 +65,7 @@ def frame_formats(
     size: tuple[int, int],
     formats: Sequence[Format],
     active: Box = (0.0, 0.0, 1.0, 1.0),
+    faces: Sequence[Sequence[Box]] = (),
 ) -> dict[str, View]:
     """How to cut a shot to some formats, by their names.
 
@@ -70,9 +75,11 @@ def frame_formats(
         size: Width and height of the picture in pixels, as shown.
         formats: What it is cut to.
         active: The picture without black bars, as shares (x, y, width, height).
+        faces: Those in each of the pictures, as shares of it; empty where nobody looked for any.
     """
     active = _within(active)
-    subjects = subjects_of([_inside(picture, active) for picture in pictures]) if pictures else []
+    heads = [[_head(face, active) for face in some] for some in faces]
+    subjects = subjects_of([_inside(picture, active) for picture in pictures], heads) if pictures else []
     return {form.name: _view(subjects, times_s, size, form, active) for form in formats}
 
 
@@ -90,7 +97,9 @@ def _view(
     profiles = [one.along_x if along_x else one.along_y for one in subjects]
     moments, centres = path(profiles, times_s, share)
     if share < _NARROW and _kept(profiles, np.interp(times_s, moments, centres), share) < _KEPT:
-        return View((Key(0.0, left + wide / 2, top + high / 2),), is_whole=True, part=active)
+        return View(
+            (Key(0.0, left + wide / 2, top + high / 2),), is_whole=True, part=_part(profiles, inner, form, active)
+        )
     return View(
         tuple(
             Key(at, left + wide * (centre if along_x else 0.5), top + high * (0.5 if along_x else centre))
@@ -98,6 +107,26 @@ def _view(
         ),
         zoom,
     )
+
+
+def _part(profiles: Sequence[Floats], inner: tuple[int, int], form: Format, active: Box) -> Box:
+    """What is shown on a blurred ground: all of the picture, or where that is a mere strip, the best of its width."""
+    left, top, wide, high = active
+    share = form.width / form.height / _LEAST_HIGH / (inner[0] / inner[1])
+    if form.aspect >= 1 or share >= 1:
+        return active
+    gains = np.mean([_gain(profile, share) for profile in profiles], axis=0)
+    places = np.linspace(0, 1 - share, len(gains))
+    start = float(places[np.argmax(gains - 0.02 * np.abs(places - (1 - share) / 2))])
+    return left + wide * start, top, wide * share, high
+
+
+def _head(face: Box, active: Box) -> Box:
+    """The head around a face, as shares of the picture without its bars."""
+    x, y, wide, high = face
+    before, above, behind, below = _HEAD
+    x, y = (x - before * wide - active[0]) / active[2], (y - above * high - active[1]) / active[3]
+    return x, y, wide * (1 + before + behind) / active[2], high * (1 + above + below) / active[3]
 
 
 def _within(active: Box) -> Box:
@@ -116,8 +145,8 @@ def _inside(picture: NDArray[np.uint8], active: Box) -> NDArray[np.uint8]:
     return picture[round(y * height) : round((y + high) * height), round(x * width) : round((x + wide) * width)]
 
 
-def subjects_of(pictures: Pictures) -> list[Subject]:
-    """The subject in each of several frames of one shot."""
+def subjects_of(pictures: Pictures, heads: Sequence[Sequence[Box]] = ()) -> list[Subject]:
+    """The subject in each of several frames of one shot: its heads above all, where they are known."""
     stack = np.stack([np.asarray(one, np.float32) for one in pictures])
     luma = stack @ np.asarray([0.299, 0.587, 0.114], np.float32)
     moving = _movement(luma)
@@ -135,11 +164,23 @@ def subjects_of(pictures: Pictures) -> list[Subject]:
         weight = np.maximum(weight - 0.6 * weight.mean(), 0) + 1e-6
         weight *= _middle(weight.shape)
         weight /= weight.sum()
+        if place < len(heads) and heads[place]:
+            weight = (1 - _FACES) * weight + _FACES * _heads(weight.shape, heads[place])
         along_x, along_y = weight.sum(axis=0), weight.sum(axis=1)
         centre_x = float((along_x * np.linspace(0, 1, len(along_x))).sum())
         centre_y = float((along_y * np.linspace(0, 1, len(along_y))).sum())
         found.append(Subject(centre_x, centre_y, along_x.astype(np.float64), along_y.astype(np.float64)))
     return found
+
+
+def _heads(shape: tuple[int, ...], heads: Sequence[Box]) -> NDArray[np.float32]:
+    """Where heads are, adding to one: a nearer one weighs more than its size says, for it is whom the shot is about."""
+    weight = np.full(shape, 1e-9, np.float32)
+    for x, y, wide, high in heads:
+        rows = slice(max(0, int(y * shape[0])), max(1, int(np.ceil((y + high) * shape[0]))))
+        columns = slice(max(0, int(x * shape[1])), max(1, int(np.ceil((x + wide) * shape[1]))))
+        weight[rows, columns] += high
+    return np.asarray(weight / weight.sum(), np.float32)
 
 
 def _trust(moving: NDArray[np.float32]) -> float:

@@ -1,5 +1,7 @@
 """How every shot is framed in every format: looked at side by side, and remembered, so that an edit looks at little.
 
+Faces are looked for only in clips that showed some when they were scanned.
+
 Start reading at `frame_pieces`.
 """
 
@@ -14,13 +16,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from malan.apps.promo.framing import LINES, VERSION, Box, frame_formats
 from malan.core.ids import digest_record
+from malan.inference.faces import FaceFinder, has_face_weights
 from malan.media.render import Format, Key, Piece, View
 from malan.media.render.looks import look_along
 
 LOOKS_A_SECOND = 6.0
 _MOST_LOOKS = 48
+_FACES_EVERY = 2  # looks: people do not move their heads that fast
+_ENLARGED = 2.0
 _SAME_SHAPE = 0.03
 _MOST_KEPT, _LEFT = 4000, 3000
 
@@ -34,6 +42,7 @@ class Asked:
     piece: Piece
     asset: str
     active: Box
+    has_faces: bool = False
 
 
 def frame_pieces(
@@ -50,10 +59,12 @@ def frame_pieces(
     """
     kept.mkdir(parents=True, exist_ok=True)
     _tidy(kept)
+    wanted = any(one.has_faces for one in asked) and has_face_weights()
+    finder = FaceFinder(enlarge=_ENLARGED) if wanted else None
     found = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "malan-look") as pool:
         try:
-            for done, views in enumerate(pool.map(lambda one: _views(one, rate, formats, kept), asked)):
+            for done, views in enumerate(pool.map(lambda one: _views(one, rate, formats, kept, finder), asked)):
                 tell(done)
                 found.append(views)
         finally:
@@ -61,9 +72,9 @@ def frame_pieces(
     return found
 
 
-def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path) -> Views:
+def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path, finder: FaceFinder | None) -> Views:
     """Remembered ones, else new ones. A picture is looked at only where something of it is cut off."""
-    piece, active = one.piece, one.active
+    piece, active, eyes = one.piece, one.active, finder if one.has_faces else None
     shown = piece.size[0] * active[2] / (piece.size[1] * active[3])
     other = [form for form in formats if abs(float(form.aspect) / shown - 1) > _SAME_SHAPE]
     views = frame_formats((), (), piece.size, formats, active) if _has_bars(active) else {}
@@ -73,11 +84,22 @@ def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path) ->
     box = [repr(float(side)) for side in active]
     name = digest_record(
         "promo.views",
-        [VERSION, one.asset, piece.track, str(piece.start), piece.frames, str(rate), list(piece.size), box, shapes],
+        [
+            VERSION,
+            one.asset,
+            piece.track,
+            str(piece.start),
+            piece.frames,
+            str(rate),
+            list(piece.size),
+            box,
+            shapes,
+            eyes is not None,
+        ],
     )
     held = _recall(kept / f"{name}.json")
     if held is None:
-        held = _looked(piece, active, float(piece.frames / rate), other)
+        held = _looked(piece, active, float(piece.frames / rate), other, eyes)
         _remember(kept / f"{name}.json", held)
     return views | held
 
@@ -86,10 +108,26 @@ def _has_bars(active: Box) -> bool:
     return active[2] * active[3] < 0.99
 
 
-def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format]) -> Views:
+def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format], finder: FaceFinder | None) -> Views:
     a_second = min(LOOKS_A_SECOND, _MOST_LOOKS / length_s)
     seen = look_along(piece.path, piece.track, piece.start, length_s, a_second=a_second, lines=LINES)
-    return frame_formats(seen.pictures, seen.times_s, piece.size, formats, active)
+    faces = faces_along(seen.pictures, finder) if finder else ()
+    return frame_formats(seen.pictures, seen.times_s, piece.size, formats, active, faces)
+
+
+def faces_along(pictures: Sequence[NDArray[np.uint8]], finder: FaceFinder) -> list[list[Box]]:
+    """The faces in each of some pictures of one shot, every second one looked at.
+
+    A face missed once between two is held; what is seen in one picture of several only is none.
+    """
+    found = [[(x, y, w, h) for x, y, w, h, _ in faces] for faces in finder.find(pictures[::_FACES_EVERY])]
+    held = [
+        now or (before if after else [])
+        for before, now, after in zip([[], *found], found, [*found[1:], []], strict=False)
+    ]
+    if sum(map(bool, found)) == 1 < len(found) - 1:
+        held = [[] for _ in found]
+    return [held[place // _FACES_EVERY] for place in range(len(pictures))]
 
 
 def _recall(file: Path) -> Views | None:
