@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from app_runs import ended
 from console_client import TestClient
@@ -74,6 +76,48 @@ def test_files_of_a_run_are_those_its_report_names_and_no_others(client: TestCli
     assert client.get(f"/apps/runs/{job.id}/files/cover.jpg").content == b"jpeg"
     assert client.get(f"/apps/runs/{job.id}/files/secret.txt").status_code == 404
     assert client.get(f"/apps/runs/{job.id}/files/..%2F..%2Fmalan.toml").status_code in (400, 404)
+
+
+def test_a_run_shows_films_with_sizes_owners_second_by_second_and_cost(client: TestClient, stage: Stage) -> None:
+    submit(stage.ws, Ask("promo", {}, device="none", folder="exports/promo-y"))
+    job = take(stage.ws, "none", worker="here:1:2", now_s=1e10)
+    assert job is not None
+    folder = stage.ws.folder("exports") / "promo-y"
+    folder.mkdir(exist_ok=True)
+    owner = stage.ws.library.asset(stage.city.asset_id).asset.owner_id
+    clip = {"clip": stage.city.clips[0].id, "file": "城市夜景", "owner": owner}
+    told = {
+        "files": [
+            {"what": "9x16", "path": str(folder / "promo-9x16.mp4"), "size_bytes": 1_343_080},
+            {"what": "cover", "path": str(folder / "cover.jpg"), "size_bytes": 2_624},
+        ],
+        "seconds": 3.0, "shots": 2, "frames": 75, "encoded_frames": 75,
+        "sources": [
+            {**clip, "at_s": 0.0, "until_s": 2.0, "from_s": 8.24, "parts": ["picture", "sound"]},
+            {**clip, "at_s": 2.0, "until_s": 3.0, "from_s": 0.0, "parts": ["picture"]},
+        ],
+        "cost": {"meter": "output_second", "units": 3.0, "minor": 15, "currency": "CNY"},
+    }  # fmt: skip
+    (folder / REPORT).write_text(json.dumps(told))
+    finish(stage.ws, job, "completed")
+    zh = client.get(f"/apps/runs/{job.id}", headers={**HTML, "accept-language": "zh"}).text
+    for said in ("9:16 竖屏", "1.3 MB", "3 kB", "0:08.24", "湖南台", "100%", "画面 · 声音", "0.15 元", "2.0 秒"):
+        assert said in zh, said
+    assert f'poster="/apps/runs/{job.id}/files/cover.jpg"' in zh
+    assert "0.00 MB" not in zh
+    en = client.get(f"/apps/runs/{job.id}", headers={**HTML, "accept-language": "en"}).text
+    assert "9:16 upright" in en
+    assert "0.15 CNY" in en
+
+
+def test_rare_wishes_are_folded_and_open_once_said(client: TestClient) -> None:
+    page = client.get("/apps/promo", headers=HTML).text
+    rare = page[page.index("<details") : page.index("</details>")]
+    assert 'name="seed"' in rare
+    assert 'name="query"' not in rare
+    assert '<details class="panel form more-options">' in page
+    said = client.post("/apps/promo", data={"length": "2000", "seed": "7"}, headers=HTML).text
+    assert '<details class="panel form more-options" open>' in said
 
 
 def test_somebody_elses_run_is_not_there(stage: Stage) -> None:

@@ -87,7 +87,8 @@ def _address(rule: str, shown: Shown) -> tuple[str, str]:
     given = {
         "asset_id": shown.asset_id, "clip_id": shown.clips[0].id, "job_id": "abcdef123456", "lang": "en",
         "prefix": "abcdefghij", "product_id": "0" * 64, "number": "0" * 16, "action": "sign", "name": "promo",
-            "digest": "0" * 64, "finding": "0" * 20,
+            "digest": "0" * 64, "finding": "0" * 20, "word": "approve", "run": "0" * 64, "step": "cancel",
+            "model": "0" * 64, "mark": "recall",
     }  # fmt: skip
     return method, path.format_map(given).replace("/static", "/static/icon.svg")
 
@@ -106,6 +107,7 @@ def test_every_rule_is_an_action_of_the_table_or_open_to_all() -> None:
 def test_what_is_open_to_all_is_written_down_here_too() -> None:
     assert sorted(address for address, rule in RULES.items() if rule == PUBLIC) == [
         "GET /healthz",
+        "GET /readyz",
         "GET /sign-in",
         "GET /sign-in/back",
         "GET /sign-in/provider",

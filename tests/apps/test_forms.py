@@ -1,0 +1,60 @@
+"""Forms of apps: what most need stands first, each field has a name in both languages, what was said comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from malan.apps.builtin import all_apps
+from malan.apps.forms import app_form, values_of
+from malan.core.catalogue import catalogue
+from malan.services.access import SINGLE_USER, Caller
+
+APPS = sorted(app.card.name for app in all_apps())
+GUEST = Caller("party", frozenset({"buyer"}), "session")
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_field_and_choice_has_a_name_in_both_languages(name: str) -> None:
+    for lang in ("zh", "en"):
+        form = app_form(name, lang, caller=SINGLE_USER)
+        for field in (*form.fields, *form.rare):
+            named = {f"form.{name}.{field.name}", f"form.{field.name}"} & catalogue().keys()
+            assert named, f"{field.name} has no short name"
+            assert all(one.label for one in field.choices)
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_few_fields_stand_first_and_the_rest_is_folded(name: str) -> None:
+    form = app_form(name, "zh", caller=SINGLE_USER)
+    assert 2 <= len(form.fields) <= 12
+    assert form.rare
+    assert "grant" in {one.name for one in form.rare}
+    assert not form.is_open
+
+
+def test_something_said_among_the_rare_opens_them() -> None:
+    assert app_form("promo", "en", caller=SINGLE_USER, said={"query": ["night"], "seed": ["7"]}).is_open
+
+
+def test_files_of_this_machine_are_asked_of_whoever_runs_it_alone() -> None:
+    names = {one.name for form in (app_form("picture", "en", caller=GUEST),) for one in (*form.fields, *form.rare)}
+    assert not names & {"file", "depth", "mask"}
+
+
+def test_a_sentence_that_says_the_label_again_is_left_out() -> None:
+    helps = {one.name: one.help for one in app_form("promo", "zh", caller=SINGLE_USER).fields}
+    assert helps["title"] == ""
+    assert "夜景" in helps["query"]
+
+
+def test_numbers_show_their_bounds_and_no_empty_digits() -> None:
+    (length,) = (one for one in app_form("promo", "en", caller=SINGLE_USER).fields if one.name == "length")
+    assert (length.value, length.least, length.most) == ("30", "3", "180")
+
+
+def test_values_are_what_was_said_and_nothing_else() -> None:
+    said = {"query": ["night"], "format": ["16:9", "9:16"], "length": ["15"], "title": [" "], "clips": ["a\n\n b "]}
+    assert values_of("promo", said) == {
+        "query": "night", "format": ("16:9", "9:16"), "length": "15", "clips": ("a", "b"),
+        "own_sound": False, "plan_only": False,
+    }  # fmt: skip
