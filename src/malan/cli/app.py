@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from malan.cli.show import (
@@ -42,6 +42,27 @@ class Runs(TyperGroup):
         from malan.apps.builtin import APPS, app_named
 
         return run_command(app_named(cmd_name)) if cmd_name in APPS else None
+
+
+class Run(TyperCommand):
+    """The command of one app: its help shows what few need apart, after the rest."""
+
+    rare: frozenset[str] = frozenset()
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        shown = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
+        named = {param.name: said for param, said in shown if said is not None}
+        arguments = [param.name for param, _ in shown if param.param_type_name == "argument"]
+        options = [name for name in named if name not in arguments]
+        parts = {
+            "cli.app.arguments": arguments,
+            "cli.app.options": [name for name in options if name not in self.rare],
+            "form.page.more": [name for name in options if name in self.rare],
+        }
+        for title, names in parts.items():
+            if names:
+                with formatter.section(speak(title)):
+                    formatter.write_dl([named[name] for name in names])
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.app"))
@@ -91,6 +112,8 @@ def about(name: str, field: str) -> str:
 
 def run_command(one: App[Any]) -> Any:
     """The command of an app: a parameter for each field of its request."""
+    from malan.apps.forms import is_rare
+
     fields = one.request.model_fields
 
     def run(out: Path, workspace: Path | None, quote: bool, as_json: bool, **values: Any) -> None:
@@ -110,8 +133,10 @@ def run_command(one: App[Any]) -> Any:
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
     made = typer.Typer(add_completion=False, rich_markup_mode=None)
-    made.command(help=f"{one.card.title()}: {one.card.summary()}")(run)
+    made.command(cls=Run, help=f"{one.card.title()}: {one.card.summary()}")(run)
     command = get_command(made)
+    assert isinstance(command, Run)  # noqa: S101 - as it was just registered
+    command.rare = frozenset(name for name in fields if is_rare(one.request, name))
     command.name = one.card.name
     return command
 
