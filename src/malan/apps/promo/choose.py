@@ -24,6 +24,7 @@ _SHORTEST = 8  # frames
 _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
+_UNSEEN = 0.4  # off what is dark or fading somewhere in even its best stretch of that length
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
@@ -94,7 +95,8 @@ class _Cut:
         Raises:
             NotFound: There is too little for the length.
         """
-        shots, waiting, ending = [], list(slots), None
+        shots, waiting = list[Shot](), list(slots)
+        ending: int | None = None
         while waiting:
             frames = waiting.pop(0)
             lengths = self._lengths()
@@ -106,12 +108,22 @@ class _Cut:
                 place = ending
             shots.append(self._take(place, frames))
             if len(shots) == 1 and len(slots) >= _WITH_ENDING:
-                ending = self._best(self._lengths(), slots[-1], None)
+                ending = self._ending(slots[-1])
         return shots
+
+    def _ending(self, frames: int) -> int | None:
+        """What the film ends with: the best that is left and does not look like its beginning; people before places."""
+        lengths, [first] = self._lengths(), self._picks
+        score = self._scores - (self._alike[first] > _ALIKE) - 0.12 * _same_file(self._judged, first)
+        score = score + _NEXT_ALIKE * self._people
+        fit = [(score[n] - _UNSEEN * (1 - self._shown(int(n), frames)), -n) for n in np.flatnonzero(lengths >= frames)]
+        return -int(max(fit)[1]) if fit else None
 
     def _best(self, lengths: NDArray[np.int64], frames: int, kept: int | None) -> int:
         """The clip worth most of those that are long enough; what is kept for later only where no other is."""
-        worth = np.where(lengths >= frames, self._worth(), -np.inf)
+        long = np.flatnonzero(lengths >= frames)
+        worth = np.full(len(lengths), -np.inf)
+        worth[long] = self._worth()[long] - _UNSEEN * (1 - np.asarray([self._shown(int(n), frames) for n in long]))
         if kept is not None:
             free = np.where(self._groups == self._groups[kept], -np.inf, worth - 0.6 * (self._alike[kept] > _ALIKE))
             worth = free if np.isfinite(free).any() else worth
@@ -135,6 +147,14 @@ class _Cut:
             waiting.insert(0, frames - first)
         return first
 
+    def _shown(self, place: int, frames: int) -> float:
+        """How much is to be seen all through the best so many frames of a clip."""
+        start, end = self._longest(place)
+        return _best_start(self._judged[place], start, max(start, end - frames / self._rate), frames / self._rate)[1]
+
+    def _longest(self, place: int) -> tuple[float, float]:
+        return max(self._free[place], key=lambda free: free[1] - free[0])
+
     def _worth(self) -> Floats:
         worth = self._scores.copy()
         for back, earlier in enumerate(reversed(self._picks[-6:])):
@@ -149,7 +169,7 @@ class _Cut:
     def _take(self, place: int, frames: int) -> Shot:
         """The shot, and what is then left of its clip; of its near-duplicates nothing is."""
         length = frames / self._rate
-        stretch = max(self._free[place], key=lambda free: free[1] - free[0])
+        stretch = self._longest(place)
         one = self._judged[place]
         shot = _shot(one, frames, self._rate, stretch, reasons(one, self._usual, self._language))
         rest = [(stretch[0], shot.from_s - _APART_S), (shot.from_s + length + _APART_S, stretch[1])]
@@ -203,7 +223,7 @@ def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float], why
     """A part of a stretch of a clip: where most is to be seen, and no sentence is cut where that can be had."""
     length = frames / rate
     first, last = stretch[0], max(stretch[0], stretch[1] - length)
-    middle = _best_start(one, first, last, length)
+    middle, _ = _best_start(one, first, last, length)
     starts = [
         middle,
         first,
@@ -223,19 +243,19 @@ def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float], why
     )
 
 
-def _best_start(one: Judged, first: float, last: float, length: float) -> float:
-    """Where most is to be seen; a little before the middle when it is all the same."""
+def _best_start(one: Judged, first: float, last: float, length: float) -> tuple[float, float]:
+    """Where most is to be seen, a little before the middle when it is all the same; and how much that is, 0 to 1."""
     usual = first + 0.4 * (last - first)
-    if one.strip is None or last - first < 0.2:
-        return usual
+    if one.strip is None:
+        return usual, 1.0
     span = one.candidate.row.span
     shown = seen(one.strip)
     moments = span.start_s + np.arange(len(shown)) / len(shown) * (span.end_s - span.start_s)  # the first at its start
-    starts = np.linspace(first, last, 24)
+    starts = np.linspace(first, last, 24) if last - first >= 0.2 else np.asarray([usual])
     inside = np.linspace(0.02, 0.98, 8) * length
-    worth = np.interp(starts[:, None] + inside[None, :], moments, shown).min(axis=1)
-    worth = worth - 0.05 * np.abs(starts - usual) / max(last - first, 1e-6)
-    return float(starts[int(np.argmax(worth))])
+    least = np.interp(starts[:, None] + inside[None, :], moments, shown).min(axis=1)
+    best = int(np.argmax(least - 0.05 * np.abs(starts - usual) / max(last - first, 1e-6)))
+    return float(starts[best]), float(least[best])
 
 
 def _broken(candidate: Candidate, start: float, end: float) -> int:
