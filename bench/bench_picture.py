@@ -21,7 +21,17 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 from PIL import Image
 
-from malan.media.motion import Wish, flat, make_scene, read_photo, read_plane, relief_from_map, shoot, weight_of
+from malan.media.motion import (
+    Wish,
+    flat,
+    make_scene,
+    read_photo,
+    read_plane,
+    read_with_map,
+    relief_from_map,
+    shoot,
+    weight_of,
+)
 from malan.media.motion.film import encoder
 from malan.media.motion.scene import Scene
 from malan.media.motion.shoot import frames_of
@@ -100,8 +110,9 @@ def draw(place: Path, size: tuple[int, int]) -> tuple[Path, Path]:
 
 
 def _film(jpeg: Path, depth: Path, wish: Wish, out: Path) -> Scene:
-    pixels = read_photo(jpeg, enough_px=round(2.2 * max(wish.size))).pixels_HWC
-    scene = make_scene(pixels, relief_from_map(pixels, read_plane(depth)), weight_of(pixels), wish)
+    photo, plane = read_with_map(jpeg, depth, enough_px=round(2.2 * max(wish.size)))
+    pixels = photo.pixels_HWC
+    scene = make_scene(pixels, relief_from_map(pixels, plane), weight_of(pixels), wish)
     shoot(scene, wish, out, RATE)
     return scene
 

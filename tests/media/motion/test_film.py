@@ -11,7 +11,7 @@ import pytest
 
 from malan.core.errors import StoreError
 from malan.media.motion.film import write_film
-from malan.media.motion.warp import Frame
+from malan.media.motion.planes import Frame
 
 
 def frames(count: int, size=(64, 48)):

@@ -35,9 +35,13 @@ LABEL = "AI合成"  # GB 45438-2025, 4.1: the picture is somebody's, its movemen
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to be set in motion, and where it is from: sources of the library, digests of files brought along."""
+    """A picture to be set in motion, and where it is from: sources of the library, digests of files brought along.
+
+    `plane` is the map that came with it, of depth or of a mask.
+    """
 
     photo: Photo
+    plane: NDArray[np.float32] | None = None
     sources: tuple[Source, ...] = ()
     brought: tuple[str, ...] = ()
     clip_id: str = ""
@@ -65,14 +69,14 @@ def gather(request: PictureRequest, work: Work) -> Picture:
 
 
 def _of_file(request: PictureRequest, work: Work) -> Picture:
-    from malan.media.motion import read_photo
+    from malan.media.motion import read_with_map
 
-    photo = read_photo(request.file, enough_px=_enough(request))
-    paths = [one for one in (request.file, request.depth, request.mask) if one]
-    digests = tuple(dict.fromkeys(file_digest(Path(path)) for path in paths))
+    beside = request.depth or request.mask
+    photo, plane = read_with_map(request.file, beside, enough_px=_enough(request))
+    digests = tuple(dict.fromkeys(file_digest(Path(path)) for path in (request.file, beside) if path))
     for digest in digests:
         _require_if_known(digest, work)
-    return Picture(photo, brought=digests)
+    return Picture(photo, plane if beside else None, brought=digests)
 
 
 def _enough(request: PictureRequest) -> int:
@@ -96,7 +100,7 @@ def _require_if_known(digest: str, work: Work) -> None:
 
 def _of_clip(request: PictureRequest, work: Work) -> Picture:
     """A frame of a clip: the one at a moment of its file, in seconds; the middle one where none is said."""
-    from malan.media.motion import Photo, without_bars
+    from malan.media.motion import Photo, read_plane, without_bars
 
     [one] = chosen(work.library, [request.clip], USES, caller=work.caller)
     row, span = one.row, one.row.span
@@ -115,8 +119,9 @@ def _of_clip(request: PictureRequest, work: Work) -> Picture:
     used = Clip(row.clip.asset_id, row.clip.track, Span(first, first + 1, span.timebase))
     length = Fraction(request.frames, request.rate)
     source = Source(used, row.owner_id, row.terms_id, Fraction(0), length, ("picture",))
-    maps = tuple(file_digest(Path(path)) for path in (request.depth, request.mask) if path)
-    return Picture(Photo(pixels, (pixels.shape[1], pixels.shape[0])), (source,), maps, row.id)
+    beside = request.depth or request.mask
+    plane, maps = (read_plane(beside), (file_digest(Path(beside)),)) if beside else (None, ())
+    return Picture(Photo(pixels, (pixels.shape[1], pixels.shape[0])), plane, (source,), maps, row.id)
 
 
 def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.float32], work: Work) -> tuple[Relief, str]:
@@ -129,13 +134,12 @@ def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.floa
         MediaError: A map does not belong to the picture.
         NotGranted: The licence of the model forbids it.
     """
-    from malan.media.motion import find_subject, flat, read_plane, relief_from_map, relief_from_mask
+    from malan.media.motion import find_subject, flat, relief_from_map, relief_from_mask
     from malan.media.motion import relief_from_subject as found_in
 
-    if request.depth:
-        return relief_from_map(picture.pixels, read_plane(request.depth), name=Path(request.depth).name), ""
-    if request.mask:
-        return relief_from_mask(picture.pixels, read_plane(request.mask), name=Path(request.mask).name), ""
+    if picture.plane is not None:
+        told = relief_from_map if request.depth else relief_from_mask
+        return told(picture.pixels, picture.plane, name=Path(request.depth or request.mask).name), ""
     if engine := _depth_engine(request, work):
         return relief_from_map(picture.pixels, _asked(engine, picture, work), "model", name=engine), engine
     if not request.strength:

@@ -9,7 +9,7 @@ Start at `scene.py`, then `warp.py`.
 
 from malan.media.motion.camera import MOVES, Move
 from malan.media.motion.framing import Wish
-from malan.media.motion.photo import Photo, read_photo, read_plane, without_bars
+from malan.media.motion.photo import Photo, read_photo, read_plane, read_with_map, without_bars
 from malan.media.motion.relief import ENOUGH, Relief, flat, relief_from_map, relief_from_mask, relief_from_subject
 from malan.media.motion.scene import Scene, framed_still, make_scene
 from malan.media.motion.shoot import shoot
@@ -29,6 +29,7 @@ __all__ = [
     "make_scene",
     "read_photo",
     "read_plane",
+    "read_with_map",
     "relief_from_map",
     "relief_from_mask",
     "relief_from_subject",

@@ -8,13 +8,14 @@ where it began. Start at `Air`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from malan.media.motion.opencv import cv2
-from malan.media.motion.warp import Frame
+from malan.media.motion.planes import Frame
 
 Plane = NDArray[np.float32]
 Kind = Literal["light", "mist"]
@@ -48,17 +49,15 @@ class Air:
         self._x, self._y = x, y
         self._side = 1.0 if rng.random() < 0.5 else -1.0
 
-    def lay(self, frame: Frame, number: int, layer: int, layers: int) -> None:
-        """Lay on a frame what belongs behind the next layer; `layer` counts from the back."""
-        is_last = layer == layers - 1
+    def laid(self, number: int, layers: int) -> dict[int, Callable[[Frame], None]]:
+        """What to lay on a frame of so many layers, by the layer, counted from the back, that lies behind it."""
         if self._kind == "light":
-            if is_last:
-                self._light(frame, number)
-        elif is_last:
-            share = _VEIL if layers > 1 else _MOST_MIST * 0.8
-            self._mist(frame, number, share, sheet=1)
-        elif layer == max(0, layers - 2):
-            self._mist(frame, number, _MOST_MIST, sheet=0)
+            return {layers - 1: lambda frame: self._light(frame, number)}
+        veil = _VEIL if layers > 1 else _MOST_MIST * 0.8
+        found = {layers - 1: lambda frame: self._mist(frame, number, veil, sheet=1)}
+        if layers > 1:
+            found[layers - 2] = lambda frame: self._mist(frame, number, _MOST_MIST, sheet=0)
+        return found
 
     def _mist(self, frame: Frame, number: int, share: float, *, sheet: int) -> None:
         """Two sheets that pass each other: where both are thick it is thick, most over the lower half."""

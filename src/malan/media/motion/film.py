@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from malan.core.errors import StoreError
-from malan.media.motion.warp import Frame
+from malan.media.motion.planes import Frame
 
 PRESET, CRF, GOP_S, THREADS = "veryfast", 17, 2, 4
 _AHEAD = 3  # frames that wait for the encoder
@@ -71,10 +71,11 @@ def _command(size: tuple[int, int], rate: Fraction) -> list[str]:
 
 
 def encoder(rate: Fraction) -> list[str]:
-    """Options of the encoder, and of the file."""
+    """Options of the encoder, and of the file; without `sync-lookahead=0` several threads are not always the same
+    bytes."""
     return [
         "-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-g", str(max(1, round(GOP_S * rate))),
-        "-threads", str(THREADS), "-x264-params", "aq-mode=3", "-pix_fmt", "yuv420p",
+        "-threads", str(THREADS), "-x264-params", "aq-mode=3:sync-lookahead=0", "-pix_fmt", "yuv420p",
         "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv",
         "-chroma_sample_location", "left", "-movflags", "+faststart", "-map_metadata", "-1",
         "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4",

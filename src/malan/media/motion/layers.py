@@ -9,6 +9,7 @@ threshold that cuts through a slope is not seen: both sides hold the same colour
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +62,22 @@ def take_apart(
     height, width = pixels_HWC.shape[:2]
     grid = (max(2, round(width / cell_px)), max(2, round(height / cell_px)))
     steep = _PART / max(strength_px / cell_px, 1e-6)
-    front: list[Layer] = []
+    pure: list[Future[Pixels]] = []
+    front: list[tuple[Pixels, Plane]] = []
     rest, deep = pixels_HWC, crispened(relief)
-    for threshold in sorted(thresholds_of(deep), reverse=True):
-        cut = _cut(rest, deep, threshold, grain_px)
-        if (cut.alpha > 0.5).mean() < _LEAST_LAYER:
-            continue
-        behind = _behind(rest, cut, strength_px)
-        own = np.round(cut.alpha * 255).astype(np.uint8)
-        front.append(Layer(_pure(rest, behind, cut), own, _gentle(_known(deep, cut.is_front, grid), steep)))
-        rest, deep = behind, _filled(deep, cut)
-    last = Layer(rest, None, _gentle(cv2.resize(deep, grid, interpolation=cv2.INTER_AREA), steep))
-    return [last, *reversed(front)]
+    with ThreadPoolExecutor(1) as beside:  # a layer's own colours are worked out while the next one is cut
+        for threshold in sorted(thresholds_of(deep), reverse=True):
+            cut = _cut(rest, deep, threshold, grain_px)
+            if (cut.alpha > 0.5).mean() < _LEAST_LAYER:
+                continue
+            behind = fill_colour(rest, cut.hole, strength_px + 6)
+            pure.append(beside.submit(_pure, rest, behind, cut))
+            own = np.round(cut.alpha * 255).astype(np.uint8)
+            front.append((own, _gentle(_known(deep, cut.is_front, grid), steep)))
+            rest, deep = behind, _filled(deep, cut)
+        last = Layer(rest, None, _gentle(cv2.resize(deep, grid, interpolation=cv2.INTER_AREA), steep))
+        found = [Layer(done.result(), *rows) for done, rows in zip(pure, front, strict=True)]
+    return [last, *reversed(found)]
 
 
 def crispened(relief: Plane) -> Plane:
@@ -205,11 +210,6 @@ def guided(values: Plane, grey: Pixels, radius: int, eps: float) -> Plane:
     slope = mean(slope)
     slope, level = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in (slope, level))
     return np.asarray(slope * (grey.astype(np.float32) / 255) + level, np.float32)
-
-
-def _behind(pixels: Pixels, cut: _Cut, strength_px: float) -> Pixels:
-    """The picture without the layer."""
-    return fill_colour(pixels, cut.hole, strength_px + 6)
 
 
 def _pure(pixels: Pixels, behind: Pixels, cut: _Cut) -> Pixels:

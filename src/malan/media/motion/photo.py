@@ -12,6 +12,7 @@ import struct
 import subprocess
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,20 @@ def read_plane(path: str | Path) -> Plane:
         raise MediaError("picture.damaged", path=shown(path), detail=_said(error)) from error
     finally:
         os.close(fd)
+
+
+def read_with_map(path: str | Path, map_path: str | Path = "", *, enough_px: int | None = None) -> tuple[Photo, Plane]:
+    """A picture and the map that belongs to it, read at the same time; an empty map where none is named.
+
+    Raises:
+        NotFound, MediaError: As `read_photo` and `read_plane`.
+    """
+    if not map_path:
+        return read_photo(path, enough_px=enough_px), np.empty((0, 0), np.float32)
+    with ThreadPoolExecutor(1) as beside:
+        plane = beside.submit(read_plane, map_path)
+        photo = read_photo(path, enough_px=enough_px)
+        return photo, plane.result()
 
 
 def without_bars(pixels_HWC: Pixels) -> Pixels:

@@ -16,8 +16,9 @@ from malan.media.motion.camera import Camera, Move
 from malan.media.motion.framing import Framed, Wish, frame_picture, loses_too_much
 from malan.media.motion.layers import Layer, take_apart
 from malan.media.motion.opencv import cv2
+from malan.media.motion.planes import CELL
 from malan.media.motion.relief import Relief
-from malan.media.motion.warp import CELL, Stage
+from malan.media.motion.warp import Stage
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]

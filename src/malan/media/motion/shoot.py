@@ -10,8 +10,8 @@ from typing import Literal
 from malan.media.motion.air import Air
 from malan.media.motion.film import write_film
 from malan.media.motion.framing import Wish
+from malan.media.motion.planes import Frame
 from malan.media.motion.scene import Scene
-from malan.media.motion.warp import Frame
 
 Tell = Callable[[int, int], None]  # frames done, of how many; what it raises ends the work
 
@@ -48,4 +48,4 @@ def frame_of(scene: Scene, number: int, air: Air | None) -> Frame:
     pose = scene.path[number % len(scene.path)]
     if air is None:
         return scene.stage.draw(pose)
-    return scene.stage.draw(pose, lambda frame, layer, layers: air.lay(frame, number, layer, layers))
+    return scene.stage.draw(pose, air.laid(number, scene.layers))

@@ -1,13 +1,14 @@
 """Layers seen by a camera: one frame, ready to be encoded.
 
-For each layer where every eighth pixel comes from is computed, the rest follows; one look-up for luma and alpha, one
-for colour, and the layer is laid over what lies behind it. Planes are yuv420p of BT.709, limited range, chroma sited
-left (ITU-T H.273). Start at `Stage`.
+    pose ─▶ where each cell comes from, in each layer ─▶ which layer is in front there
+        ─ all cells as if one layer were there alone ─▶ frame ◀─ cells where several meet: layer on layer
+
+Where every eighth pixel comes from is computed, the rest follows. Start at `Stage.draw`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,57 +17,27 @@ from numpy.typing import NDArray
 
 from malan.media.motion.camera import Camera
 from malan.media.motion.layers import Layer
+from malan.media.motion.lookup import Canvas, Way, draw_cells, draw_whole, half_of, spread
 from malan.media.motion.opencv import cv2
+from malan.media.motion.planes import CELL, Frame, Page, make_sheet
 
-Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
-Box = tuple[int, int, int, int]  # left, top, right, bottom
-Between = Callable[["Frame", int, int], None]
+Mask = NDArray[np.bool_]
+Laid = Mapping[int, Callable[[Frame], None]]
 
-CELL = 8
-_AROUND = np.ones((3, 3), np.uint8)
 _STEPS = 3
-_STRIP = 12  # cells of height that are drawn in one go
-_SHORT = 8  # cells: a shorter run is drawn with its neighbours
-_MIXED, _SOLID = 1, 2
-_TO_YUV = np.asarray(  # BT.709, limited range (Rec. ITU-R BT.709-6, 3.2 to 3.5)
-    [
-        [0.182586, 0.614231, 0.062007, 16.0],
-        [-0.100644, -0.338572, 0.439216, 128.0],
-        [0.439216, -0.398942, -0.040274, 128.0],
-    ],
-    np.float32,
-)
+_INNER = np.s_[1:-1, 1:-1]
+_AROUND = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
-class Frame:
-    """uint8 planes of one frame: luma (H, W), chroma (H/2, W/2) each."""
+class _Place:
+    """Where the middles of a frame's cells, and of one more around, come from, in pixels of a layer; whether a cell
+    may show anything of it, and nothing but it."""
 
-    y: Pixels
-    u: Pixels
-    v: Pixels
-
-
-@dataclass(frozen=True)
-class _Cover:
-    """Where a layer is: its alpha, whole and at half the size; by cells of the relief, 255 where there is anything of
-    it, and 255 where nothing shows through."""
-
-    alpha: Pixels
-    half: Pixels
-    seen: Pixels
-    solid: Pixels
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """A layer as it is looked up: luma, two of chroma at half the size, multiplied by the alpha where there is one."""
-
-    luma: Pixels
-    chroma: tuple[Pixels, Pixels]
-    relief: Plane
-    cover: _Cover | None = None
+    where: Way
+    seen: Mask
+    solid: Mask
 
 
 class Stage:
@@ -81,186 +52,103 @@ class Stage:
 
     Attributes:
         extent: Width and height of the layers.
+        layers: How many there are.
     """
 
     def __init__(
         self, layers: Sequence[Layer], size: tuple[int, int], fine: float, middle: tuple[float, float], focus: float
     ) -> None:
         self._size, self._fine, self._middle, self._focus = size, fine, middle, focus
-        self.extent = layers[0].pixels_HWC.shape[1::-1]
-        self._sheets = [_sheet(layer) for layer in layers]
-        self._short = min(size)
-        width, height = size
-        x = (np.arange(-(-width // CELL) + 2, dtype=np.float32) - 0.5) * CELL - width / 2  # from one cell outside on
-        y = (np.arange(-(-height // CELL) + 2, dtype=np.float32) - 0.5) * CELL - height / 2
+        self._sheet = make_sheet(layers)
+        self.extent, self.layers = self._sheet.extent, len(layers)
+        x, y = (  # from one cell outside on
+            (np.arange(-(-side // CELL) + 2, dtype=np.float32) - 0.5) * CELL - side / 2 for side in size
+        )
         self._x, self._y = np.meshgrid(x, y)
 
-    def draw(self, camera: Camera, between: Between | None = None) -> Frame:
+    def draw(self, camera: Camera, laid: Laid | None = None) -> Frame:
         """The frame a camera sees.
 
         Args:
-            between: Called when a layer has been drawn, with the frame, the number of the layer from the back, and how
-                many there are: what lies in the air behind the next one.
+            laid: What is in the air before a layer, by the layer's number from the back: it is handed the frame with
+                everything up to that layer.
         """
-        width, height = self._size
-        frame = Frame(
-            np.empty((height, width), np.uint8), *(np.empty((height // 2, width // 2), np.uint8) for _ in range(2))
-        )
-        wheres = [self._source(sheet, camera) for sheet in self._sheets]
-        visible = self._visible(wheres)
-        for number, (sheet, where, runs) in enumerate(zip(self._sheets, wheres, visible, strict=True)):
-            for box, is_solid in runs:
-                _draw(sheet, where, box, self._fine, frame, is_solid=is_solid)
-            if between:
-                between(frame, number, len(self._sheets))
-        return frame
+        canvas, laid = Canvas(self._size), laid or {}
+        places = [self._place(page, camera) for page in self._sheet.pages]
+        first = 0
+        for last in sorted({*laid, self.layers - 1}):
+            self._compose(canvas, places, first, last)
+            if last in laid:
+                laid[last](canvas.frame)
+            first = last + 1
+        return canvas.done()
 
     def reach(self, camera: Camera) -> tuple[float, float, float, float]:
         """Where in the back layer the frame looks: left, top, right, bottom, in its pixels. Beyond it is nothing."""
-        seen = _fine_map(self._source(self._sheets[0], camera), (0, 0, *self._size))
-        x, y = seen[..., 0], seen[..., 1]
+        ways = self._place(self._sheet.pages[0], camera).where
+        x, y = (spread(way, CELL)[: self._size[1], : self._size[0]] for way in ways)
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
-    def _visible(self, wheres: Sequence[Plane]) -> list[list[tuple[Box, bool]]]:
-        """For each layer the boxes of the frame in which it may be seen, and whether all of a box is solid."""
-        inner = np.s_[1:-1, 1:-1]
-        covered = np.zeros(wheres[0][inner].shape[:2], np.bool_)
-        found: list[list[tuple[Box, bool]]] = []
-        for sheet, where in zip(reversed(self._sheets), reversed(wheres), strict=True):
-            if sheet.cover is None:
-                found.append(self._runs(~covered, ~covered))
-                break
-            x, y = where[inner][..., 0] + 0.5, where[inner][..., 1] + 0.5
-            solid = self._at(sheet.cover.solid, x, y) == 255
-            found.append(self._runs((self._at(sheet.cover.seen, x, y) > 0) & ~covered, solid))
-            covered |= solid
-        return found[::-1]
+    def _compose(self, canvas: Canvas, places: Sequence[_Place], first: int, last: int) -> None:
+        """Draw layers over what is there."""
+        front = np.full(self._x.shape, 0 if first == 0 else -1, np.int16)  # the foremost that nothing shows through
+        for number in range(max(first, 1), last + 1):
+            front[places[number].solid] = number
+        meets = np.ones(front.shape, np.bool_)
+        if first == 0:
+            draw_whole(canvas, self._sheet.planes, *self._in_front(places, front))
+            meets = cv2.dilate(front, _AROUND) != cv2.erode(front, _AROUND)
+        for number in range(first, last + 1):
+            page, place = self._sheet.pages[number], places[number]
+            alone, above = meets & (front == number), place.seen & (front < number)
+            draw_cells(canvas, page, place.where, alone[_INNER], self._fine, over=False)
+            draw_cells(canvas, page, place.where, above[_INNER], self._fine, over=True)
 
-    def _runs(self, seen: NDArray[np.bool_], solid: NDArray[np.bool_]) -> list[tuple[Box, bool]]:
-        """Boxes that hold all cells that are seen, strip by strip: what is solid throughout apart from the rest."""
-        width, height = self._size
-        tops = np.arange(0, len(seen), _STRIP)
-        shown = np.logical_or.reduceat(seen, tops, axis=0)
-        whole = (
-            shown & np.logical_and.reduceat(solid | ~seen, tops, axis=0) & np.logical_and.reduceat(solid, tops, axis=0)
-        )
-        state = shown.astype(np.int8) + whole
-        steps = np.diff(state, axis=1, prepend=np.int8(-1)) != 0
-        found = []
-        for row, top in enumerate(tops * CELL):
-            starts = np.flatnonzero(steps[row]).tolist()
-            bottom = min(height, int(top) + _STRIP * CELL)
-            for left, right, kind in _merged(starts, state[row], state.shape[1]):
-                if kind and left * CELL < width:
-                    found.append(((left * CELL, int(top), min(width, right * CELL), bottom), kind == _SOLID))
-        return found
+    def _in_front(self, places: Sequence[_Place], front: NDArray[np.int16]) -> tuple[Way, Way]:
+        """Where cells come from in the sheet, each in the layer in front, whole and at half the size; no look-up leaves
+        its page."""
+        x, y = (way.copy() for way in places[0].where)
+        for number in range(1, int(front.max()) + 1):
+            for into, way in zip((x, y), places[number].where, strict=True):
+                np.copyto(into, way, where=front == number)
+        half_x, half_y = half_of((x, y), self._fine)
+        return (x, self._sheet.at(y, front, 1)), (half_x, self._sheet.at(half_y, front, 2))
 
-    def _source(self, sheet: _Sheet, camera: Camera) -> Plane:
-        """Where the middle of each cell comes from, in pixels of the layer (rows, columns, xy).
+    def _place(self, page: Page, camera: Camera) -> _Place:
+        """Where cells come from in a layer.
 
-        The nearness that decides is that of the place it comes from: found by three steps towards it.
+        The nearness that decides is that of the place it comes from: found by three steps towards it, in cells of the
+        relief.
         """
-        short, fine = self._short, self._fine
-        to_x, to_y = self._x + camera.zoom * short * camera.pan[0], self._y + camera.zoom * short * camera.pan[1]
-        x, y = to_x / camera.zoom, to_y / camera.zoom
+        rows, columns = page.relief.shape
+        x, per_x, mid_x, shift_x = self._along(0, columns, camera)
+        y, per_y, mid_y, shift_y = self._along(1, rows, camera)
+        at_x, at_y = x * np.float32(1 / camera.zoom) + mid_x, y * np.float32(1 / camera.zoom) + mid_y
         is_flat = camera.dolly == 0 and camera.shift == (0.0, 0.0)
+        zoom, dolly, focus = (np.float32(one) for one in (1 / camera.zoom, camera.dolly / camera.zoom, self._focus))
         for _ in range(0 if is_flat else _STEPS):
-            w = self._at(sheet.relief, x * fine + self._middle[0], y * fine + self._middle[1]) - self._focus
-            grown = (1 - camera.dolly * w) / camera.zoom
-            x, y = (to_x - short * camera.shift[0] * w) * grown, (to_y - short * camera.shift[1] * w) * grown
-        return np.dstack([x * fine + (self._middle[0] - 0.5), y * fine + (self._middle[1] - 0.5)])
+            near = _at(page.relief, at_x, at_y)
+            near -= focus
+            grown = zoom - dolly * near if camera.dolly else zoom
+            at_x, at_y = (x - shift_x * near) * grown + mid_x, (y - shift_y * near) * grown + mid_y
+        seen = solid = np.ones(at_x.shape, np.bool_)
+        if page.cover:
+            seen, solid = _at(page.cover.seen, at_x, at_y) > 0, _at(page.cover.solid, at_x, at_y) == 255
+        half = np.float32(0.5)
+        return _Place(((at_x + half) / per_x - half, (at_y + half) / per_y - half), seen, solid)
 
-    def _at(self, cells: NDArray[Any], x: Plane, y: Plane) -> Any:
-        """What stands in the cells at places of a layer, in its pixels."""
-        rows, columns = cells.shape
-        at_x, at_y = x * (columns / self.extent[0]) - 0.5, y * (rows / self.extent[1]) - 0.5
-        return cv2.remap(cells, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _sheet(layer: Layer) -> _Sheet:
-    luma, chroma = to_planes(layer.pixels_HWC)
-    if layer.alpha is None:
-        return _Sheet(luma, chroma, layer.relief)
-    half: Pixels = cv2.resize(layer.alpha, (luma.shape[1] // 2, luma.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    seen: Pixels = cv2.dilate(_in_cells(layer.alpha > 0, layer.relief) * np.uint8(255), _AROUND)
-    open_: Pixels = cv2.dilate(_in_cells(layer.alpha < 255, layer.relief) * np.uint8(255), _AROUND)
-    lit = cv2.multiply(luma, layer.alpha, scale=1 / 255)
-    u, v = (cv2.multiply(one, half, scale=1 / 255) for one in chroma)
-    return _Sheet(lit, (u, v), layer.relief, _Cover(layer.alpha, half, seen, np.uint8(255) - open_))
+    def _along(self, axis: int, cells: int, camera: Camera) -> tuple[Plane, np.float32, np.float32, np.float32]:
+        """Along an axis, in cells of a relief: where cells of the frame look but for zoom and nearness; how many there
+        are to a pixel of the layer; where the middle of the frame is; how far nearness shifts."""
+        per, short = cells / self.extent[axis], min(self._size)
+        to = (self._x, self._y)[axis] + np.float32(camera.zoom * short * camera.pan[axis])
+        shift = short * camera.shift[axis] * self._fine * per
+        return (
+            to * np.float32(self._fine * per), np.float32(per),
+            np.float32(self._middle[axis] * per - 0.5), np.float32(shift),
+        )  # fmt: skip
 
 
-def _in_cells(mask: NDArray[np.bool_], relief: Plane) -> Pixels:
-    """1 in every cell that holds any of a mask."""
-    share = cv2.resize(mask.astype(np.float32), relief.shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(share > 0, np.uint8)
-
-
-def to_planes(pixels_HWC: Pixels) -> tuple[Pixels, tuple[Pixels, Pixels]]:
-    """Luma, and both of chroma at half the size, of an RGB picture with even sides."""
-    height, width = pixels_HWC.shape[:2]
-    luma: Pixels = cv2.transform(pixels_HWC, _TO_YUV[:1]).reshape(height, width)
-    half = cv2.resize(pixels_HWC, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    u, v = cv2.split(cv2.transform(half, _TO_YUV[1:]))
-    return luma, (u, v)
-
-
-def _merged(starts: list[int], state: NDArray[np.int8], end: int) -> list[tuple[int, int, int]]:
-    """Runs of cells of one kind (start, end, kind); a solid run or a gap that is not worth it counts as mixed."""
-    found: list[tuple[int, int, int]] = []
-    for start, stop in zip(starts, [*starts[1:], end], strict=True):
-        is_short = stop - start < _SHORT and (start > 0 or bool(state[start])) and (stop < end or bool(state[start]))
-        kind = _MIXED if is_short else int(state[start])
-        if found and found[-1][2] == kind:
-            found[-1] = (found[-1][0], stop, kind)
-        else:
-            found.append((start, stop, kind))
-    return found
-
-
-def _draw(sheet: _Sheet, where: Plane, box: Box, fine: float, frame: Frame, *, is_solid: bool) -> None:
-    """Draw a box of a layer over what is there."""
-    left, top, right, bottom = box
-    spot, small = np.s_[top:bottom, left:right], np.s_[top // 2 : bottom // 2, left // 2 : right // 2]
-    full, half = _fine_map(where, box), _half_map(where, box, fine)
-    if is_solid or sheet.cover is None:
-        frame.y[spot] = _looked_up(sheet.luma, full)
-        frame.u[small], frame.v[small] = (_looked_up(own, half) for own in sheet.chroma)
-        return
-    _over(frame.y[spot], _looked_up(sheet.luma, full), cv2.bitwise_not(_looked_up(sheet.cover.alpha, full)))
-    clear = cv2.bitwise_not(_looked_up(sheet.cover.half, half))
-    for plane, own in zip((frame.u, frame.v), sheet.chroma, strict=True):
-        _over(plane[small], _looked_up(own, half), clear)
-
-
-def _fine_map(where: Plane, box: Box) -> Plane:
-    """For each pixel of a box of the frame, where it comes from."""
-    left, top, right, bottom = box
-    part = _cells(where, box)
-    full: Plane = cv2.resize(part, (part.shape[1] * CELL, part.shape[0] * CELL), interpolation=cv2.INTER_LINEAR)
-    return full[CELL : CELL + bottom - top, CELL : CELL + right - left]
-
-
-def _half_map(where: Plane, box: Box, fine: float) -> Plane:
-    """The same for chroma, which lies half a pixel further left than the middle of its four."""
-    left, top, right, bottom = box
-    part = _cells(where, box) * 0.5 - np.asarray((0.25 + 0.25 * fine, 0.25), np.float32)
-    half = CELL // 2
-    full: Plane = cv2.resize(part, (part.shape[1] * half, part.shape[0] * half), interpolation=cv2.INTER_LINEAR)
-    return full[half : half + (bottom - top) // 2, half : half + (right - left) // 2]
-
-
-def _cells(where: Plane, box: Box) -> Plane:
-    """The cells of a box, and one around."""
-    left, top, right, bottom = box
-    return where[top // CELL : -(-bottom // CELL) + 2, left // CELL : -(-right // CELL) + 2]
-
-
-def _looked_up(plane: Pixels, where: Plane) -> Pixels:
-    found: Pixels = cv2.remap(plane, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return found
-
-
-def _over(below: Pixels, above: Pixels, clear: Pixels) -> None:
-    """Lay what is multiplied by its alpha over a plane, in place; `clear` is what the alpha leaves of 255."""
-    cv2.multiply(below, clear, below, scale=1 / 255)
-    cv2.add(below, above, below)
+def _at(cells: NDArray[Any], x: Plane, y: Plane) -> Any:
+    """What stands at places among cells."""
+    return cv2.remap(cells, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
