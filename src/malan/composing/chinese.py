@@ -10,6 +10,7 @@ Start reading at `ornament` and `luogu_line`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
@@ -23,7 +24,7 @@ EIGHTH = QUARTER // 2
 _PLUCKED = ("pipa", "yangqin", "sanxian")
 BIG_GONG, CYMBALS, SMALL_GONG, DRUM, TALL_DRUM, CLAPPER = 52, 49, 67, 76, 43, 75  # near to them in General MIDI
 _SYLLABLES: dict[str, tuple[tuple[int, int], ...]] = {
-    "仓": ((BIG_GONG, 104), (CYMBALS, 86), (SMALL_GONG, 74), (DRUM, 84)),
+    "仓": ((BIG_GONG, 104), (CYMBALS, 86), (SMALL_GONG, 74), (DRUM, 84), (TALL_DRUM, 64)),
     "顷": ((BIG_GONG, 66), (SMALL_GONG, 56)),
     "才": ((CYMBALS, 84), (SMALL_GONG, 70), (DRUM, 66)),
     "七": ((CYMBALS, 58), (DRUM, 54)),
@@ -82,7 +83,8 @@ def _section(plan: Plan, section: Section, names: Sequence[str]) -> list[Note]:
     while bar < section.bars:
         rows = PATTERNS[names[turn % len(names)]]
         for row in rows[: section.bars - bar]:
-            out += _struck(row, (section.bar + bar) * plan.bar, section.energy)
+            grows = 0.78 + 0.22 * bar / section.bars if section.energy > 0.85 else 1.0  # 由弱渐强
+            out += _struck(row, (section.bar + bar) * plan.bar, section.energy * grows)
             bar += 1
         turn += 1
     if plan.style.writer == "huaguxi" and section.name[0] in "AB":  # a phrase ends: 锣鼓 answer
@@ -111,7 +113,7 @@ def _roll(start: int, end: int) -> list[Note]:
 def ornament(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Callable[[int], float]) -> list[Note]:
     """The tune, in the range of the instrument already, as it plays it."""
     ways = {
-        "dizi": _dizi, "erhu": _plain, "datong": _plain, "jinghu": _jinghu, "pipa": _pipa, "yangqin": _yangqin,
+        "dizi": _dizi, "erhu": _plain, "datong": _datong, "jinghu": _jinghu, "pipa": _pipa, "yangqin": _yangqin,
         "sanxian": _skeleton, "sheng": _sheng,
     }  # fmt: skip
     held = _through(tune) if chair.pattern in _PLUCKED else tune  # where winds breathe, strings go on (过门)
@@ -173,6 +175,24 @@ def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Ca
                     Note(note.start + 50, note.length - 50, note.pitch, note.velocity)]  # fmt: skip
         elif note.length == QUARTER and lots.random() < 0.5 * energy(note.start):
             out += [note._replace(length=EIGHTH), Note(note.start + EIGHTH, EIGHTH, on, note.velocity - 8)]
+        else:
+            out.append(note)
+    return out
+
+
+def _datong(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, _energy: Callable[[int], float]) -> list[Note]:
+    """花舌 of the bow: 倚音 from the step below or above into long notes, quarters thrown in two."""
+    out: list[Note] = []
+    for note in tune:
+        beside = _neighbour(key, note.pitch, -1 if lots.random() < 0.6 else 1, chair)
+        if note.length >= QUARTER and beside != note.pitch and lots.random() < 0.5:
+            out += [Note(note.start, 48, beside, note.velocity - 14),
+                    Note(note.start + 48, note.length - 48, note.pitch, note.velocity)]  # fmt: skip
+        elif note.length == EIGHTH and note.start % QUARTER and lots.random() < 0.25:
+            out += [
+                note._replace(length=SIXTEENTH),
+                Note(note.start + SIXTEENTH, SIXTEENTH, beside, note.velocity - 10),
+            ]
         else:
             out.append(note)
     return out
@@ -248,18 +268,52 @@ def _sheng(tune: Sequence[Note], key: Key, chair: Chair, _lots: Random, _energy:
     return out
 
 
-def slides(notes: Sequence[Note], chair: Chair, key: Key, lots: Random) -> tuple[tuple[int, float], ...]:
-    """滑音: into some notes from below; on a datong the raised tones of Hunan (↑sol, ↑re) some 40 cents high."""
-    out: list[tuple[int, float]] = []
-    raised = set()
-    if chair.pattern == "datong":
-        raised = {(key.gong + 2) % 12, (key.gong + 7) % 12} - {key.tonic}
-    for note in sorted(notes):
-        top = 40.0 if note.pitch % 12 in raised and note.length >= EIGHTH else 0.0
-        if note.length >= QUARTER - 40 and lots.random() < 0.4:
-            out += [(note.start + n * 20, top - 140.0 + 35 * n) for n in range(5)]
-        elif not out or out[-1][1] != top:
-            out.append((note.start, top))
-        if out and out[-1][1] != top:
-            out.append((note.start + 100, top))
-    return tuple(sorted(dict(out).items()))
+def slides(
+    notes: Sequence[Note], chair: Chair, key: Key, bpm: float, lots: Random
+) -> tuple[tuple[int, float], ...]:  # fmt: skip
+    """Bends of a bowed string, in cents: 滑音 from the note before or from below, 揉弦 on what is held, a fall where a
+    phrase ends; on a datong the raised tones of Hunan (↑sol, ↑re) stand some 40 cents high."""
+    raised = {(key.gong + 2) % 12, (key.gong + 7) % 12} - {key.tonic} if chair.pattern == "datong" else set()
+    second = bpm / 60 * QUARTER
+    out: dict[int, float] = {}
+    held = sorted(notes)
+    for number, note in enumerate(held):
+        before = held[number - 1] if number else None
+        after = held[number + 1].start if number + 1 < len(held) else note.start + note.length
+        top = 40.0 if note.pitch % 12 in raised and note.length >= EIGHTH - 40 else 0.0
+        out = {tick: cents for tick, cents in out.items() if tick < note.start}
+        out |= _glide(note, top, _from(note, before, second, lots), second)
+        if note.length >= 0.45 * second:
+            out |= _vibrato(note, top, second, 14.0 if chair.pattern == "jinghu" else 22.0)
+        if after - note.start - note.length >= QUARTER - 60 and note.length >= EIGHTH and lots.random() < 0.4:
+            end = note.start + note.length
+            out |= {round(end - (6 - n) * 0.014 * second): top - 25.0 * n for n in range(7)}
+    return tuple(sorted((tick, round(cents, 1)) for tick, cents in out.items()))
+
+
+def _from(note: Note, before: Note | None, second: float, lots: Random) -> float:
+    """How many cents away a note begins."""
+    if note.length < 0.16 * second:
+        return 0.0
+    leap = note.pitch - before.pitch if before and note.start - before.start - before.length < 0.1 * second else 0
+    if 2 <= abs(leap) <= 5 and lots.random() < 0.5:
+        return -100.0 * min(abs(leap), 1.8) * (1 if leap > 0 else -1)
+    return -80.0 if lots.random() < 0.18 else 0.0
+
+
+def _glide(note: Note, top: float, away: float, second: float) -> dict[int, float]:
+    """From where it begins to its pitch within 90 ms, softly."""
+    if not away:
+        return {note.start: top}
+    shape = [0.5 + 0.5 * math.cos(math.pi * n / 8) for n in range(9)]
+    return {note.start + round(n * 0.0112 * second): top + away * part for n, part in enumerate(shape)}
+
+
+def _vibrato(note: Note, top: float, second: float, depth: float) -> dict[int, float]:
+    """揉弦: begins a quarter of a second after the note, grows, five and a half times a second."""
+    begins, step = 0.24 * second, second / 5.5 / 8
+    count = int((note.length - begins) / step)
+    return {
+        round(note.start + begins + n * step): top + depth * min(1.0, n / 20) * math.sin(2 * math.pi * n / 8)
+        for n in range(count)
+    }

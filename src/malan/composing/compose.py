@@ -15,7 +15,7 @@ from itertools import pairwise
 from random import Random
 
 from malan.composing.chinese import in_range, luogu_line, ornament, slides
-from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root, tones_in
+from malan.composing.figures import FIGURES, answer_line, bass_line, close, low_root, second_voice, tones_in
 from malan.composing.harmony import harmonise
 from malan.composing.melody import sing
 from malan.composing.plan import Plan, tick_at
@@ -32,6 +32,7 @@ _RANGES = {
     "choir": (55, 79),
 }  # fmt: skip
 _LONGEST_RING = 16 * QUARTER
+_SHORT = ("ostinato", "pulse8", "offbeat", "arp16")  # what strikes, strikes at the end too
 _STEADY = ("drums", "luogu", "bass", "timpani")
 
 
@@ -120,11 +121,11 @@ def _part(
     last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays, notes)
     played = _performed(plan, chair, [*[n for n in notes if n.start < plan.last], *last], lots)
     is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu")
-    bends = slides(played, chair, plan.key, lots) if is_sliding else ()
+    bends = slides(played, chair, plan.key, plan.bpm, lots) if is_sliding else ()
     kit = "luogu" if chair.role == "luogu" else ""
     return Part(
         chair.name, chair.role, chair.program, tuple(sorted(played)), chair.low, chair.high, chair.pan, chair.level,
-        chair.room, bends, _swell(plan, chair, plays), chair.role in ("drums", "luogu"), kit,
+        chair.room, bends, (*_swell(plan, chair, plays), *_dying(plan, chair)), chair.role in ("drums", "luogu"), kit,
     )  # fmt: skip
 
 
@@ -135,9 +136,11 @@ def _written(
     """The notes of one chair before the last bar."""
     role = chair.role
     if role in ("melody", "double", "heterophony"):
-        placed = in_range(tune, chair.low, chair.high)
+        placed = (
+            in_range(tune, chair.low, chair.high) if chair.pattern != "below" else second_voice(harmony, tune, chair)
+        )
         mine = [note for note in placed if note.start < plan.last and _leads(plan, chair, band, note.start, plays)]
-        has_habits = chair.pattern and chair.pattern != "slides"
+        has_habits = chair.pattern not in ("", "slides", "below")
         return ornament(mine, plan.key, chair, plan.lots(f"notes/{chair.name}"), plays) if has_habits else mine
     lines: dict[str, Callable[[], list[Note]]] = {
         "chorale": lambda: _chorale(plan, harmony, plays),
@@ -210,7 +213,7 @@ def _farewell(
         came = before[-1].pitch if before else (chair.low + chair.high) // 2
         ways = [p for p in tones_in(final.chord, chair.low, chair.high) if abs(p - came) <= 9 and abs(p - came) != 6]
         return [Note(plan.last, ring, min(ways, key=lambda p: (abs(p - came), p)), 70)] if ways else []
-    return _rolled_chord(plan, chair, final, ring)
+    return _rolled_chord(plan, chair, final, min(ring, QUARTER) if chair.pattern in _SHORT else ring)
 
 
 def _percussion(plan: Plan, chair: Chair, plays: Callable[[int], float], roots: Callable[[int], int]) -> list[Note]:
@@ -304,6 +307,21 @@ def _hits(plan: Plan, harmony: Sequence[Harmony]) -> Part:
         length = max(20, min(QUARTER * 2, over - tick))
         notes += [Note(tick, length, pitch, 112) for pitch in (root, *above)]
     return Part(name, "hits", program, tuple(sorted(set(notes))), 36, 80, 0.0, -22.0, 0.3)
+
+
+_HELD = (*range(16, 24), *range(40, 45), *range(48, 104), 109, 110, 111)  # programs that sound as long as they are held
+_DIES = 12
+
+
+def _dying(plan: Plan, chair: Chair) -> list[tuple[int, int, int]]:
+    """Bows and breath let the last chord die away, where strings that are plucked do so by themselves."""
+    if plan.is_loop or chair.program not in _HELD or chair.role in ("drums", "luogu", "bass"):
+        return []
+    ring, top = tick_at(plan.tempos, plan.seconds) - plan.last, 112 if chair.role in ("chorale", "answer") else 127
+    return [
+        (plan.last + round(ring * (0.1 + 0.75 * n / _DIES)), 11, round(top * (1 - 0.62 * n / _DIES)))
+        for n in range(_DIES + 1)
+    ]
 
 
 def _named(parts: Sequence[Part]) -> list[Part]:

@@ -215,7 +215,8 @@ def bass_line(plan: Plan, harmony: Sequence[Harmony], chair: Chair, plays: Calla
         if chair.pattern == "walking":
             out += _walking(plan, chair, bar, following, plan.lots(f"bass/{number}"))
         else:
-            out += _bass_bar(chair, bar, energy)
+            goes_on = number % 2 == 1 and bar.start + bar.length < plan.last
+            out += _bass_bar(chair, bar, energy, _beside(plan, chair, bar.chord, following) if goes_on else None)
     return out
 
 
@@ -237,7 +238,21 @@ _BASS_STEPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # sixteenth, lengt
 }
 
 
-def _bass_bar(chair: Chair, bar: Harmony, energy: float) -> list[Note]:
+_LEADING = ("root_long", "root_fifth", "pop", "eighths")
+
+
+def _beside(plan: Plan, chair: Chair, chord: Chord, following: Chord) -> int | None:
+    """A step of the key beside the next root, on the side the bass comes from; None where it stays."""
+    here, goal = low_root(chord, chair), low_root(following, chair)
+    if chair.pattern not in _LEADING or here == goal:
+        return None
+    steps = (-1, -2, -3) if here < goal else (1, 2, 3)
+    near = [goal + step for step in steps if (goal + step) % 12 in plan.key.scale and goal + step != here]
+    return next((pitch for pitch in near if chair.low <= pitch <= chair.high), None)
+
+
+def _bass_bar(chair: Chair, bar: Harmony, energy: float, leading: int | None) -> list[Note]:
+    """A bar of a bass; its last note may lead into the next root."""
     root = low_root(bar.chord, chair)
     fifth = next((p for p in range(root + 5, root + 10) if p % 12 in bar.chord.tones), root)
     octave = root + 12 if root + 12 <= chair.high else root
@@ -245,10 +260,24 @@ def _bass_bar(chair: Chair, bar: Harmony, energy: float) -> list[Note]:
     steps = _BASS_STEPS[chair.pattern]
     if energy < 0.4:
         steps = steps[:1] if chair.pattern != "offbeat" else steps
-    return [
+    out = [
         Note(bar.start + at * SIXTEENTH, min(length * SIXTEENTH, bar.length) - 24, tones[which], 84 if at == 0 else 76)
         for at, length, which in steps if at * SIXTEENTH < bar.length
     ]  # fmt: skip
+    if leading is not None and len(out) > 1:
+        out[-1] = out[-1]._replace(pitch=leading)
+    return out
+
+
+def second_voice(harmony: Sequence[Harmony], melody: Sequence[Note], chair: Chair) -> list[Note]:
+    """Sings with the melody: the tone of the chord a third to a sixth below it; short notes are the melody's alone."""
+    out = []
+    for note in melody:
+        bar = harmony[min(note.start // harmony[0].length, len(harmony) - 1)]
+        ways = [p for p in range(note.pitch - 9, note.pitch - 2) if p % 12 in bar.chord.tones and p >= chair.low]
+        if ways and note.length >= EIGHTH:
+            out.append(note._replace(pitch=ways[-1], velocity=note.velocity - 8))
+    return out
 
 
 def _walking(plan: Plan, chair: Chair, bar: Harmony, following: Chord, lots: Random) -> list[Note]:

@@ -14,6 +14,7 @@ from malan.composing.score import QUARTER, SIXTEENTH, Note
 KICK, RIM, SNARE, CLAP, CLOSED, OPEN, CRASH, RIDE, TAMB, SHAKER, BLOCK = 36, 37, 38, 39, 42, 46, 49, 51, 54, 82, 76
 LOW_TOM, MID_TOM, HIGH_TOM, CHINA, BELL, CLAVES, LOW_CONGA, HIGH_CONGA = 41, 45, 48, 52, 81, 75, 64, 62
 Pattern = dict[int, str]
+EIGHTH = QUARTER // 2
 
 PATTERNS: dict[str, tuple[Pattern, Pattern]] = {  # (quieter, fuller)
     "pop": (
@@ -83,6 +84,8 @@ def drum_line(plan: Plan, pattern: str, plays: Callable[[int], float]) -> list[N
             is_end = number == section.bars - 1 and section.bars >= 4 and bar + 1 < plan.bars
             lots = plan.lots(f"drums/{bar}")
             out += _bar(plan, pattern, start, energy, lots, stops=is_end and pattern not in _SOFT)
+            if number % 4 == 3 and not is_end:
+                out += _turn(plan, pattern, start, energy)
             if number == 0 and energy > 0.65 and pattern not in ("bangu", "chinese_soft", "swing", "lofi", "folk"):
                 out.append(Note(start, 2 * QUARTER, CRASH, 84))
     if plays(plan.last - 1) and not plan.is_loop:
@@ -105,6 +108,21 @@ def _bar(plan: Plan, pattern: str, start: int, energy: float, lots: Random, *, s
         toms = (SNARE, SNARE, HIGH_TOM, MID_TOM) if energy > 0.5 else (RIM, BLOCK, BLOCK, RIM)
         for number, drum in enumerate(toms):
             out.append(Note(start + (until + number) * SIXTEENTH, SIXTEENTH, drum, 72 + 7 * number))
+    return out
+
+
+def _turn(plan: Plan, pattern: str, start: int, energy: float) -> list[Note]:
+    """The end of a phrase within a section: a little more, so that no four bars are quite the same."""
+    rows, at = PATTERNS[pattern][int(energy >= 0.68)], start + plan.bar
+    out = []
+    if SNARE in rows:
+        out += [Note(at - 3 * SIXTEENTH, SIXTEENTH, SNARE, 46), Note(at - SIXTEENTH, SIXTEENTH, SNARE, 54)]
+    if KICK in rows and pattern not in _SOFT:
+        out.append(Note(at - 2 * SIXTEENTH, SIXTEENTH, KICK, 78))
+    if CLOSED in rows:
+        out.append(Note(at - 2 * SIXTEENTH, EIGHTH, OPEN, 62))
+    if pattern in ("folk", "taiko"):
+        out.append(Note(at - SIXTEENTH, SIXTEENTH, HIGH_CONGA if pattern == "folk" else MID_TOM, 64))
     return out
 
 

@@ -230,6 +230,7 @@ STYLES: dict[str, Style] = {
             "pop", (84, 104, 128), ("major", "minor"), _POP,
             (
                 Chair("melody", "lead", 4, 62, 86, "", 0.0, -21, 0.2),
+                Chair("double", "second lead", 4, 52, 84, "below", -0.2, -27, 0.2, 0.6, only=("C",)),
                 Chair("answer", "strings", 48, 60, 81, "answer", 0.3, -27, 0.3, 0.7),
                 Chair("figure", "acoustic guitar", 25, 45, 76, "strum", -0.3, -25, 0.15),
                 Chair("figure", "electric piano", 0, 52, 77, "chops", 0.35, -26, 0.18, 0.55),
@@ -268,6 +269,7 @@ STYLES: dict[str, Style] = {
             (
                 Chair("melody", "flute", 73, 67, 91, "", -0.15, -21.5, 0.25, only=_OUTER),
                 Chair("melody", "fiddle", 40, 60, 86, "", 0.15, -22, 0.25, only=("B", "C", "bridge")),
+                Chair("double", "second fiddle", 40, 55, 84, "below", 0.3, -27, 0.25, 0.6, only=("C",)),
                 Chair("answer", "clarinet", 71, 55, 79, "answer", 0.4, -26, 0.25, 0.65),
                 Chair("figure", "steel guitar", 25, 45, 76, "travis", -0.4, -23, 0.15),
                 Chair("chorale", "strings", 48, 40, 79, "held", 0.0, -29, 0.3, 0.7),
@@ -292,6 +294,7 @@ STYLES: dict[str, Style] = {
             "piano", (58, 72, 96), ("minor", "major"), _SOLO,
             (
                 Chair("melody", "piano, right hand", 0, 62, 91, "", 0.08, -19.5, 0.25),
+                Chair("double", "piano, second voice", 0, 52, 86, "below", 0.05, -25.5, 0.25, 0.6, only=("C",)),
                 Chair("figure", "piano, left hand", 0, 33, 67, "rolled", -0.08, -23, 0.25),
                 Chair("chorale", "strings", 49, 40, 79, "held", 0.0, -31, 0.4, 0.8),
                 Chair("answer", "piano, inner voice", 0, 55, 74, "answer", 0.0, -26, 0.25, 0.65),
@@ -316,6 +319,7 @@ STYLES: dict[str, Style] = {
             "rock", (104, 124, 150), ("mixolydian", "minor", "major"), _ROCK,
             (
                 Chair("melody", "lead guitar", 30, 59, 86, "", 0.12, -22, 0.2, 0.4),
+                Chair("double", "second lead", 30, 52, 84, "below", -0.15, -26, 0.2, 0.6, only=("C",)),
                 Chair("figure", "rhythm guitar left", 29, 40, 64, "power", -0.75, -23, 0.08),
                 Chair("figure", "rhythm guitar right", 30, 40, 64, "power", 0.75, -24, 0.08, 0.55),
                 Chair("chorale", "organ", 18, 40, 79, "held", 0.0, -29, 0.2, 0.7),
@@ -355,6 +359,7 @@ STYLES: dict[str, Style] = {
             (
                 Chair("melody", "violins", 40, 62, 88, "", -0.25, -21, 0.28, only=("A", "A2", "C", "coda")),
                 Chair("melody", "clarinet", 71, 58, 84, "", 0.2, -22, 0.28, only=("intro", "B", "bridge", "outro")),
+                Chair("double", "second violins", 48, 55, 84, "below", -0.4, -26, 0.28, 0.6, only=("C",)),
                 Chair("answer", "cello", 42, 48, 69, "answer", 0.3, -25, 0.28, 0.6),
                 Chair("figure", "strings", 48, 55, 76, "waltz", -0.1, -26, 0.25),
                 Chair("chorale", "horns", 60, 40, 79, "held", 0.1, -31, 0.35, 0.75),
