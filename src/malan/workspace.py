@@ -48,6 +48,8 @@ _FIRST_SETTINGS = """\
 # job_memory_mb = 8192     # a job of an app above this is ended and reported   应用任务的内存上限，超出即终止并报告
 # job_hours = 6            # likewise above this time                           应用任务的时长上限，超出即终止并报告
 # cpu_jobs = 2             # jobs of apps on the processor at the same time     处理器上同时执行的应用任务数
+# open_jobs = 100          # jobs one party may have waiting and at work           每个机构同时排队与执行的任务数上限
+# result_days = 30         # what the gateway's jobs made is kept so long; 0: always  网关任务成品的保留天数，0 为不清理
 # webhook_hosts = ""       # hosts that may be told when a job is over            允许接收任务回调的主机，逗号分隔
 # database = ""            # postgresql://USER@HOST/NAME; default: malan.db here  数据库地址，默认为本目录下的 malan.db
 """
@@ -73,6 +75,8 @@ class Settings:
     job_memory_mb: int = 8192  # a job of an app that takes more is ended and reported
     job_hours: int = 6  # likewise one that takes longer
     cpu_jobs: int = 2  # jobs of apps on the processor at the same time; other devices do one
+    open_jobs: int = 100  # that one party may have waiting and at work; 0: no bound
+    result_days: int = 30  # what jobs of the gateway made is taken away after; 0: never
     webhook_hosts: str = ""  # hosts, with commas, that may be told when a job is over
     oidc_issuer: str = ""  # identity provider one may sign in by, such as https://id.example.org
     oidc_client_id: str = ""  # what we are called there

@@ -114,6 +114,7 @@ class Work:
     stop_if_asked: Callable[[], None] = lambda: None
     published: list[Published] = field(default_factory=list)
     models: list[str] = field(default_factory=list)  # digests of models that had a part
+    asked: list[tuple[str, int, int]] = field(default_factory=list)  # engines asked on the way: name, tokens in, out
     seats: Seats | None = None  # of a run under a grant
     check_words: Callable[[Mapping[str, str]], None] = lambda _: None
 

@@ -205,4 +205,6 @@ def describe_made(app: App[Any], made: Made, work: Work) -> dict[str, Any]:
         one = logged.get(path)
         said = {"output": one.output_id, "event": one.event} if one else {}
         files.append({"what": what, "path": str(path), "size_bytes": path.stat().st_size, **said})
-    return {"app": app.card.name, "mode": app.card.mode, "files": files, **made.report}
+    asked = [{"engine": name, "input": taken, "output": given} for name, taken, given in work.asked]
+    told = {"app": app.card.name, "mode": app.card.mode, "files": files, **made.report}
+    return told | ({"asked": asked} if asked else {})

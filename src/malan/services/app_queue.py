@@ -25,9 +25,9 @@ from malan.core.errors import MalanError, NotFound, Rejected, RetryLater, UsageE
 from malan.core.ids import digest_record
 from malan.runtime.database import add_new, put, reading, updating, writing
 from malan.runtime.limits import started_ticks
+from malan.services.app_queue_costs import dearest_of, owed_for
 from malan.services.app_queue_tables import JOBS, TURNS, WEBHOOKS, WORKERS, queue_tables
 from malan.services.gateway_budget import Use, release, reserve, settle
-from malan.services.gateway_tables import MICRO
 from malan.services.run_rows import me
 
 if TYPE_CHECKING:
@@ -36,13 +36,18 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = STATES = ("queued", "in_progress", "completed", "failed", "cancelled")
+EXPIRED = "expired"  # it was done, and what it made was taken away since
 OPEN = (QUEUED, RUNNING)
-OVER = (DONE, FAILED, CANCELLED)
+OVER = (DONE, FAILED, CANCELLED, EXPIRED)
 PRIORITIES: Mapping[str, int] = {"low": -1, "normal": 0, "high": 1}
 MOST_ATTEMPTS = 3  # a job whose worker died so often is not tried again
 SILENCE_S = 15.0  # a worker that says nothing for so long is dead, whatever its process looks like
 FOLDER = "jobs"
 _MOST_LISTED = 100
+
+
+class TooManyJobs(RetryLater):
+    """The party has as many jobs open as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ def submit(ws: Workspace, ask: Ask, *, now_s: float | None = None) -> Job:
     Raises:
         Rejected: The client used the same name for something else.
         OverBudget, TooFast, NotSignedIn: The key may not.
+        TooManyJobs: The party has as many open as it may (`open_jobs`).
     """
     now = time.time() if now_s is None else now_s
     if ask.priority not in PRIORITIES:
@@ -166,6 +172,7 @@ def submit(ws: Workspace, ask: Ask, *, now_s: float | None = None) -> Job:
     with updating(queue_tables(ws), durable=True) as connection:
         if not add_new(connection, JOBS, row):
             return _same(connection, ask, row)
+        _check_room(connection, ask.party_id, ws.settings.open_jobs)
         if ask.prefix:
             refused = reserve(connection, ask.prefix, row["id"], dearest_of(ask.price), now, None)
             if refused is not None:
@@ -388,6 +395,13 @@ def job_counts(ws: Workspace) -> dict[tuple[str, str], int]:
         return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
 
 
+def longest_waits(ws: Workspace, now_s: float) -> dict[str, float]:
+    """Seconds since the oldest job that waits was asked for, by device."""
+    query = select(JOBS.c.device, func.min(JOBS.c.created_s)).where(JOBS.c.state == QUEUED).group_by(JOBS.c.device)
+    with reading(queue_tables(ws)) as connection:
+        return {row[0]: max(0.0, now_s - float(row[1])) for row in connection.execute(query)}
+
+
 def note_worker(ws: Workspace, device: str, now_s: float) -> None:
     """Say that this process is here to take jobs; those not heard of any more are forgotten."""
     with updating(queue_tables(ws)) as connection:
@@ -416,17 +430,6 @@ def is_alive(worker: str | None, beat_s: float | None, now_s: float) -> bool:
     return host != socket.gethostname() or str(started_ticks(int(pid))) == ticks
 
 
-def dearest_of(price: Mapping[str, Any]) -> int:
-    """The most a job may cost, in millionths of the smallest unit."""
-    return cost_of(price, float(price.get("seconds", 0))) + int(price.get("quoted", 0)) * MICRO
-
-
-def cost_of(price: Mapping[str, Any], seconds: float) -> int:
-    """What so many seconds cost; begun ones whole."""
-    begun = int(seconds) + (seconds > int(seconds))
-    return (int(price.get("request", 0)) + int(price.get("second", 0)) * begun) * MICRO
-
-
 def _new_row(ask: Ask, now: float) -> dict[str, Any]:
     job_id = ask.job_id or new_id(ask.sort)
     same = [ask.app, ask.model, dict(ask.request), dict(ask.asked), ask.remixed_from]
@@ -441,6 +444,16 @@ def _new_row(ask: Ask, now: float) -> dict[str, Any]:
         "folder": ask.folder or f"{FOLDER}/{job_id}", "remixed_from": ask.remixed_from, "webhook": ask.webhook,
         "code": "", "said": {}, "told": {}, "micro": 0,
     }  # fmt: skip
+
+
+def _check_room(connection: Connection, party_id: str, most: int) -> None:
+    """The job just written down is one of them; this program's operator has no bound."""
+    if not party_id or not most:
+        return
+    theirs = func.coalesce(JOBS.c.party_id, "") == party_id  # by state, which few have, not by party, which many have
+    found = connection.scalar(select(func.count()).select_from(JOBS).where(JOBS.c.state.in_(OPEN), theirs))
+    if (found or 0) > most:
+        raise TooManyJobs("gateway.too_many_jobs", most=most, wait_s=30)
 
 
 def _same(connection: Connection, ask: Ask, row: Mapping[str, Any]) -> Job:
@@ -474,12 +487,11 @@ def _settle(connection: Connection, job: Job, state: str, told: Mapping[str, Any
         release(connection, job.id, job.prefix)
         return 0
     seconds = float(told.get("seconds") or job.price.get("seconds", 0))
-    bill = told.get("cost") or {}
-    billed = int(bill.get("minor", 0)) * MICRO if bill.get("currency") == job.currency else 0
+    owed, billed = owed_for(job.price, told, seconds)
     use = Use(job.id, job.prefix, job.party_id, job.key_app, now, job.sort, job.model,
               str(told.get("engine") or told.get("app") or job.app), str(told.get("mode") or ""),
               job.currency or "CNY", output_amount=round(seconds * 1000),
-              micro=cost_of(job.price, seconds) + billed, billed_micro=billed)  # fmt: skip
+              micro=owed, billed_micro=billed)  # fmt: skip
     return settle(connection, use) or 0
 
 

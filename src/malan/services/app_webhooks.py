@@ -1,7 +1,8 @@
 """Webhooks: a short signed note to whoever asked to be told, sent again until it is taken or given up.
 
 Covered: only hosts the operator allows (`webhook_hosts` in `malan.toml`), by https unless it is this machine; no
-redirect is followed, little is read, silence has an end; the signature follows Standard Webhooks 1.0, so
+redirect is followed, little is read, silence has an end; a name is looked up once and must not lead to this machine or
+to its neighbours on the link, where clouds keep their secrets; the signature follows Standard Webhooks 1.0, so
 `client.webhooks.unwrap` of OpenAI's clients checks it. The note holds an id and nothing else: what was made is asked
 for with the key. Start at `check_webhook` and `send_due`.
 """
@@ -12,6 +13,8 @@ import base64
 import hashlib
 import hmac
 import http.client
+import ipaddress
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -102,14 +105,43 @@ def _send(ws: Workspace, row: dict[str, Any], now: float) -> bool:
     return taken
 
 
+def address_of(host: str, port: int) -> str:
+    """Where a host is, looked up once: what is connected to is what was checked.
+
+    Raises:
+        UsageError: It leads to this machine, though it was not called so, or to where nobody may be told.
+        OSError: Nobody knows it.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    places = [str(one[4][0]) for one in found]
+    for place in places:
+        address = ipaddress.ip_address(place.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        is_nowhere = mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified
+        if is_nowhere or (mapped.is_loopback and host not in _HERE):
+            raise UsageError("gateway.webhook_place", host=host[:120], address=place[:60])
+    return places[0]
+
+
+class _Line(http.client.HTTPConnection):
+    """A connection to an address that was looked up before."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=_WAIT_S)
+        self._context = context
+
+    def connect(self) -> None:
+        """The certificate must be of the name, wherever that led."""
+        self.sock = socket.create_connection((address_of(self.host, self.port), self.port), _WAIT_S)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+
+
 def _post(row: dict[str, Any], at_s: int) -> int:
     said = urlsplit(row["url"])
-    host = str(said.hostname)
-    line: http.client.HTTPConnection
-    if said.scheme == "https":
-        line = http.client.HTTPSConnection(host, said.port, timeout=_WAIT_S, context=ssl.create_default_context())
-    else:
-        line = http.client.HTTPConnection(host, said.port, timeout=_WAIT_S)
+    is_https = said.scheme == "https"
+    port = said.port or (443 if is_https else 80)
+    line = _Line(str(said.hostname), port, ssl.create_default_context() if is_https else None)
     headers = {"content-type": "application/json", "webhook-id": row["id"], "webhook-timestamp": str(at_s)}
     if row["webhook_secret"]:
         headers["webhook-signature"] = sign(row["webhook_secret"], row["id"], at_s, row["body"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 KIND = "app.run"
-_STATES = {app_queue.RUNNING: library.RUNNING, app_queue.DONE: library.DONE}
+_STATES = {app_queue.RUNNING: library.RUNNING, app_queue.EXPIRED: library.DONE, app_queue.DONE: library.DONE}
 _QUEUE_STATES = {said: kept for kept, said in _STATES.items()}
 _READ = ("id", "app", "state", "party_id", "prefix", "folder", "percent", "current", "created_s", "started_s",
          "ended_s", "beat_s", "worker", "cancel_asked", "code", "said")  # fmt: skip

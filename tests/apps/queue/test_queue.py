@@ -14,17 +14,20 @@ from malan.services.accounts import add_party
 from malan.services.app_queue import (
     CANCELLED,
     DONE,
+    EXPIRED,
     FAILED,
     QUEUED,
     RUNNING,
     Ask,
     Job,
+    TooManyJobs,
     beat,
     cancel,
     finish,
     forget,
     get_job,
     list_jobs,
+    longest_waits,
     lose,
     put_back,
     recover,
@@ -32,11 +35,15 @@ from malan.services.app_queue import (
     take,
     waiting_devices,
 )
+from malan.services.app_queue_costs import asking
+from malan.services.app_queue_expiry import expire, expires_s
 from malan.services.gateway_budget import OverBudget, TooFast
 from malan.services.gateway_keys import Allowance, end_gateway_key, list_gateway_keys, make_gateway_key
+from malan.services.gateway_prices import Price
 from malan.services.run_rows import me
 from malan.workspace import Workspace
 
+DAY = 86_400.0
 PRICE = {"currency": "CNY", "request": 10, "second": 5, "seconds": 4.0, "quoted": 0}
 
 
@@ -225,3 +232,66 @@ def test_only_what_is_over_can_be_forgotten(place: Place) -> None:
 def test_an_unknown_priority_is_refused(place: Place) -> None:
     with pytest.raises(UsageError):
         submit(place.ws, place.ask(priority="now"))
+
+
+def test_a_model_asked_on_the_way_is_held_for_and_charged_by_what_it_said(place: Place) -> None:
+    price = Price("CNY", input_million=1_000_000, output_million=2_000_000)
+    way = {**PRICE, "asking": asking(price, "planner", input_tokens=3, output_tokens=4)}
+    submit(place.ws, place.ask(price=way))
+    assert place.money() == (0, 30 + 3 + 8)
+    told = {"seconds": 4, "asked": [{"engine": "planner", "input": 2, "output": 1}, {"engine": "free", "input": 9,
+                                                                                     "output": 9}]}  # fmt: skip
+    finish(place.ws, place.take(), DONE, told=told)
+    assert place.money() == (30 + 4, 0)
+
+
+def test_what_an_engine_on_the_way_counts_is_believed_up_to_what_was_held(place: Place) -> None:
+    way = {**PRICE, "asking": asking(Price("CNY", request=7), "planner", input_tokens=0, output_tokens=0)}
+    submit(place.ws, place.ask(price=way))
+    liar = {"engine": "planner", "input": 10**9, "output": 10**9}
+    finish(place.ws, place.take(), DONE, told={"seconds": 4, "asked": [liar]})
+    assert place.money() == (37, 0)
+    assert asking(Price(), "planner", input_tokens=1, output_tokens=1) == {}
+
+
+def test_a_party_has_so_many_jobs_open_and_no_more(place: Place) -> None:
+    place.ws.settings = replace(place.ws.settings, open_jobs=2)
+    free = {"prefix": "", "price": {}}
+    first = submit(place.ws, place.ask(idempotency="a", **free))
+    submit(place.ws, place.ask(**free))
+    with pytest.raises(TooManyJobs):
+        submit(place.ws, place.ask(**free))
+    assert submit(place.ws, place.ask(idempotency="a", **free)).id == first.id
+    assert submit(place.ws, place.ask(party_id="another", **free)).state == QUEUED
+    assert submit(place.ws, place.ask(party_id="", **free)).state == QUEUED  # this house has no bound
+    cancel(place.ws, first)
+    assert submit(place.ws, place.ask(**free)).state == QUEUED
+
+
+def test_what_was_made_goes_after_its_time_and_the_job_says_so(place: Place) -> None:
+    old, young = (submit(place.ws, place.ask(prefix="", price={}, idempotency=name)) for name in "ab")
+    kept = submit(place.ws, place.ask(prefix="", price={}, folder="exports/promo-x"))
+    for job, at in ((old, 0.0), (young, 40 * DAY), (kept, 0.0)):
+        (place.ws.root / job.folder).mkdir(parents=True)
+        (place.ws.root / job.folder / "film.mp4").write_bytes(b"film")
+        assert finish(place.ws, job, DONE, now_s=at)
+    assert expires_s(place.ws, get_job(place.ws, old.id)) == 30 * DAY
+    assert expire(place.ws, 60 * DAY) == 1
+    assert expire(place.ws, 60 * DAY) == 0
+    assert get_job(place.ws, old.id).state == EXPIRED
+    assert not (place.ws.root / old.folder).exists()
+    assert (place.ws.root / kept.folder / "film.mp4").is_file()
+    assert get_job(place.ws, young.id).state == DONE
+    place.ws.settings = replace(place.ws.settings, result_days=0)
+    assert expire(place.ws, 600 * DAY) == 0
+
+
+def test_a_clock_that_is_set_back_ends_nothing_and_charges_once(place: Place) -> None:
+    submit(place.ws, place.ask(), now_s=10_000.0)
+    job = place.take(10_000.0)
+    assert beat(place.ws, job, 10_001.0) == (True, False)
+    assert recover(place.ws, 5.0) == 0
+    assert beat(place.ws, job, 6.0) == (True, False)
+    assert finish(place.ws, job, DONE, told={"seconds": 4}, now_s=7.0)
+    assert place.money() == (30, 0)
+    assert longest_waits(place.ws, 0.0) == {}

@@ -16,7 +16,7 @@ from media_factory import draw_film
 
 from malan.apps.queue.runs import cancel_app, resume_app, run_of, start_app
 from malan.apps.running import REPORT
-from malan.core.errors import NotFound, NotGranted, Rejected
+from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
 from malan.rights import load_terms
 from malan.services import watch
 from malan.services.access import COMMAND_LINE, Caller
@@ -101,6 +101,15 @@ def test_nobody_but_an_operator_names_files_of_this_machine(ws: Workspace) -> No
     before = list_jobs(ws)
     with pytest.raises(NotGranted):
         start_app(ws, "promo", {"music": "/etc/passwd"}, caller=BUYER)
+    assert list_jobs(ws) == before
+
+
+def test_what_needs_the_providers_code_is_refused_before_anything_is_queued(ws: Workspace) -> None:
+    before = list_jobs(ws)
+    for name, asked in (("music", {"tags": ["piano"]}), ("promo", {"bed": "piano", "length": 3})):
+        with pytest.raises(UsageError) as failed:
+            start_app(ws, name, asked)
+        assert failed.value.code == "publish.no_producer"
     assert list_jobs(ws) == before
 
 

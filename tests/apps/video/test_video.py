@@ -178,11 +178,13 @@ class _Planner(BaseHTTPRequestHandler):
         self.end_headers()
         for piece in (self.server.says[:9], self.server.says[9:]):
             self._send({"index": 0, "delta": {"content": piece}, "finish_reason": None})
-        self._send({"index": 0, "delta": {}, "finish_reason": "stop"})
+        self._send(
+            {"index": 0, "delta": {}, "finish_reason": "stop"}, usage={"prompt_tokens": 9, "completion_tokens": 5}
+        )
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _send(self, choice: dict) -> None:
-        said = {"id": "1", "object": "chat.completion.chunk", "choices": [choice]}
+    def _send(self, choice: dict, **more: object) -> None:
+        said = {"id": "1", "object": "chat.completion.chunk", "choices": [choice], **more}
         self.wfile.write(b"data: " + json.dumps(said).encode() + b"\n\n")
 
     def log_message(self, *_: object) -> None:
@@ -206,6 +208,7 @@ def test_a_configured_model_plans_the_shots(library, planner, tmp_path):
     planner.says = json.dumps({"shots": [{"words": ["红叶"]}, {"words": ["日出"], "weight": 2}]})
     told = run_app(library, "video", {"prompt": "湖南的秋天", "seconds": 4, "plan_only": True}, tmp_path)[1]
     assert told["planner"] == "planner"
+    assert told["asked"] == [{"engine": "planner", "input": 9, "output": 5}]
     assert list(dict.fromkeys(files_shown(library, board_of(tmp_path)))) == ["岳麓山红叶", "橘子洲日出"]
 
 

@@ -111,7 +111,9 @@ def gateway(folder: Path) -> Iterator[Gateway]:
     """A gateway that runs for as long as the block."""
     from console_factory import serving
 
-    ws = Workspace.create(folder / "workspace")
+    (folder / "workspace").mkdir()
+    (folder / "workspace" / "malan.toml").write_text('producer_code = "001191110000802100433B10001"\nopen_jobs = 0\n')
+    ws = Workspace(folder / "workspace")
     add_party(ws, COMMAND_LINE, "湖南台", kind="organisation", has=("buyer",))
     add_party(ws, COMMAND_LINE, "芒果", kind="organisation", has=("buyer",))
     with upstream_server() as upstream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import re
 import urllib.request
 from pathlib import Path
 
@@ -178,8 +179,12 @@ def test_a_client_that_goes_away_pays_for_what_it_got(served: Gateway) -> None:
 def test_figures_are_for_this_machine_and_operators(served: Gateway) -> None:
     with urllib.request.urlopen(f"{served.url}/metrics") as reply:
         page = reply.read().decode()
-    assert 'malan_requests_total{route="chat",status="200"}' in page
-    assert "malan_engine_seconds_bucket" in page
+    assert 'malan_http_requests_total{route="chat",status="200"}' in page
+    assert "malan_engine_duration_seconds_bucket" in page
+    named = {line.split()[2]: line.split()[3] for line in page.splitlines() if line.startswith("# TYPE")}
+    assert all(name.endswith("_total") == (kind == "counter") for name, kind in named.items())
+    shown = {line.partition("{")[0].partition(" ")[0] for line in page.splitlines() if not line.startswith("#")}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in shown} <= set(named)
     forwarded = urllib.request.Request(f"{served.url}/metrics", headers={"x-forwarded-for": "10.0.0.1"})
     with pytest.raises(urllib.error.HTTPError) as failed:
         urllib.request.urlopen(forwarded)
@@ -214,18 +219,22 @@ def test_a_page_of_another_site_cannot_ask(served: Gateway) -> None:
     failed.value.close()
 
 
-def test_a_server_whose_database_is_gone_says_it_is_not_well(tmp_path: Path) -> None:
+def test_a_server_whose_database_is_gone_lives_and_is_not_ready(tmp_path: Path) -> None:
     from console_factory import serving
 
     ws = Workspace.create(tmp_path / "ws")
     with serving(ws) as url:
         with urllib.request.urlopen(f"{url}/healthz") as reply:
             assert json.loads(reply.read())["status"] == "ok"
+        with urllib.request.urlopen(f"{url}/readyz") as reply:
+            assert json.loads(reply.read())["status"] == "ready"
         ws.database.dispose()
         (ws.root / "malan.db").unlink(missing_ok=True)
         (ws.root / "malan.db").write_bytes(b"not a database" * 100)
         with pytest.raises(urllib.error.HTTPError) as failed:
-            urllib.request.urlopen(f"{url}/healthz")
+            urllib.request.urlopen(f"{url}/readyz")
         assert failed.value.code == 503
         failed.value.close()
+        with urllib.request.urlopen(f"{url}/healthz") as reply:  # it lives: starting it anew would mend nothing
+            assert reply.status == 200
     ws.database.dispose()

@@ -64,6 +64,7 @@ def test_what_is_said_is_written_down(served: Gateway) -> None:
         model="whisper-1", file=spoken(), response_format="verbose_json", timestamp_granularities=["word"]
     )
     assert [(one.word, one.start, one.end) for one in whole.words] == [("云海", 0.0, 0.4), ("之上", 0.4, 0.9)]
+    assert [(one.text, one.start, one.end) for one in whole.segments] == [("云海之上", 0.0, 0.9)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from malan.core.errors import UsageError
 from malan.services.access import COMMAND_LINE
 from malan.services.accounts import add_party
 from malan.services.app_queue import Ask, submit
-from malan.services.app_webhooks import check_webhook, send_due
+from malan.services.app_webhooks import address_of, check_webhook, send_due
 from malan.services.gateway_keys import Allowance, NewGatewayKey, make_gateway_key
 from malan.workspace import Workspace
 
@@ -137,3 +138,19 @@ def test_a_host_that_is_no_longer_allowed_is_not_told(ws: Workspace, listener: i
     assert send_due(again) == 0
     assert HEARD == []
     again.database.dispose()
+
+
+@pytest.mark.parametrize(
+    "place", ["127.0.0.1", "169.254.169.254", "::1", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0"]
+)
+def test_a_name_that_leads_here_or_to_the_link_is_not_told(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it led elsewhere the first time it was looked up: what is connected to is what was checked."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (place, 443))])
+    with pytest.raises(UsageError) as failed:
+        address_of("hooks.example.org", 443)
+    assert failed.value.code == "gateway.webhook_place"
+
+
+def test_a_name_that_leads_elsewhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("10.0.0.5", 443))])
+    assert address_of("hooks.example.org", 443) == "10.0.0.5"  # in the house, where the operator named it

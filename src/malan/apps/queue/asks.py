@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from malan.apps.builtin import app_named
+from malan.apps.frame import BY_MACHINE
 from malan.apps.running import INPUTS, prepare, quote_app, read_request
+from malan.apps.video.script import RULES, most_tokens
 from malan.core.errors import NotFound, UsageError
 from malan.services.access import Caller
 from malan.services.app_queue import FOLDER, Ask, new_id
+from malan.services.app_queue_costs import asking
 from malan.services.gateway_book import APP_MODELS, Named, check_currency_of
 from malan.services.gateway_keys import Policy
 from malan.services.gateway_prices import FREE, Price, price_for
 from malan.services.outputs import file_digest
+from malan.services.publish import AiPart, check_producer
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -80,7 +84,7 @@ def video_ask(ws: Workspace, named: Named, policy: Policy, wish: Wish) -> Ask:
         asked["reference"] = file_digest(wish.picture)
     price = price_for(named.prices, model, row)
     device = row.device if row is not None else "cpu"
-    return _ask(ws, policy, app, values, said, asked, price, Fraction(seconds), sort="video", model=model,
+    return _ask(ws, named, policy, app, values, said, asked, price, Fraction(seconds), sort="video", model=model,
                 device=device, job_id=wish.job_id)  # fmt: skip
 
 
@@ -100,7 +104,7 @@ def music_ask(ws: Workspace, named: Named, policy: Policy, wish: Wish) -> Ask:
     asked = {"prompt": prompt or ", ".join(values["tags"]), "seconds": str(said.get("seconds") or seconds)}
     price = price_for(named.prices, model, row)
     device = row.device if row is not None else "cpu"
-    return _ask(ws, policy, "music", values, said, asked, price, Fraction(seconds), sort="music", model=model,
+    return _ask(ws, named, policy, "music", values, said, asked, price, Fraction(seconds), sort="music", model=model,
                 device=device, job_id=wish.job_id)  # fmt: skip
 
 
@@ -114,6 +118,7 @@ def app_ask(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Call
     """
     ready = prepare(ws, name, values, caller=caller)
     request, run = ready.request.model_dump(mode="json"), ready.run
+    check_maker(ws, name, request)
     model = str(request.get("model") or "")
     return Ask(name, request, "app", model or name, _device(ws, model) if model else "cpu", caller.party_id or "",
                asked={"run": run}, idempotency=f"run:{run}", folder=f"exports/{name}-{run[:12]}")  # fmt: skip
@@ -187,7 +192,7 @@ def shape_of(app: str, width: int, height: int) -> dict[str, Any]:
 
 
 def _ask(
-    ws: Workspace, policy: Policy, app: str, values: dict[str, Any], said: Mapping[str, Any],
+    ws: Workspace, named: Named, policy: Policy, app: str, values: dict[str, Any], said: Mapping[str, Any],
     asked: Mapping[str, Any], price: Price, seconds: Fraction, **more: Any,
 ) -> Ask:  # fmt: skip
     request = _fitting(app, values, said)
@@ -197,13 +202,36 @@ def _ask(
     job_id = more.pop("job_id") or new_id(more["sort"])
     inputs = ws.root / FOLDER / job_id / INPUTS
     request = read_request(app_named(app), request).model_dump(mode="json")
+    check_maker(ws, app, request)
     quoted = quote_app(ws, app, request, caller=policy.caller, given=inputs)["cost"]
     quote = int(quoted["minor"]) if quoted["currency"] == policy.currency else 0
     check_currency_of(policy, price.currency if price is not FREE else "")
     paid = {"currency": policy.currency, "request": price.request, "second": price.second,
-            "seconds": float(seconds), "quoted": quote}  # fmt: skip
+            "seconds": float(seconds), "quoted": quote, "asking": _planning(named, policy, app, request)}  # fmt: skip
     return Ask(app, request, asked=dict(asked), price=paid, party_id=policy.party_id, prefix=policy.prefix,
                key_app=policy.app, job_id=job_id, **more)  # fmt: skip
+
+
+def check_maker(ws: Workspace, app: str, request: Mapping[str, Any]) -> None:
+    """What a machine makes carries the code of its provider: better asked for now than when it is made.
+
+    Raises:
+        UsageError: There is none, or it is none.
+    """
+    mode = str(request.get("mode") or app_named(app).card.mode)
+    if not request.get("plan_only") and (mode in BY_MACHINE or request.get("bed") or request.get("speaker")):
+        check_producer(ws, AiPart("generated"), Path("made.mp4"))
+
+
+def _planning(named: Named, policy: Policy, app: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What the language model may come to that plans a film, where one is asked (`apps.video.script.planner_of`)."""
+    if app != "video" or request.get("mode") != "assemble" or request.get("planner") == RULES or request.get("script"):
+        return {}
+    name = str(request.get("planner") or "") or next((row.name for row in named.book.of_kind("chat")), "")
+    price = named.prices.get(name, FREE)
+    check_currency_of(policy, price.currency)
+    taken, given = most_tokens(str(request.get("prompt") or ""))
+    return asking(price, name, input_tokens=taken, output_tokens=given)
 
 
 def _fitting(app: str, values: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:

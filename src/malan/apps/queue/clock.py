@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
 from malan.services.app_queue import busy_devices, live_workers, recover, waiting_devices
+from malan.services.app_queue_expiry import expire
 from malan.services.app_webhooks import send_due
 from malan.services.gateway_royalties import book_usage, owe_royalties
 
@@ -99,6 +100,7 @@ class JobClock:
             self._owed = time.monotonic()
             book_usage(self._ws)
             owe_royalties(self._ws)
+            expire(self._ws)
 
     def _tick(self) -> None:
         while not self._over.wait(_LOOK_S):

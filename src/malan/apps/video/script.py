@@ -23,6 +23,7 @@ from malan.services.engines import open_engine
 
 RULES = "rules"
 _LONGEST_REPLY = 20_000  # characters
+_MOST_TOKENS = 1_500
 _TASK = """You plan short films that are cut from an archive of real footage. Answer with one JSON object only:
 {"shots": [{"words": ["…"], "text": "…", "weight": 1.0}]}
 - 1 to %d shots in the order they are shown; each shows one thing.
@@ -72,7 +73,7 @@ def plan_by_model(brief: Brief, prompt: str, engine: str, work: Work) -> tuple[B
         return brief, ""
     try:
         with open_engine(work.library, engine, "chat", caller=work.caller, stop=work.stop_if_asked) as opened:
-            said = _reply(opened, prompt, work)  # type: ignore[arg-type]
+            said = _reply(opened, prompt, work, engine)  # type: ignore[arg-type]
         beats = read_plan(said)
     except NoPlan as error:
         return brief, _trouble(brief, engine, str(error))
@@ -113,13 +114,20 @@ def _clean(text: str, most: int) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f=<>\\{}\"']", " ", text).split())[:most]
 
 
-def _reply(opened: Chat, prompt: str, work: Work) -> str:
+def most_tokens(prompt: str) -> tuple[int, int]:
+    """The most a plan may take and give; a byte is at least a token, and roles and marks are some."""
+    return len((_TASK % MOST_BEATS + prompt).encode()) + 200, _MOST_TOKENS
+
+
+def _reply(opened: Chat, prompt: str, work: Work, engine: str) -> str:
     task = Message("system", _TASK % MOST_BEATS)
-    ask = ChatAsk((task, Message("user", prompt)), most_tokens=1500, temperature=0.0, seed=0, as_json=True)
+    ask = ChatAsk((task, Message("user", prompt)), most_tokens=_MOST_TOKENS, temperature=0.0, seed=0, as_json=True)
     said = ""
     pieces: Iterator[ChatPiece] = opened.chat(ask, stop=work.stop_if_asked)
     for piece in pieces:
         said += piece.text
+        if piece.input_tokens or piece.output_tokens:
+            work.asked.append((engine, piece.input_tokens, piece.output_tokens))
         if len(said) > _LONGEST_REPLY:
             break
     return said

@@ -9,6 +9,7 @@ is in `desk`. Start at `Gateway`.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import time
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
+from malan.core.errors import MalanError, NotFound, NotGranted, StoreError, UsageError
 from malan.services.access import may
 from malan.services.api_keys import caller_of_key
 from malan.web.gateway import chat, jobs, models, pictures, sound
@@ -97,9 +98,11 @@ class Gateway:
             call.status = call.status or 499
         except MalanError as error:
             await self._failed(call, error)
-        except Exception as error:  # a defect of ours: the log has the traceback, the reader a sentence
+        except Exception as error:  # the log has the traceback, the reader a sentence
             _log.exception("%s %s", call.method, name)
-            await self._failed(call, MalanError("web.defect", kind=type(error).__name__))
+            is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            defect = MalanError("web.defect", kind=type(error).__name__)
+            await self._failed(call, StoreError("gateway.disk_full") if is_full else defect)
         finally:
             self.counts.under_way -= 1
             self.counts.asked(name, call.status, time.perf_counter() - began)
@@ -140,7 +143,7 @@ class Gateway:
 
 
 async def _nothing(_counter: Counter, call: Call) -> None:
-    raise NotFound("web.no_page", path=call.path[:200])
+    raise NotFound("gateway.not_offered", path=call.path[:200])
 
 
 async def _wrong_method(_counter: Counter, call: Call) -> None:

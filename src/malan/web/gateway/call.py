@@ -25,6 +25,7 @@ from malan.core.errors import (
 )
 from malan.inference.openai_passthrough import UpstreamBusy, UpstreamFailed
 from malan.services.access import NotSignedIn
+from malan.services.app_queue import TooManyJobs
 from malan.services.gateway_budget import OverBudget, TooFast
 from malan.web.language import language_of
 
@@ -36,6 +37,7 @@ _STATUS: tuple[tuple[type[MalanError], int, str], ...] = (
     (OverBudget, 429, "insufficient_quota"),
     (TooFast, 429, "rate_limit_error"),
     (UpstreamBusy, 429, "rate_limit_error"),
+    (TooManyJobs, 429, "rate_limit_error"),
     (UpstreamFailed, 502, "api_error"),
     (UsageError, 400, "invalid_request_error"),
     (MediaError, 400, "invalid_request_error"),
@@ -47,6 +49,9 @@ _STATUS: tuple[tuple[type[MalanError], int, str], ...] = (
     (MissingExtra, 501, "api_error"),
     (StoreError, 500, "api_error"),
 )
+
+
+_BY_CODE = {"web.too_long": 413, "gateway.expired": 410, "gateway.disk_full": 507}
 
 
 class Gone(Exception):
@@ -206,8 +211,8 @@ def status_of(error: MalanError) -> tuple[int, str]:
         return 409, "invalid_request_error"
     if error.code.startswith("guard.refused"):
         return 400, "invalid_request_error"
-    if error.code == "web.too_long":
-        return 413, "invalid_request_error"
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code], "invalid_request_error"
     return next(((status, sort) for kind, status, sort in _STATUS if isinstance(error, kind)), (500, "api_error"))
 
 

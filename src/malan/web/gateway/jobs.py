@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import shutil
+from collections import Counter as Workers
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,12 @@ from starlette.concurrency import run_in_threadpool
 from malan.apps.queue.asks import Wish, music_ask, remixed, video_ask, with_options
 from malan.apps.queue.made import job_file
 from malan.apps.running import INPUTS
-from malan.core.errors import MalanError, Rejected, UsageError
+from malan.core.errors import MalanError, NotFound, Rejected, UsageError
 from malan.services.access import require
 from malan.services.app_queue import (
     CANCELLED,
     DONE,
+    EXPIRED,
     FAILED,
     FOLDER,
     OPEN,
@@ -37,9 +39,11 @@ from malan.services.app_queue import (
     job_counts,
     list_jobs,
     live_workers,
+    longest_waits,
     new_id,
     submit,
 )
+from malan.services.app_queue_expiry import expires_s
 from malan.services.app_webhooks import check_webhook
 from malan.services.gateway_keys import Policy, describe_cost
 from malan.services.recall import describe_marks, marks_of
@@ -49,6 +53,7 @@ from malan.web.ranges import RangeResponse
 
 if TYPE_CHECKING:
     from malan.web.gateway.desk import Counter
+    from malan.workspace import Workspace
 
 KINDS = {"videos": "video", "music": "music"}
 _MOST_PICTURE_BYTES = 48 * 2**20
@@ -64,13 +69,15 @@ async def create(counter: Counter, call: Call) -> None:
     job_id = new_id(KINDS[call.parts[0]])
     said, picture = await _asked(counter, call, job_id)
     job = await run_in_threadpool(_create, counter, call, policy, said, picture, job_id)
-    await call.reply_json(describe(job, call.lang))
+    await call.reply_json(describe(counter.ws, job, call.lang))
 
 
 async def remix(counter: Counter, call: Call) -> None:
     """The same again, with other words."""
     policy = await counter.policy(call)
     before = await run_in_threadpool(_job, counter, call, policy)
+    if before.state == EXPIRED:
+        raise NotFound("gateway.expired", id=before.id)
     if before.state != DONE:
         raise Rejected("gateway.not_done", id=before.id, state=before.state)
     job_id = new_id(before.sort)
@@ -78,13 +85,13 @@ async def remix(counter: Counter, call: Call) -> None:
     again = remixed({**before.asked, "model": before.model}, said)
     picture = picture or await run_in_threadpool(_picture_of, counter, before, job_id)
     job = await run_in_threadpool(_create, counter, call, policy, again, picture, job_id, before.id)
-    await call.reply_json(describe(job, call.lang))
+    await call.reply_json(describe(counter.ws, job, call.lang))
 
 
 async def retrieve(counter: Counter, call: Call) -> None:
     """A job as it stands; what a recall says of its files too."""
     job, marks = await run_in_threadpool(_look, counter, call)
-    told = describe(job, call.lang)
+    told = describe(counter.ws, job, call.lang)
     told["malan"]["recalled"] = marks
     await call.reply_json(told)
 
@@ -98,7 +105,7 @@ async def list_all(counter: Counter, call: Call) -> None:
     page = {"after": call.query.get("after", ""), "limit": limit, "is_rising": order == "asc"}
     mine = {"party_id": policy.party_id, "sort": KINDS[call.parts[0]]}
     found, has_more = await run_in_threadpool(lambda: list_jobs(counter.ws, **mine, **page))  # type: ignore[arg-type]
-    data = [describe(job, call.lang) for job in found]
+    data = [describe(counter.ws, job, call.lang) for job in found]
     ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     await call.reply_json({"object": "list", "data": data, **ends, "has_more": has_more})
 
@@ -109,6 +116,8 @@ async def content(counter: Counter, call: Call) -> None:
     job = await run_in_threadpool(_job, counter, call, policy)
     if job.state in OPEN:
         raise Early("gateway.not_yet", id=job.id, state=job.state, wait_s=_AGAIN_S)
+    if job.state == EXPIRED:
+        raise NotFound("gateway.expired", id=job.id)
     if job.state != DONE:
         error = job.error or MalanError("gateway.cancelled")
         raise Rejected("gateway.nothing_made", id=job.id, reason=error.message(call.lang))
@@ -132,7 +141,7 @@ async def end(counter: Counter, call: Call) -> None:
     """Ask a job to end."""
     policy = await counter.policy(call)
     job = await run_in_threadpool(lambda: cancel(counter.ws, _job(counter, call, policy)))
-    await call.reply_json(describe(job, call.lang))
+    await call.reply_json(describe(counter.ws, job, call.lang))
 
 
 ROUTES: tuple[tuple[str, str, str, Callable[[Counter, Call], Awaitable[None]]], ...] = (
@@ -146,14 +155,16 @@ ROUTES: tuple[tuple[str, str, str, Callable[[Counter, Call], Awaitable[None]]], 
 )
 
 
-def describe(job: Job, lang: str) -> dict[str, Any]:
-    """A job as clients read it. What was cancelled has failed: clients wait for no other word."""
-    state = FAILED if job.state == CANCELLED else job.state
+def describe(ws: Workspace, job: Job, lang: str) -> dict[str, Any]:
+    """A job as clients read it: cancelled is failed to them, expired completed, for they know no other words."""
+    state = {CANCELLED: FAILED, EXPIRED: DONE}.get(job.state, job.state)
+    until_s = expires_s(ws, job)
     error = job.error
     told: dict[str, Any] = {
         "id": job.id, "object": job.sort, "model": job.model, "status": state, "progress": job.percent,
         "created_at": int(job.created_s), "completed_at": int(job.ended_s) if job.ended_s else None,
-        "expires_at": None, "size": job.asked.get("size"), "seconds": str(job.asked.get("seconds", "")),
+        "expires_at": int(until_s) if until_s else None,
+        "size": job.asked.get("size"), "seconds": str(job.asked.get("seconds", "")),
         "prompt": job.asked.get("prompt"), "quality": "standard",
         "remixed_from_video_id": job.remixed_from or None,
         "error": None,
@@ -165,7 +176,7 @@ def describe(job: Job, lang: str) -> dict[str, Any]:
     made = {
         "mode": mode, "engine": job.told.get("engine") or job.request.get("model") or job.app,
         "provenance_id": job.told.get("provenance_id") or job.id, "sources": list(job.told.get("sources", ())),
-        "cost": cost, "app": job.app, "current": job.current,
+        "cost": cost, "app": job.app, "current": job.current, "expired": job.state == EXPIRED,
         "files": [{"name": one["path"], "what": one["what"]} for one in job.told.get("files", ())],
     }  # fmt: skip
     return told | {"malan": made}
@@ -174,7 +185,8 @@ def describe(job: Job, lang: str) -> dict[str, Any]:
 def metrics_page(counter: Counter) -> str:
     """The page for Prometheus."""
     now = datetime.now(UTC).timestamp()
-    return counter.counts.page(job_counts(counter.ws), len(live_workers(counter.ws, now)))
+    workers = Workers(live_workers(counter.ws, now))
+    return counter.counts.page(job_counts(counter.ws), workers, longest_waits(counter.ws, now))
 
 
 def _code(job: Job) -> str:
@@ -290,7 +302,11 @@ def _keep(counter: Counter, job_id: str, data: bytes) -> Path:
     folder = counter.ws.root / FOLDER / job_id / INPUTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"reference{ending}"
-    path.write_bytes(data)
+    try:
+        path.write_bytes(data)
+    except OSError:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        raise
     return path
 
 

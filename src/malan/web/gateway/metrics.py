@@ -6,10 +6,14 @@ Names of parties, keys and prompts are never in it. Start at `Counts.page`.
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from malan import __version__
 
 _BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _MOST_NAMES = 500
@@ -63,28 +67,43 @@ class Counts:
         self._amounts[("engine", engine), ("direction", "output")] += given
         self._micro[("engine", engine), ("currency", currency)] += micro
 
-    def page(self, jobs: Mapping[tuple[str, str], int], workers: int) -> str:
-        """The page; `jobs` by device and state."""
+    def page(
+        self, jobs: Mapping[tuple[str, str], int], workers: Mapping[str, int], waits_s: Mapping[str, float]
+    ) -> str:
+        """The page; `jobs` by device and state, `workers` and the longest wait by device."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        by_state: dict[Labels, float] = {
+            (("device", device), ("state", state)): n for (device, state), n in sorted(jobs.items())
+        }
         lines = [
-            *_series("malan_requests_total", "counter", "Requests answered, by route and status.", self._requests),
-            *_histograms("malan_request_seconds", "Time to answer, by route.", "route", self._routes),
-            *_histograms("malan_engine_seconds", "Time an engine took.", "engine", self._engines),
-            *_series("malan_engine_failures_total", "counter", "Engines that did not answer.", self._failures),
-            *_series("malan_used_total", "counter", "Tokens, characters, milliseconds, pictures.", self._amounts),
-            *_series("malan_cost_micro_total", "counter", "Millionths of the smallest unit.", self._micro),
-            *_one("malan_requests_under_way", "gauge", "Requests being answered.", self.under_way),
-            *_series("malan_jobs", "gauge", "Jobs, by device and state.",
-                     {(("device", device), ("state", state)): n for (device, state), n in sorted(jobs.items())}),
-            *_one("malan_job_workers", "gauge", "Workers that are there.", workers),
+            *_series("malan_build_info", "gauge", "Version of this program.", {(("version", __version__),): 1}),
+            *_series("malan_http_requests_total", "counter", "Requests answered.", self._requests),
+            *_histograms("malan_http_request_duration_seconds", "Time to answer a request.", "route", self._routes),
+            *_one("malan_http_requests_in_progress", "gauge", "Requests being answered.", self.under_way),
+            *_histograms("malan_engine_duration_seconds", "Time an engine took to answer.", "engine", self._engines),
+            *_series("malan_engine_failures_total", "counter", "Times an engine did not answer.", self._failures),
+            *_series("malan_engine_units_total", "counter",
+                     "What engines took and gave: tokens, characters, milliseconds of media, pictures.", self._amounts),
+            *_series("malan_cost_micro_total", "counter", "What was charged, in millionths of the smallest unit.",
+                     self._micro),
+            *_series("malan_jobs", "gauge", "Jobs that are kept, by device and state.", by_state),
+            *_series("malan_job_wait_seconds", "gauge", "How long the job that waits the longest has waited.",
+                     {(("device", device),): round(wait, 3) for device, wait in sorted(waits_s.items())}),
+            *_series("malan_job_workers", "gauge", "Workers that are there.",
+                     {(("device", device),): n for device, n in sorted(workers.items())}),
             *_one("process_start_time_seconds", "gauge", "When it began.", round(self._began_s, 3)),
             *_one("process_cpu_seconds_total", "counter", "CPU time.", round(usage.ru_utime + usage.ru_stime, 3)),
-            *_one("process_max_resident_memory_bytes", "gauge", "Most memory so far.", usage.ru_maxrss * 1024),
+            *_one("process_resident_memory_bytes", "gauge", "Memory in use.", _resident_bytes()),
+            *_one("process_open_fds", "gauge", "Open files.", sum(1 for _ in Path("/proc/self/fd").iterdir())),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 
 
-def _series(name: str, kind: str, about: str, values: Mapping[Labels, int]) -> Iterable[str]:
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _series(name: str, kind: str, about: str, values: Mapping[Labels, float]) -> Iterable[str]:
     yield f"# HELP {name} {about}"
     yield f"# TYPE {name} {kind}"
     for labels, value in values.items():

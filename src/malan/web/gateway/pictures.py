@@ -37,6 +37,8 @@ async def generations(counter: Counter, call: Call) -> None:
     width, height = size_of("1024x1024" if size == "auto" else size)
     if said.get("response_format") not in (None, "b64_json"):
         raise UsageError("gateway.bad_field", field="response_format", wanted="b64_json")
+    if said.get("stream"):
+        raise UsageError("gateway.bad_field", field="stream", wanted="false")
     async with counter.paid(call, model, "image", images=count) as paid:
 
         async def ask(row: EngineRow) -> tuple[list[str], str]:

@@ -36,6 +36,9 @@ _FORMATS: Mapping[str, str] = {
     "wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "aac": "audio/aac", "opus": "audio/ogg",
     "pcm": "audio/pcm",
 }  # fmt: skip
+_MOST_WORDS = 10  # of a caption
+_PAUSE_S = 1.5
+_ENDS = frozenset("。！？.!?")
 _REPLIES = ("json", "text", "srt", "vtt", "verbose_json")
 
 
@@ -48,6 +51,8 @@ async def speech(counter: Counter, call: Call) -> None:
     kind = said.get("response_format") or "mp3"
     if kind not in _FORMATS:
         raise UsageError("gateway.bad_field", field="response_format", wanted=", ".join(_FORMATS))
+    if said.get("stream_format") not in (None, "audio"):
+        raise UsageError("gateway.bad_field", field="stream_format", wanted="audio")
     speed = said.get("speed", 1.0)
     if not isinstance(speed, int | float) or isinstance(speed, bool) or not 0.25 <= speed <= 4:
         raise UsageError("gateway.bad_field", field="speed", wanted="0.25–4")
@@ -82,6 +87,8 @@ async def transcriptions(counter: Counter, call: Call) -> None:
         fields, name = form.fields, form.name_of("file")
         data = await form.file("file", _MOST_SOUND_BYTES)
     model, shape = model_of(dict(fields)), fields.get("response_format") or "json"
+    if fields.get("stream", "").lower() == "true":
+        raise UsageError("gateway.bad_field", field="stream", wanted="false")
     if data is None or not data:
         raise UsageError("gateway.bad_field", field="file", wanted="wav, mp3, m4a, flac, ogg, mp4")
     if shape not in _REPLIES:
@@ -109,6 +116,8 @@ async def transcriptions(counter: Counter, call: Call) -> None:
         return
     if shape == "json":
         whole = {"text": whole["text"]}
+    elif not whole.get("segments"):
+        whole = {**whole, "segments": _segments(whole)}
     await call.reply_json(whole | {"malan": told}, headers=headers)
 
 
@@ -150,14 +159,27 @@ def _plain(whole: Mapping[str, Any], shape: str) -> str:
     """Text, or captions of some words each."""
     if shape == "text":
         return f"{whole['text']}\n"
-    words = whole.get("words") or [{"word": whole["text"], "start": 0.0, "end": float(whole.get("duration") or 0)}]
     lines = [] if shape == "srt" else ["WEBVTT", ""]
-    for number, start in enumerate(range(0, len(words), 10), 1):
-        some = words[start : start + 10]
-        times = [_time(float(at), "," if shape == "srt" else ".") for at in (some[0]["start"], some[-1]["end"])]
-        text = _joined([str(one["word"]) for one in some])
-        lines += [*([str(number)] if shape == "srt" else []), " --> ".join(times), text, ""]
+    for one in _segments(whole):
+        times = [_time(float(at), "," if shape == "srt" else ".") for at in (one["start"], one["end"])]
+        lines += [*([str(one["id"] + 1)] if shape == "srt" else []), " --> ".join(times), one["text"], ""]
     return "\n".join(lines)
+
+
+def _segments(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Some words each, from the first's beginning to the last's end; a pause or the end of a sentence ends one."""
+    found: list[list[Mapping[str, Any]]] = []
+    for word in whole.get("words") or [{"word": whole["text"], "start": 0.0, "end": float(whole.get("duration") or 0)}]:
+        last = found[-1] if found else []
+        is_over = not last or len(last) >= _MOST_WORDS or float(word["start"]) - float(last[-1]["end"]) > _PAUSE_S
+        if is_over or str(last[-1]["word"]).rstrip()[-1:] in _ENDS:
+            found.append([])
+        found[-1].append(word)
+    return [
+        {"id": number, "start": some[0]["start"], "end": some[-1]["end"],
+         "text": _joined([str(one["word"]) for one in some])}
+        for number, some in enumerate(found)
+    ]  # fmt: skip
 
 
 def _joined(words: list[str]) -> str:
