@@ -24,7 +24,7 @@ _SHORTEST = 8  # frames
 _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
-_UNSEEN = 0.4  # off what is dark or fading somewhere in even its best stretch of that length
+_UNSEEN = 0.6  # off what is dark or fading somewhere in even its best stretch of that length
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
