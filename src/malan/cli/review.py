@@ -50,15 +50,22 @@ def labels(
 
 
 @app.command(help=speak("cli.review.check"))
-def check(report: ReportArgument, as_json: JsonOption = False) -> None:
+def check(
+    report: ReportArgument,
+    media: Annotated[list[Path] | None, typer.Argument(help=speak("cli.review.media"))] = None,
+    key: Annotated[str | None, typer.Option("--key", help=speak("cli.review.key"))] = None,
+    as_json: JsonOption = False,
+) -> None:
     from malan.apps.review.report import check_signature
 
-    found = check_signature(report)
+    found = check_signature(report, media or (), key)
     said = {"keys": list(found.key_ids), "media": list(found.media), **found.facts}
     if as_json:
         print_json(said)
         return
     print_line(speak("cli.review.signature_holds", keys=", ".join(found.key_ids)))
+    if key is None:
+        print_line(speak("cli.review.compare_key"))
     print_fields({speak("review.page.digest"): list(found.media)})
 
 

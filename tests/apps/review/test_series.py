@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from malan.apps.review.decisions import keep_labels
 from malan.apps.review.language.values import Moment
 from malan.apps.review.measure.episode import Measured, measure
 from malan.apps.review.report import read_report
-from malan.apps.review.series import compare_episodes, episode_number, library_matches, missing_numbers
+from malan.apps.review.series import compare_episodes, library_matches, missing_numbers
 from malan.apps.review.words import Lexicon, Pattern
 from malan.apps.running import run_app
 from malan.core.errors import Rejected
@@ -29,14 +30,6 @@ WORDS = {
     ("pattern", "number.any"): Pattern("n", ["({name})网微剧备字({year})第{digits}号"]),
     ("lexicon", "credits"): Lexicon("c", [("编剧", ()), ("导演", ())]),
 }
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("第3集.mp4", 3), ("老地方见_012.mp4", 12), ("EP07.mkv", 7), ("s1e09.mov", 9), ("03.mp4", 3), ("花絮.mp4", None)],
-)
-def test_the_name_of_a_file_tells_its_number(name: str, number: int | None) -> None:
-    assert episode_number(Path(name)) == number
 
 
 def test_gaps_and_an_early_end_are_missing() -> None:
@@ -71,6 +64,21 @@ def test_the_same_bytes_are_a_double() -> None:
     assert found[0].duplicate_of == ()
 
 
+def test_two_files_of_one_number_are_told_and_so_is_a_picture_unlike_the_others() -> None:
+    listed = [_episode(f"第{n}集.mp4", str(n)) for n in (1, 2, 3)] + [_episode("第2集_v2.mp4", "4")]
+    listed = [replace(one, has_picture=True, size_px=(1080, 1920), rate=25.0) for one in listed]
+    listed[2] = replace(listed[2], size_px=(720, 1280))
+    found = compare_episodes(listed, WORDS)
+    assert [one.namesake for one in found] == [None, None, None, "第2集.mp4"]
+    assert [one.other_format for one in found] == [None, None, "720×1280 25 fps ≠ 1080×1920 25 fps", None]
+
+
+def test_a_damaged_file_is_not_missing() -> None:
+    listed = [_episode("第1集.mp4", "a"), _episode("第3集.mp4", "b")]
+    assert compare_episodes(listed, WORDS)[0].missing == (2,)
+    assert compare_episodes(listed, WORDS, None, [Path("第2集.mp4")])[0].missing == ()
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, Path]]:
     """A scanned film that nobody may publish."""
@@ -101,16 +109,16 @@ def _again(film: Path, out: Path) -> Path:
 def test_footage_of_the_library_without_authorisation_is_found(library: tuple[Workspace, Path], tmp_path: Path) -> None:
     ws, film = library
     found = measure(_again(film, tmp_path / "stolen.mp4"), OnnxTextReader())
-    matches = library_matches(ws, found, frozenset())
+    matches = library_matches(ws, [found], frozenset())[0]
     assert len(matches) == 1
     assert dict(matches[0].detail)["owner"] == "湖南台"
     assert matches[0].length_s > 6
-    assert library_matches(ws, found, frozenset(ws.library.terms_ids())) == ()
+    assert library_matches(ws, [found], frozenset(ws.library.terms_ids())) == [()]
 
 
 def test_other_footage_is_not(library: tuple[Workspace, Path], tmp_path: Path) -> None:
     other = draw_film(tmp_path / "other.mp4", (60, 60, 60), size=(480, 270), seed=90).path
-    assert library_matches(library[0], measure(other, OnnxTextReader()), frozenset()) == ()
+    assert library_matches(library[0], [measure(other, OnnxTextReader())], frozenset()) == [()]
 
 
 def test_labels_are_kept_about_the_clips_of_an_asset(library: tuple[Workspace, Path]) -> None:

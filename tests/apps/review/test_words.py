@@ -108,8 +108,9 @@ def test_a_line_that_is_no_word_is_refused_with_its_number(line: str) -> None:
     [
         "平台独家播出", "西藏独特的风光", "香港独立电影节", "新疆独有的美食", "妈妈的手术费", "其他妈妈的话",
         "等一下注意安全", "命中注定天下注目", "这是个大麻烦", "喝点蛋白粉", "我很同情妇女", "请求支援交给我",
-        "带有感情色彩", "起床照镜子", "长春药厂", "更改命令", "呼吸毒气", "最早恋上他的人", "野蛮子孙", "这支那么好的队伍",
-        "生活埋没了我", "神圣战争", "崇拜金庸", "预约炮制药材", "我操你的心", "面包养胃", "嘉宾K粉丝见面",
+        "带有感情色彩", "起床照镜子", "长春药厂", "更改命令", "呼吸毒气", "最早恋上他的人", "野蛮子孙",
+        "这支那么好的队伍", "生活埋没了我", "神圣战争", "崇拜金庸", "预约炮制药材", "我操你的心", "面包养胃",
+        "嘉宾K粉丝见面",
     ],
 )  # fmt: skip
 def test_everyday_sentences_are_not_taken_for_forbidden_words(said: str) -> None:
@@ -121,8 +122,8 @@ def test_everyday_sentences_are_not_taken_for_forbidden_words(said: str) -> None
     ("said", "name"),
     [
         ("他支持台独立场", "separatism"), ("他鼓吹臺獨", "separatism"), ("香港 港独 分子", "separatism"),
-        ("一下注就是十万", "gambling"), ("他抽大麻", "drugs"), ("大 麻", "drugs"), ("強姦", "sexual"), ("他妈的", "vulgar"),
-        ("逆天改命中了奖", "superstition"),
+        ("一下注就是十万", "gambling"), ("他抽大麻", "drugs"), ("大 麻", "drugs"), ("強姦", "sexual"),
+        ("他妈的", "vulgar"), ("逆天改命中了奖", "superstition"),
     ],
 )  # fmt: skip
 def test_harmless_phrases_do_not_hide_the_words_themselves(said: str, name: str) -> None:
@@ -136,8 +137,8 @@ def test_a_label_that_denies_is_no_label(said: str) -> None:
 
 def test_the_number_of_an_episode_is_no_age_hint() -> None:
     hint = load_pack("cn-microdrama").words["pattern", "age.hint"]
-    assert not hint.find("第8集") and not hint.find("2026第012号")
-    assert hint.find("适龄 8+") and hint.find("12＋")
+    assert [hint.find(said) for said in ("第8集", "2026第012号")] == [[], []]
+    assert [bool(hint.find(said)) for said in ("适龄 8+", "12＋")] == [True, True]
 
 
 def test_traditional_characters_of_every_listed_word_are_known() -> None:

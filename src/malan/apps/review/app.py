@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,21 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from malan.apps.frame import Card, Expected, Made, Request, Work
-from malan.apps.review.facts import EpisodeFacts
-from malan.apps.review.findings import Finding, findings_of
-from malan.apps.review.judge import Judged, is_about_submission, judge
+from malan.apps.review.episodes import VERSION, Reviewed, episode_files, review_episodes
+from malan.apps.review.findings import Finding
 from malan.apps.review.language.check import is_day
 from malan.apps.review.packs import Pack, load_pack
-from malan.core.catalogue import LANGUAGES, say
-from malan.core.errors import MalanError, MediaError, NotFound, Rejected
+from malan.core.catalogue import say
+from malan.core.errors import MalanError, Rejected
 
 if TYPE_CHECKING:
     from malan.apps.review.decisions import Decision
-
-FILM_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".mxf", ".flv", ".mpg", ".mpeg")
-VERSION = "1"
-DETECT_SIDE_PX = 512
-MEANS = f"review {VERSION}, text {DETECT_SIDE_PX}, no speech, no detectors"
 
 
 class ReviewRequest(Request):
@@ -73,17 +67,6 @@ class ReviewRequest(Request):
         return {**{name: getattr(self, name) for name in names}, "class": self.drama_class}
 
 
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """One episode after review."""
-
-    file: str
-    measured: Any
-    judged: Sequence[Judged]
-    findings: list[Finding]
-    means: str = MEANS  # with what it was measured
-
-
 class Review:
     """The micro-app."""
 
@@ -112,7 +95,7 @@ class Review:
         pack = load_pack(request.pack)
         decided = _decided(request.decisions, work) if request.decisions else []
         earlier = read_report(Path(request.previous)) if request.previous else None
-        episodes, refused = review_episodes(request, work, pack)
+        episodes, refused = review_episodes(request.paths, request.told, request.as_of, request.episodes, pack, work)
         episodes = [replace(one, findings=apply_decisions(one.findings, decided, request.as_of)) for one in episodes]
         value = report_value(request, pack, episodes, refused)
         value["diff"] = compare_reports(earlier, value) if earlier else None
@@ -133,82 +116,6 @@ def _length(path: Path) -> Fraction:
         return Fraction(0)
 
 
-def review_episodes(request: ReviewRequest, work: Work, pack: Pack) -> tuple[list[Reviewed], list[dict[str, str]]]:
-    """Measure and judge every file; what cannot be read is told and the rest goes on."""
-    from malan.apps.review.measure.episode import measure
-    from malan.apps.review.measure.kept import find, keep
-    from malan.apps.review.series import compare_episodes, library_matches
-    from malan.apps.review.speech import spoken
-    from malan.inference.ocr import OnnxTextReader
-    from malan.services.outputs import file_digest
-
-    files = list(episode_files(request.paths, work))
-    reader, measured, refused = OnnxTextReader(detect_side_px=DETECT_SIDE_PX), [], []
-    first: MalanError | None = None
-    kept = measured_folder(work)
-    with spoken(work) as speech:
-        means = MEANS.replace("no speech", f"speech {speech.model}") if speech else MEANS
-        for place, path in enumerate(files):
-            work.progress(place, len(files), path.name)
-            try:
-                digest = file_digest(path)
-                found = find(kept, path, digest, means)
-                if found is None:
-                    tell = lambda *_: work.stop_if_asked()  # noqa: E731
-                    found = measure(path, reader, digest=digest, speech=speech, progress=tell)
-                    keep(kept, found, means)
-                measured.append(replace(found, kept=[]))  # pictures are fetched again for the report: a series is long
-            except MediaError as error:
-                first = first or error
-                said = {lang: error.message(lang) for lang in LANGUAGES}
-                refused.append({"file": path.name, "code": error.code, **said})
-    if not measured:
-        raise first or NotFound("review.no_episodes", paths=", ".join(request.paths)[:200])
-    series = compare_episodes(measured, pack.words, request.episodes)
-    allowed = _may_be_shown(work)
-    reviewed = []
-    for one, beside in zip(measured, series, strict=True):
-        matches = library_matches(work.workspace, one, allowed) if work.workspace else None
-        facts = EpisodeFacts(one, request.told, request.as_of, beside, matches)
-        judged = [
-            done for done in judge(pack, facts, request.as_of) if beside.is_first or not is_about_submission(done.rule)
-        ]
-        reviewed.append(
-            Reviewed(one.path.name, one, judged, findings_of(judged, one.path.name, one.digest, request.as_of), means)
-        )
-    work.progress(len(files), len(files), "")
-    return reviewed, refused
-
-
-def _may_be_shown(work: Work) -> frozenset[str]:
-    """The terms of the library that let footage go into something published."""
-    if work.workspace is None:
-        return frozenset()
-    from malan.services.uses import allowed_terms
-
-    return frozenset(allowed_terms(work.workspace, "publish", caller=work.caller))
-
-
-def episode_files(paths: Sequence[str], work: Work) -> Iterator[Path]:
-    """The files of a request in the order of a reader: 2 before 10.
-
-    Raises:
-        NotFound: A path is no file and no asset.
-        Rejected: A caller from outside names a path of this machine.
-    """
-    for said in paths:
-        path = Path(said)
-        if work.caller.is_operator and path.is_dir():
-            listed = [one for one in path.iterdir() if one.is_file() and one.suffix.lower() in FILM_ENDINGS]
-            if not listed:
-                raise NotFound("review.no_episodes", paths=said[:200])
-            yield from sorted(listed, key=lambda one: _natural(one.name))
-        elif work.caller.is_operator and path.is_file():
-            yield path
-        else:
-            yield _asset(said, work)
-
-
 def _decided(said: str, work: Work) -> list[Decision]:
     """Decisions of a file, or those that were kept by their digest."""
     from malan.apps.review.decisions import parse_decisions, read_decisions
@@ -220,38 +127,12 @@ def _decided(said: str, work: Work) -> list[Decision]:
     return parse_decisions(read_blob(work.workspace, said).decode("utf-8", "replace"), said[:12])
 
 
-def measured_folder(work: Work) -> Path:
-    """Where what was measured is kept: by the workspace for every review, without one beside the report."""
-    return work.workspace.folder("cache") / "review" if work.workspace else work.out
-
-
 def _check_paths(request: ReviewRequest, work: Work) -> None:
     """Files of this machine are named by those who work on it, and by nobody else."""
     is_kept = re.fullmatch(r"[0-9a-f]{64}", request.decisions or "")
     is_path = (request.decisions and not is_kept) or request.previous or request.pack.endswith((".yaml", ".yml"))
     if is_path and not work.caller.is_operator:
         raise Rejected("review.paths_refused")
-
-
-def _asset(said: str, work: Work) -> Path:
-    from malan.services.uses import LOOKING, require_use, visible_asset
-
-    if not re.fullmatch(r"[0-9a-f]{6,64}", said):
-        if work.caller.is_operator:
-            raise NotFound("review.no_file", path=said[:200])
-        raise Rejected("review.paths_refused")
-    if work.workspace is None:
-        raise NotFound("review.no_file", path=said[:200])
-    row = visible_asset(work.workspace, said, work.caller)
-    require_use(work.workspace, row.asset.terms_id, LOOKING, said[:12], caller=work.caller)
-    for location in row.locations:
-        if Path(location.path).is_file():
-            return Path(location.path)
-    raise NotFound("review.no_file", path=said[:200])
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part.casefold()) for part in re.split(r"(\d+)", name) if part]
 
 
 def report_value(
@@ -317,7 +198,7 @@ def _episode(one: Reviewed) -> dict[str, Any]:
     found = one.measured
     heard = found.heard
     return {
-        "file": one.file, "digest": found.digest, "duration_s": round(found.duration_s, 3),
+        "file": one.file, "key": one.key, "digest": found.digest, "duration_s": round(found.duration_s, 3),
         "size_px": list(found.size_px), "rate": round(found.rate, 3), "captions": len(found.captions),
         "loudness_lufs": None if heard is None or heard.loudness_lufs is None else round(heard.loudness_lufs, 1),
         "true_peak_dbtp": None if heard is None or heard.true_peak_dbtp is None else round(heard.true_peak_dbtp, 1),

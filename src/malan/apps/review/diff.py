@@ -33,8 +33,12 @@ def _found(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _changed(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
-    before = {one["file"]: one["digest"] for one in earlier["episodes"]}
-    return [one["file"] for one in later["episodes"] if before.get(one["file"], one["digest"]) != one["digest"]]
+    before = {_key(one): one["digest"] for one in earlier["episodes"]}
+    return [one["file"] for one in later["episodes"] if before.get(_key(one), one["digest"]) != one["digest"]]
+
+
+def _key(one: Mapping[str, Any]) -> str:
+    return str(one.get("key") or one["file"])
 
 
 def _short(one: Mapping[str, Any]) -> dict[str, Any]:

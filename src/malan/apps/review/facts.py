@@ -27,6 +27,9 @@ class SeriesFacts:
     duplicate_of: tuple[str, ...] = ()
     other_numbers: tuple[Moment, ...] = ()
     credits: bool | None = None
+    key: str = ""  # what the episode is known by from cut to cut
+    namesake: str | None = None  # an earlier file of the same number
+    other_format: str | None = None  # its picture, and that of most episodes
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,10 @@ class EpisodeFacts:
         return text(None if said is None else str(said), (name,))
 
     def _series(self, rest: str) -> Value:
-        said, length = self.series, self.measured.duration_s
-        whole: Callable[[str], Moment] = lambda words: Moment(0.0, length, words, source="series")  # noqa: E731
-        if rest == "missing":
-            return moments([whole(f"第{'、'.join(map(str, said.missing))}集")] if said.missing else ())
-        if rest == "duplicate":
-            return moments(whole(other) for other in said.duplicate_of)
+        said = self.series
+        if rest in _SERIES_WORDS:
+            words = _SERIES_WORDS[rest](said)
+            return moments(Moment(0.0, self.measured.duration_s, one, source="series") for one in words)
         if rest == "number_differs":
             return moments(said.other_numbers)
         if rest == "credits":
@@ -109,6 +110,14 @@ class EpisodeFacts:
         if rest in ("is_first", "is_last"):
             return truth(said.is_first if rest == "is_first" else said.is_last)
         return number(said.count if rest == "count" else said.episode, "", (f"series.{rest}",))
+
+
+_SERIES_WORDS: Mapping[str, Callable[[SeriesFacts], Iterable[str]]] = {
+    "missing": lambda said: [f"第{'、'.join(map(str, said.missing))}集"] if said.missing else [],
+    "duplicate": lambda said: said.duplicate_of,
+    "same_number": lambda said: [said.namesake] if said.namesake else [],
+    "format_differs": lambda said: [said.other_format] if said.other_format else [],
+}
 
 
 def _quality(name: str, found: Measured) -> Value:

@@ -1,7 +1,7 @@
 """What a review says: findings and open points, as plain records with stable ids. Start at `Finding`, `findings_of`.
 
 A finding is known again in a later cut by its `mark`: rule, episode, words, and where nothing is said, the order among
-its like; times may move.
+its like; times may move, and so may the name of the file (see `names`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Finding:
     confidence: float | None = None
     missing: list[str] = field(default_factory=list)
     picture: str | None = None  # file beside the report
+    picture_digest: str | None = None  # of that file, so that the signature holds for it too
     decided: dict[str, Any] | None = None  # by a person, see decisions.py
 
     def to_json(self) -> dict[str, Any]:
@@ -54,14 +55,22 @@ class Finding:
         return asdict(self)
 
 
-def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str) -> list[Finding]:
-    """What rules found in an episode, and what stays open, in the order of the pack, then of time."""
+def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str, key: str = "") -> list[Finding]:
+    """What rules found in an episode, and what stays open, in the order of the pack, then of time.
+
+    Args:
+        episode: Name of the file.
+        digest: Of the file.
+        day: The day it is judged as of.
+        key: What the episode is known by from cut to cut; the name of the file without one.
+    """
+    about = _About(episode, digest, key or episode, day)
     found: list[Finding] = []
     order: Counter[str] = Counter()
     for one in judged:
         rule, verdict = one.rule, one.verdict
         if verdict.state == "unknown":
-            found.append(_finding(rule, episode, digest, "open", {"missing": sorted(verdict.missing)}, "open", day))
+            found.append(_finding(rule, about, "open", {"missing": sorted(verdict.missing)}, "open"))
         for moment in verdict.moments if verdict.state == "found" else ():
             said = {
                 "start_s": round(moment.start_s, 3), "end_s": round(moment.end_s, 3), "source": moment.source,
@@ -73,7 +82,7 @@ def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str) -
             }  # fmt: skip
             like = f"{rule.id} {plain(moment.text)}"
             order[like] += 1
-            found.append(_finding(rule, episode, digest, "found", said, f"{like} {order[like]}", day))
+            found.append(_finding(rule, about, "found", said, f"{like} {order[like]}"))
     return found
 
 
@@ -81,11 +90,23 @@ def _rounded(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _finding(rule: Rule, episode: str, digest: str, state: State, said: dict[str, Any], like: str, day: str) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Which episode, and as of when."""
+
+    episode: str
+    digest: str
+    key: str
+    day: str
+
+
+def _finding(rule: Rule, about: _About, state: State, said: dict[str, Any], like: str) -> Finding:
     said = {"start_s": 0.0, "end_s": 0.0, **said}
-    mark = digest_record("review.mark", [rule.id, episode, state, like])[:20]
+    mark = digest_record("review.mark", [rule.id, about.key, state, like])[:20]
     place = [str(said["start_s"]), str(said["end_s"]), said.get("words", "")]
-    identity = digest_record("review.finding", [rule.id, rule.version, digest, episode, state, *place, like])[:20]
+    identity = digest_record(
+        "review.finding", [rule.id, rule.version, about.digest, about.episode, state, *place, like]
+    )[:20]
     cites = [
         {
             "text": one.document.id, "title": one.document.title, "title_en": one.document.about["title_en"],
@@ -93,9 +114,9 @@ def _finding(rule: Rule, episode: str, digest: str, state: State, said: dict[str
             "wording": one.document.about["wording"], "standing": one.document.about["standing"],
             "source": one.document.about["source"], "digest": one.document.digest,
         }
-        for one in rule.cites_on(day)
+        for one in rule.cites_on(about.day)
     ]  # fmt: skip
     return Finding(
         identity, mark, rule.id, rule.version, rule.pack, state, rule.severity, rule.decision, dict(rule.title),
-        dict(rule.fix), cites, episode, digest, **said,
+        dict(rule.fix), cites, about.episode, about.digest, **said,
     )  # fmt: skip

@@ -5,7 +5,6 @@ Start at `compare_episodes`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +18,13 @@ from malan.apps.review.language import Words
 from malan.apps.review.language.evaluate import plain
 from malan.apps.review.language.values import Moment
 from malan.apps.review.measure.episode import Measured
+from malan.apps.review.names import episode_keys, episode_number
 
 if TYPE_CHECKING:
-    from malan.curation.fingerprint import ClipPrint
+    from malan.curation.fingerprint import Alignment, ClipPrint
+    from malan.services.prints import PrintOwner
     from malan.workspace import Workspace
 
-_NUMBER = re.compile(r"(?:第|ep|e|_|-|^|\D)0*(\d{1,4})(?:集|\D*$)", re.I)
 OPENING_S, CLOSING_S = 40.0, 60.0
 PRINT_S = 10.0  # a clip of the fingerprint
 DOUBLE_SHARE = 0.8  # of an episode that is also in another
@@ -32,31 +32,31 @@ MATCH_S = 1.5  # shortest stretch of footage of others that counts
 _LIKENESS = 0.9
 
 
-def episode_number(path: Path) -> int | None:
-    """Which episode a file is, by its name; None where the name does not tell."""
-    found = _NUMBER.search(path.stem)
-    return int(found.group(1)) if found else None
-
-
 def compare_episodes(
-    episodes: Sequence[Measured], words: Mapping[tuple[str, str], Words], expected: int | None = None
+    episodes: Sequence[Measured],
+    words: Mapping[tuple[str, str], Words],
+    expected: int | None = None,
+    unreadable: Sequence[Path] = (),
 ) -> list[SeriesFacts]:
     """The series facts of each episode, in their order.
 
     Args:
         words: Of the pack: its `pattern number.any` and `lexicon credits` are asked for, if it has them.
         expected: How many episodes there should be; without it, gaps in the numbers tell.
+        unreadable: Files that are there but could not be read: damaged, not missing.
     """
     numbers = [episode_number(one.path) for one in episodes]
-    missing = missing_numbers(numbers, expected) if len(episodes) > 1 or expected else ()
+    known = [*numbers, *(episode_number(path) for path in unreadable)]
+    missing = missing_numbers(known, expected) if len(known) > 1 or expected else ()
     first, last = _ends(numbers)
     shown = _numbers(episodes, words.get(("pattern", "number.any")))
     credit = _credits(episodes, first, last, words.get(("lexicon", "credits")))
-    doubles = find_doubles(episodes)
+    doubles, namesakes, formats = find_doubles(episodes), _namesakes(episodes, numbers), _formats(episodes)
+    keys = episode_keys([one.path for one in episodes])
     return [
         SeriesFacts(
             len(episodes), numbers[n], n == first, n == last, missing if n == first else (), doubles.get(n, ()),
-            shown.get(n, ()), credit,
+            shown.get(n, ()), credit, keys[n], namesakes.get(n), formats.get(n),
         )
         for n in range(len(episodes))
     ]  # fmt: skip
@@ -68,6 +68,32 @@ def missing_numbers(numbers: Sequence[int | None], expected: int | None) -> tupl
     if not known:
         return ()
     return tuple(sorted(set(range(1, (expected or max(known)) + 1)) - known))[:200]
+
+
+def _namesakes(episodes: Sequence[Measured], numbers: Sequence[int | None]) -> dict[int, str]:
+    """Files of a number that an earlier file has already, with the name of that one."""
+    seen: dict[int, int] = {}
+    found = {}
+    for place, number in enumerate(numbers):
+        if number is not None and seen.setdefault(number, place) != place:
+            found[place] = episodes[seen[number]].path.name
+    return found
+
+
+def _formats(episodes: Sequence[Measured]) -> dict[int, str]:
+    """Pictures that are not of the size and rate most episodes have, and which that is; three episodes and more."""
+    told = {n: (*one.size_px, round(one.rate, 1)) for n, one in enumerate(episodes) if one.has_picture}
+    counts = Counter(told.values())
+    if len(told) < 3 or len(counts) < 2:
+        return {}
+    usual, times = max(sorted(counts.items()), key=lambda item: item[1])
+    if times <= len(told) / 2:
+        return {}
+    return {n: f"{_format(*one)} ≠ {_format(*usual)}" for n, one in told.items() if one != usual}
+
+
+def _format(width_px: float, height_px: float, rate: float) -> str:
+    return f"{width_px:.0f}×{height_px:.0f} {rate:g} fps"
 
 
 def _ends(numbers: Sequence[int | None]) -> tuple[int, int]:
@@ -147,8 +173,10 @@ def find_doubles(episodes: Sequence[Measured]) -> dict[int, tuple[str, ...]]:
     return found
 
 
-def library_matches(ws: Workspace, one: Measured, allowed: frozenset[str]) -> tuple[Moment, ...]:
-    """Stretches of an episode that show footage of the library which may not be used here.
+def library_matches(ws: Workspace, episodes: Sequence[Measured], allowed: frozenset[str]) -> list[tuple[Moment, ...]]:
+    """Of each episode, the stretches that show footage of the library which may not be used here.
+
+    The library is read once and all episodes are looked up together: the cost hardly grows with their number.
 
     Args:
         allowed: Ids of terms that allow it.
@@ -156,22 +184,27 @@ def library_matches(ws: Workspace, one: Measured, allowed: frozenset[str]) -> tu
     from malan.curation.fingerprint import find_duplicates
     from malan.services.prints import library_prints
 
-    own = prints_of(one, "episode")
+    names = {f"episode {n:05}": n for n in range(len(episodes))}
+    own = [clip for name, n in names.items() for clip in prints_of(episodes[n], name)]
+    found: list[list[Moment]] = [[] for _ in episodes]
     if not own:
-        return ()
+        return [() for _ in episodes]
     prints, owners = library_prints(ws)
-    known = [p for p in prints if owners[p.asset_id].terms_id not in allowed and p.asset_id != one.digest]
-    found = []
+    digests = {one.digest for one in episodes}
+    known = [p for p in prints if owners[p.asset_id].terms_id not in allowed and p.asset_id not in digests]
     for pair in find_duplicates([*own, *known]).alignments:
-        if "episode" not in (pair.one, pair.other) or pair.likeness < _LIKENESS:
+        if (pair.one in names) == (pair.other in names) or pair.likeness < _LIKENESS:
             continue
-        is_first = pair.one == "episode"
-        shift = 0.0 if is_first else pair.offset_s
-        start_s, end_s = pair.first_s + shift, pair.last_s + shift
-        if end_s - start_s < MATCH_S:
-            continue
-        other = owners[pair.other if is_first else pair.one]
-        told = (("asset", other.asset_id), ("file", other.file), ("owner", other.owner), ("frames", pair.frames),
-                ("likeness", round(pair.likeness, 3)))  # fmt: skip
-        found.append(Moment(max(0.0, start_s), end_s, f"{other.file} · {other.owner}", source="library", detail=told))
-    return tuple(found)
+        is_first = pair.one in names
+        owner = owners[pair.other if is_first else pair.one]
+        moment = _match(pair, 0.0 if is_first else pair.offset_s, owner)
+        if moment.length_s >= MATCH_S:
+            found[names[pair.one if is_first else pair.other]].append(moment)
+    return [tuple(listed) for listed in found]
+
+
+def _match(pair: Alignment, shift_s: float, owner: PrintOwner) -> Moment:
+    told = (("asset", owner.asset_id), ("file", owner.file), ("owner", owner.owner), ("frames", pair.frames),
+            ("likeness", round(pair.likeness, 3)))  # fmt: skip
+    start_s, end_s = max(0.0, pair.first_s + shift_s), pair.last_s + shift_s
+    return Moment(start_s, end_s, f"{owner.file} · {owner.owner}", source="library", detail=told)

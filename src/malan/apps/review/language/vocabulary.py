@@ -32,7 +32,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     # the other episodes
     "series.count": (N, ""), "series.episode": (N, ""), "series.is_first": (T, ""), "series.is_last": (T, ""),
     "series.missing": (M, ""), "series.duplicate": (M, ""), "series.number_differs": (M, ""),
-    "series.credits": (T, ""),
+    "series.same_number": (M, ""), "series.format_differs": (M, ""), "series.credits": (T, ""),
 }  # fmt: skip
 
 FUNCTIONS: Mapping[str, tuple[tuple[tuple[str, ...], str, str], ...]] = {

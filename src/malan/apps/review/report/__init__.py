@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from malan.core.errors import ProofError
 
 if TYPE_CHECKING:
     from malan.apps.frame import Work
-    from malan.apps.review.app import Reviewed
+    from malan.apps.review.episodes import Reviewed
     from malan.services.signed_reports import SignedReport
 
 __all__ = ["check_signature", "read_report", "write_reports"]
@@ -29,7 +30,7 @@ def write_reports(
 
     `review.json` is the report itself; the signature is over its bytes, and the other forms name its digest.
     """
-    from malan.apps.review.app import measured_folder
+    from malan.apps.review.episodes import measured_folder
 
     pictures = add_pictures(value, episodes, work.out, measured_folder(work))
     files = {"json": work.out / "review.json"}
@@ -66,18 +67,49 @@ def read_report(path: Path) -> dict[str, Any]:
     return dict(said)
 
 
-def check_signature(path: Path) -> SignedReport:
-    """Who signed a report and about which media; the signature lies beside it, as it was made.
+def check_signature(path: Path, media: Sequence[Path] = (), key: str | None = None) -> SignedReport:
+    """Who signed a report and about which media; the signature and the pictures lie beside it, as they were made.
+
+    Args:
+        path: The `review.json`.
+        media: Files that must be among the episodes of the report, byte for byte.
+        key: The key that must have signed; without it, any key passes, and the caller compares it.
 
     Raises:
-        ProofError: There is none, or it does not hold.
+        ProofError: There is no signature, it does not hold or is of another key, or a picture or a file is not the one
+            the report is about.
     """
     from malan.services.signed_reports import check_report
 
     signature = path.with_name("review.sig.json")
     if not path.is_file() or not signature.is_file():
         raise ProofError("review.report.unsigned", file=path.name, signature=signature.name)
-    return check_report(path.read_bytes(), signature.read_bytes())
+    found = check_report(path.read_bytes(), signature.read_bytes())
+    if key is not None and key not in found.key_ids:
+        raise ProofError("review.report.key", key=key[:80], keys=", ".join(found.key_ids))
+    report = read_report(path)
+    _check_pictures(report, path.parent)
+    _check_media(report, media)
+    return found
+
+
+def _check_pictures(report: Mapping[str, Any], folder: Path) -> None:
+    for one in report["findings"]:
+        if one.get("picture_digest") is None:
+            continue
+        name = str(one["picture"]).rpartition("/")[2]
+        picture = folder / "pictures" / name
+        if not picture.is_file() or hashlib.sha256(picture.read_bytes()).hexdigest() != one["picture_digest"]:
+            raise ProofError("review.report.picture", file=name)
+
+
+def _check_media(report: Mapping[str, Any], media: Sequence[Path]) -> None:
+    from malan.services.outputs import file_digest
+
+    known = {one["digest"] for one in report["episodes"]}
+    for file in media:
+        if not file.is_file() or file_digest(file) not in known:
+            raise ProofError("review.report.media", file=file.name)
 
 
 def _sign(value: dict[str, Any], data: bytes, work: Work) -> bytes | None:

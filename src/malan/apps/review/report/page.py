@@ -108,7 +108,15 @@ _FIELDS = {"class": "drama_class"}
 def _episode(one: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     own = [f for f in findings if f["episode"] == one["file"] and f["state"] == "found"]
     own.sort(key=lambda f: (_ORDER[f["severity"]], f["start_s"], f["rule"]))
-    return {**one, "findings": own, "worst": own[0]["severity"] if own else "clear"}
+    moments = [f for f in own if f["end_s"] - f["start_s"] < one["duration_s"] - 0.01]
+    return {**one, "findings": own, "moments": moments, "counts": _counts(own)}
+
+
+def _counts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many points of each severity are not settled, and how many wait for a person."""
+    active = [f for f in findings if not f["decided"] or f["decided"]["decision"] == "confirm"]
+    counts = {name: sum(f["severity"] == name for f in active) for name in _ORDER}
+    return {**counts, "person": sum(f["decision"] == "person" and not f["decided"] for f in active)}
 
 
 def _open_points(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

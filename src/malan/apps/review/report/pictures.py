@@ -5,6 +5,7 @@ Start at `add_pictures`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from malan.apps.review.app import Reviewed
+    from malan.apps.review.episodes import Reviewed
     from malan.apps.review.measure.episode import Measured
 
 MOST = 400  # pictures of a report
@@ -37,7 +38,7 @@ def add_pictures(value: dict[str, Any], episodes: Sequence[Reviewed], out: Path,
                 break
             name = f"{place + 1:03}-{time_s:08.2f}.jpg"
             made[name] = data
-            one["picture"] = f"pictures/{name}"
+            one["picture"], one["picture_digest"] = f"pictures/{name}", hashlib.sha256(data).hexdigest()
     if made:
         folder.mkdir(parents=True, exist_ok=True)
     for name, data in made.items():
