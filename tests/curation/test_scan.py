@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from face_factory import draw_face, plain
 from media_factory import draw_film
 
 from malan.core.errors import MediaError
 from malan.curation.fingerprint import ClipPrint
 from malan.curation.operator import Batch
-from malan.curation.operators import BUILT_IN
+from malan.curation.operators import all_operators
 from malan.curation.operators.colour import DominantColours
+from malan.curation.operators.faces import FacesInView
 from malan.curation.operators.hearing import Loudness
 from malan.curation.scan import ScanResult, scan_file
 from malan.media.index import build_index
@@ -74,7 +76,7 @@ def test_the_whole_sound_track_is_measured_too(result: ScanResult) -> None:
 
 
 def test_accounts_name_every_part_and_producers_every_operator(result: ScanResult) -> None:
-    names = {kind().name for kind in BUILT_IN}
+    names = {operator.name for operator in all_operators()}
     assert set(result.costs) >= {"shots", "decode", "sound", "pictures", *names}
     assert set(result.producers) == {"scan", *names}
     assert not result.problems
@@ -247,3 +249,43 @@ def test_speech_is_found_where_people_speak(footage: Path) -> None:
     seconds = sum(float(f.clip.span.duration) for f in spoken.findings if f.kind == "speech.segment")
     assert 40 < seconds < 53
     assert not [f for f in music.findings if f.kind == "speech.segment"]
+
+
+needs_face_weights = pytest.mark.skipif(not FacesInView.is_ready(), reason="the weights of faces are not installed")
+
+
+def film_of(picture: np.ndarray, path: Path, codec: str, pixel_format: str) -> Path:
+    """A second of one picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], pixel_format
+        for _ in range(25):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@needs_face_weights
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [("libx264", "yuv420p"), ("libx264", "yuv420p10le"), ("ffv1", "yuv422p16le"), ("ffv1", "bgr0")],
+)
+def test_a_face_is_found_whatever_the_depth_of_the_film(tmp_path: Path, codec: str, pixel_format: str) -> None:
+    film = film_of(draw_face(plain((640, 360)), 320, 180, 40), tmp_path / "face.mkv", codec, pixel_format)
+    [found] = scan(film, operators=[FacesInView()]).findings[1:]
+    assert (found.kind, found.value["class"], found.value["share"]) == ("privacy.face", "people", 1)
+    x, y, width, height = found.value["faces"][0]["box"]
+    assert x < 0.5 < x + width
+    assert y < 0.5 < y + height
+
+
+@needs_face_weights
+def test_people_and_places_of_known_footage(footage: Path) -> None:
+    def said(name: str) -> list[str]:
+        found = scan(footage / name, operators=[FacesInView()])
+        return [f.value["class"] for f in found.findings if f.kind == "privacy.face"]
+
+    assert said("video/asl/book.mkv") == said("video/sam2_juggle.mp4") == ["people"]
+    assert said("video/gopro_max_heromode.mp4") == said("video/intel_car_detection.mp4") == ["none"]
+    assert said("photos/portrait.jpg") == ["people"]
+    assert "closeup" in said("video/sintel_trailer_part_854x480.mp4")

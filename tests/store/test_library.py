@@ -230,6 +230,18 @@ def test_a_library_of_an_older_malan_gets_new_columns_with_the_next_write(librar
     assert library.search(ClipQuery("夜景")).total == 2
 
 
+def test_what_an_older_malan_did_not_measure_is_unknown_not_an_error(library: Library) -> None:
+    [old] = put(library, an_asset("old"), "夜景")
+    with library._tables.change() as change:
+        change.edit("clips", lambda table: table.drop_columns(["face_share", "face_size", "peak_dbfs"]))
+    assert "face_share" not in library.clip(old.id).measures
+    for bound in ({"at_least": {"face_share": 0.0}}, {"at_most": {"face_size": 1.0, "blur": 1.0}}):
+        assert library.search(ClipQuery(**bound)).total == 0
+    assert library.search(ClipQuery("夜景")).total == 1
+    put(library, an_asset("new"), "夜景")
+    assert library.search(ClipQuery(at_least={"face_share": 0.0})).total == 0
+
+
 def test_extras_are_replaced_by_kind(library: Library) -> None:
     row = an_asset()
     put(library, row, "一")

@@ -150,6 +150,23 @@ def test_filters(archive: Library, query: ClipQuery, count: int) -> None:
     assert (page.total, len(page.hits)) == (count, count)
 
 
+def test_people_are_found_by_measure_label_and_word(library: Library) -> None:
+    row = an_asset()
+    library.put_assets([row])
+    scan = a_scan(row)
+    said = [
+        {"class": "none", "share": 0.0, "size": 0.0},
+        {"class": "people", "share": 0.4, "size": 0.1},
+        {"class": "closeup", "share": 1.0, "size": 0.5},
+    ]
+    faces = [Finding(shot(row, i), "privacy.face", "faces", "1", value) for i, value in enumerate(said)]
+    library.put_scan(a_scan(row, findings=(*scan.findings, *faces)))
+    assert library.search(ClipQuery(at_least={"face_share": 0.3})).total == 2
+    assert library.search(ClipQuery(at_most={"face_share": 0.0})).total == 1
+    assert library.search(ClipQuery(at_least={"face_size": 0.3}, labels=("privacy.face=closeup",))).total == 1
+    assert [library.search(ClipQuery(word)).total for word in ("人物", "人物特写", "people")] == [2, 1, 2]
+
+
 def test_what_was_measured_is_a_query(library: Library) -> None:
     row = an_asset()
     library.put_assets([row])

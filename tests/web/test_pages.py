@@ -28,7 +28,14 @@ def test_search_asks_only_for_clips_whose_terms_allow_the_use(client: TestClient
 
 @pytest.mark.parametrize(
     ("asked", "count"),
-    [({}, 8), ({"min_s": "1.5"}, 2), ({"max_s": "1.1"}, 2), ({"motion": "pan"}, 2), ({"colour": "red"}, 2)],
+    [
+        ({}, 8),
+        ({"min_s": "1.5"}, 2),
+        ({"max_s": "1.1"}, 2),
+        ({"motion": "pan"}, 2),
+        ({"colour": "red"}, 2),
+        ({"faces": "people"}, 0),
+    ],
 )
 def test_filters_narrow(client: TestClient, asked: dict[str, str], count: int) -> None:
     assert client.get("/search.json", params=asked).json()["total"] == count

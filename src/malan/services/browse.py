@@ -49,6 +49,7 @@ class SearchRequest:
     max_duration_s: float | None = None
     motion: str = ""
     light: str = ""
+    faces: str = ""
     colour: str = ""
     use: str = ""
     with_captions: bool = False
@@ -110,6 +111,7 @@ def filters(ws: Workspace, lang: str, *, caller: Caller = HOUSE) -> Filters:
         owners=tuple(Choice(id, names.get(id, id[:12])) for id in _owner_ids(ws, caller)),
         motions=tuple(Choice(name, word(f"web.motion.{name}", lang)) for name in MOTIONS),
         lights=tuple(Choice(name, word(f"web.light.{name}", lang)) for name in LIGHTS),
+        faces=tuple(Choice(name, word(f"web.faces.{name}", lang)) for name in FACES),
         colours=tuple(Choice(name, word(f"web.colour.{name}", lang)) for name in COLOURS),
         uses=tuple(Choice(use, word(f"web.use.{use}", lang)) for use in USES),
         by_meaning=bool(ready_encoder(ws)),
@@ -191,6 +193,7 @@ def _owner_ids(ws: Workspace, caller: Caller) -> list[str]:
 
 MOTIONS = ("static", "pan", "tilt", "zoom", "handheld", "action")
 LIGHTS = ("night", "day")
+FACES = ("people", "closeup", "none")
 COLOURS = tuple(name for name, _ in COLOUR_NAMES)
 # What "clean picture" means. A clip on which a measure is missing was not found wanting.
 _CLEAN: Mapping[str, float] = {"black_share": 0.2, "freeze_share": 0.5}
@@ -199,6 +202,7 @@ _CLEAN: Mapping[str, float] = {"black_share": 0.2, "freeze_share": 0.5}
 def _query(request: SearchRequest) -> ClipQuery:
     labels = [f"motion.class={request.motion}"] if request.motion else []
     labels += [f"scene.light={request.light}"] if request.light else []
+    labels += [f"privacy.face={request.faces}"] if request.faces else []
     labels += [f"colour.dominant={request.colour}"] if request.colour else []
     return ClipQuery(
         text=request.text,
@@ -308,6 +312,8 @@ def _tags(row: ClipRow, lang: str) -> Iterable[str]:
             yield word(f"web.motion.{name}", lang)
         if kind == "scene.light" and name in LIGHTS:
             yield word(f"web.light.{name}", lang)
+        if kind == "privacy.face" and name in FACES[:2]:
+            yield word(f"web.faces.{name}", lang)
     yield from row.tags
 
 

@@ -102,6 +102,7 @@ class Filters:
     owners: tuple[Choice, ...]
     motions: tuple[Choice, ...]
     lights: tuple[Choice, ...]
+    faces: tuple[Choice, ...]
     colours: tuple[Choice, ...]
     uses: tuple[Choice, ...]
     by_meaning: bool = False  # an encoder stands ready, with an index

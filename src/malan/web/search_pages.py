@@ -38,6 +38,7 @@ class SearchForm(BaseModel):
     max_s: Seconds = None
     motion: str = Field("", max_length=60)
     light: str = Field("", max_length=60)
+    faces: str = Field("", max_length=60)
     colour: str = Field("", max_length=60)
     use: str = Field("", max_length=60)
     captions: Literal["", "1"] = ""
@@ -57,6 +58,7 @@ class SearchForm(BaseModel):
             max_duration_s=self.max_s,
             motion=self.motion,
             light=self.light,
+            faces=self.faces,
             colour=self.colour,
             use=self.use,
             with_captions=bool(self.captions),
