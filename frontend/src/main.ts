@@ -27,8 +27,12 @@ if (document.querySelector(".live-count") && !document.querySelector("malan-jobs
 
 for (const image of document.querySelectorAll<HTMLImageElement>(".shelf img")) image.addEventListener("error", () => image.remove(), { once: true });
 
+// On a narrow screen the pages stand in a row that scrolls: where one is stays in sight.
+const here = document.querySelector<HTMLElement>(".nav [aria-current]");
+if (here?.parentElement) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.clientWidth / 2;
+
 // Times of records are in UTC; where the reader is, and in the language of the page, they say more.
-const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+const local = new Intl.DateTimeFormat(document.documentElement.lang === "en" ? "en-GB" : "zh-CN", { dateStyle: "medium", timeStyle: "short" });
 for (const time of document.querySelectorAll<HTMLTimeElement>("time[datetime*=T]")) {
   const at = new Date(time.dateTime);
   if (Number.isNaN(at.getTime())) continue;

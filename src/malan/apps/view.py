@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from malan.core.catalogue import entry
 from malan.core.errors import NotFound
 from malan.services.access import Caller, require
 from malan.services.app_bills import CURRENCY
-from malan.services.app_queue import DONE, Job
+from malan.services.app_queue import DONE, Job, list_jobs
 from malan.services.job_lines import state_of
 from malan.services.output_rights import require_output
 from malan.services.recall import marks_of
@@ -32,6 +33,7 @@ _MEDIA = {
     ".fcpxml": "application/xml", ".edl": "text/plain; charset=utf-8", ".m4a": "audio/mp4", ".mp3": "audio/mpeg",
     ".wav": "audio/wav", ".flac": "audio/flac", ".mid": "audio/midi", ".png": "image/png",
 }  # fmt: skip
+_TELLING = ("title", "prompt", "query", "tags", "paths", "file", "clip")
 _SOUNDS = (".m4a", ".mp3", ".wav", ".flac")
 
 
@@ -44,6 +46,18 @@ class CardView:
     summary: str
     mode: str
     price: str  # of one unit of its meter; empty where it costs nothing
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in a list: `about` is what was asked, in the words that tell it from others."""
+
+    job_id: str
+    app: str
+    title: str
+    about: str
+    state: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,21 @@ def app_cards(lang: str, *, caller: Caller) -> tuple[CardView, ...]:
     """All apps."""
     require(caller, "app.see")
     return tuple(card_view(app, lang) for app in all_apps())
+
+
+def recent_runs(ws: Workspace, lang: str, *, caller: Caller, limit: int = 8) -> tuple[RunLine, ...]:
+    """The latest runs of the caller's party; an operator's: of everybody."""
+    require(caller, "app.see")
+    party_id = None if caller.is_operator else caller.party_id or ""
+    jobs, _ = list_jobs(ws, party_id=party_id, limit=limit)
+    return tuple(_line(job, lang) for job in jobs)
+
+
+def _line(job: Job, lang: str) -> RunLine:
+    said = (job.request.get(name) for name in _TELLING)
+    first = next((", ".join(map(str, one)) if isinstance(one, list | tuple) else str(one) for one in said if one), "")
+    at = datetime.fromtimestamp(job.created_s, UTC).isoformat(timespec="minutes")
+    return RunLine(job.id, job.app, app_named(job.app).card.title(lang), first[:80], state_of(job.state), at)
 
 
 def card_view(app: App[Any], lang: str) -> CardView:

@@ -28,7 +28,9 @@ File = Annotated[str, Path(pattern=r"^[\w][\w .-]{0,120}$")]
 
 @router.get("/apps", include_in_schema=False)
 def apps_page(request: Request) -> Response:
-    return _html(request, "apps.html", cards=view.app_cards(_lang(request), caller=caller_of(request)))
+    lang, caller = _lang(request), caller_of(request)
+    runs_before = view.recent_runs(_ws(request), lang, caller=caller)
+    return _html(request, "apps.html", cards=view.app_cards(lang, caller=caller), runs=runs_before)
 
 
 @router.get("/apps.json")
