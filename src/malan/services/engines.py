@@ -25,6 +25,7 @@ from malan.models.base_files import BaseModel
 from malan.runtime.devices import Wanted
 from malan.services.access import HOUSE, Caller
 from malan.services.engine_settings import EngineBook, EngineRow, read_engines
+from malan.services.model_endpoints import endpoint_of, require_endpoint_use
 from malan.services.model_rights import Asked, require_model_use
 from malan.services.model_rows import ModelRow, find_model
 from malan.services.models import ADAPTER, get_model, weights_path
@@ -112,6 +113,7 @@ def open_engine(
     wish = asked or Asked("apply", row.is_commercial, row.territory or None)
     lease = _Lease(ws, caller, wish)
     if backend.is_remote or not backend.needs_weights:
+        require_endpoint_use(ws, row, caller=caller)
         opening, mark, memory_mb = _without_weights(row), digest_record("engine", [repr(row)]), row.memory_mb
     else:
         model = find_model(ws, row.model)
@@ -139,7 +141,7 @@ def ai_part(
     """What a file made by an engine must carry: that AI made it, and with which models of the registry.
 
     Handed to `publish` (or `Work.publish`), its models stand in the log, so that a recall finds the file, and their
-    owners are paid. A remote engine has no model here.
+    owners are paid. A remote engine has one where somebody registered it (`model_endpoints`).
 
     Args:
         ws: Whose registry.
@@ -150,7 +152,8 @@ def ai_part(
         book: Engines that were read already.
     """
     row = (book or read_engines(ws)).row(name)
-    rows = [] if row.is_remote or not row.model else [find_model(ws, row.model)]
+    elsewhere = endpoint_of(ws, row)
+    rows = [elsewhere] if elsewhere else [] if row.is_remote or not row.model else [find_model(ws, row.model)]
     rows += [get_model(ws, one, caller=caller) for one in adapters]
     return AiPart(share, tuple(dict.fromkeys(one.id for one in rows)))
 

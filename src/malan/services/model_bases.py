@@ -15,6 +15,7 @@ from malan.inference.weights import HUBS, Reference, find_in_caches, resolve_bas
 from malan.models.base_files import BaseModel, scan_base
 from malan.models.licences import find_licence
 from malan.services.access import HOUSE, Caller, require
+from malan.services.model_endpoints import ENDPOINT, add_endpoint
 from malan.services.model_rows import BASE, RELEASED, ModelRow, find_model, looks_like_digest
 from malan.services.models import FOLDER, now, release
 from malan.services.weight_files import checked_files
@@ -98,7 +99,8 @@ def add_base_from(
     fetch: bool = False,
     caller: Caller = HOUSE,
 ) -> ModelRow:
-    """Register what a person named: a path, `path:…`, or `hf:org/name@revision`, `ms:org/name` from this machine.
+    """Register what a person named: a path, `path:…`, `hf:org/name@revision` or `ms:org/name` from this machine, or
+    `endpoint:URL#MODEL`, which runs elsewhere.
 
     Args:
         ws: Where it becomes known.
@@ -117,6 +119,11 @@ def add_base_from(
     """
     require(caller, "models.change")
     kind, _, rest = reference.partition(":")
+    if kind == ENDPOINT:
+        called, _, version = name.partition("@")
+        return add_endpoint(
+            ws, reference, licence=licence, family=family, name=called, version=version, caller=caller
+        )  # fmt: skip
     if kind not in HUBS:
         place, source = Path(rest if kind == "path" else reference).expanduser(), ""
     else:

@@ -35,6 +35,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.engine_settings import read_engines
 from malan.services.journal import Fact, events_about, record
 from malan.services.model_bases import add_base
+from malan.services.model_endpoints import ENDPOINT, endpoint_of
 from malan.services.model_rights import Asked, decide_model_use
 from malan.services.model_rows import BASE, RETIRED, ModelRow, find_model, list_rows
 from malan.services.model_tables import MODELS, registry
@@ -214,6 +215,8 @@ def _check_path(place: Path) -> Checked:
 def _digest(ws: Workspace, model: ModelRow) -> Finding:
     """Every byte, against the digest that is its name."""
     try:
+        if model.form == ENDPOINT:  # nothing of it is here: its name is what it is called by
+            return Finding("digest", True, str(model.card.get("source", "")))
         if not model.place:
             weights_path(ws, model)
             return Finding("digest", True, model.id)
@@ -314,7 +317,12 @@ def _use(ws: Workspace, model: ModelRow, action: str, caller: Caller) -> dict[st
 def _engines_on(ws: Workspace, model: ModelRow) -> Iterable[str]:
     """Engines of `models.toml` that stand on a model."""
     for row in read_engines(ws).engines.values():
-        if row.is_remote or not row.model:
+        if row.is_remote:
+            found = endpoint_of(ws, row)
+            if found is not None and found.id == model.id:
+                yield row.name
+            continue
+        if not row.model:
             continue
         try:
             if find_model(ws, row.model).id == model.id:
@@ -339,6 +347,8 @@ def _check_unused(ws: Workspace, model: ModelRow) -> None:
 
 def _delete_files(ws: Workspace, model: ModelRow) -> tuple[int, int]:
     """Delete the folder of a base where Malan fetched it, and empty folders above; how many files, and bytes."""
+    if not model.place:
+        return 0, 0
     ours = (ws.root / FOLDER).resolve()
     folder = Path(model.place["folder"])
     if not folder.resolve().is_relative_to(ours) or folder.resolve() == ours or not folder.is_dir():

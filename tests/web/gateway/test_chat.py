@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 
 import openai
@@ -242,3 +243,20 @@ def test_errors_are_told_in_the_language_of_whoever_asks(served: Gateway) -> Non
     client = served.client(default_headers={"accept-language": "zh-CN"})
     with pytest.raises(openai.NotFoundError, match="没有可用的模型"):
         client.chat.completions.create(model="nobody", messages=HELLO)
+
+
+def test_an_engine_whose_model_was_retired_is_not_asked_and_the_next_one_is(served: Gateway) -> None:
+    """`chat-uncounted` first, where nothing is registered; then registered, used, retired."""
+    from malan.services.model_bases import add_base_from
+    from malan.services.model_rights import retire_model
+
+    client = served.client()
+    assert client.chat.completions.create(model="chat-uncounted", messages=HELLO).choices
+    reference = f"endpoint:{served.upstream}/v1#uncounted"
+    add_base_from(served.ws, reference, licence="MIT", family="drawn", name="drawn chat")
+    assert client.chat.completions.create(model="chat-uncounted", messages=HELLO).choices
+    retire_model(served.ws, "drawn chat", reason="its provider took it back")
+    time.sleep(2.1)  # what a licence says is known for two seconds
+    with pytest.raises(openai.PermissionDeniedError) as failed:
+        client.chat.completions.create(model="chat-uncounted", messages=HELLO)
+    assert failed.value.code == "models.denied"

@@ -20,7 +20,7 @@ from uuid import uuid4
 from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 
-from malan.core.errors import NotFound, UsageError
+from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.inference.backends import Kind
 from malan.inference.openai_passthrough import Upstream, UpstreamBusy, UpstreamFailed
 from malan.services.engine_settings import EngineRow
@@ -29,6 +29,7 @@ from malan.services.gateway_budget import Use
 from malan.services.gateway_desk import Desk
 from malan.services.gateway_keys import Policy, describe_cost, is_key_open, policy_of
 from malan.services.gateway_prices import dearest, price_for
+from malan.services.model_endpoints import require_endpoint_use
 from malan.web.gateway.call import Call
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ class Paid:
     is_settled: bool = False
 
 
+class _Unlicensed(Exception):
+    """An engine of a route may not be used; the next one may."""
+
+    def __init__(self, error: NotGranted) -> None:
+        self.error = error
+        super().__init__(error.code)
+
+
 class Counter:
     """Where requests are let in and paid.
 
@@ -81,6 +90,7 @@ class Counter:
         self.book, self.desk, self.upstream = Book(ws), Desk(ws), Upstream()
         self.seats = CapacityLimiter(_MOST_OWN)
         self._known: dict[bytes, tuple[float, Policy]] = {}
+        self._licences: dict[tuple[str, str], float] = {}  # until when an endpoint's stands
 
     async def policy(self, call: Call) -> Policy:
         """Who asks, by a key that is open at this moment.
@@ -154,15 +164,32 @@ class Counter:
         for row in paid.rows:
             began = time.perf_counter()
             try:
+                await self._licensed(row)
                 found = await ask(row)
-            except (UpstreamFailed, UpstreamBusy) as error:
-                self.counts.failed(row.name, error.code)
-                failed = error
+            except (UpstreamFailed, UpstreamBusy, _Unlicensed) as error:
+                code = error.error.code if isinstance(error, _Unlicensed) else error.code
+                self.counts.failed(row.name, code)
+                failed = error.error if isinstance(error, _Unlicensed) else error
             else:
                 self.counts.answered(row.name, time.perf_counter() - began)
                 paid.engine = row
                 return found
         raise failed or NotFound("gateway.no_model", model=paid.model[:120])
+
+    async def _licensed(self, row: EngineRow) -> None:
+        """Whether what a remote engine stands on may be used, as known a moment ago; those here ask when they open.
+
+        Raises:
+            _Unlicensed: Its licence forbids it, or it was retired: another engine may be asked.
+        """
+        place = (row.url, row.model)
+        if not row.is_remote or time.monotonic() < self._licences.get(place, 0.0):
+            return
+        try:
+            await run_in_threadpool(require_endpoint_use, self.ws, row)
+        except NotGranted as error:
+            raise _Unlicensed(error) from None
+        self._licences[place] = time.monotonic() + _KNOWN_S
 
     async def settle(self, paid: Paid, *, mode: str = "infer", provenance: str = "",
                      sources: tuple[dict[str, Any], ...] = (), **use: int) -> dict[str, Any]:  # fmt: skip
