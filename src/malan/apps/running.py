@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from malan.apps.builtin import app_named
 from malan.apps.frame import App, Made, Progress, Request, Work
 from malan.apps.guard import Hit, check_words, texts_of
 from malan.apps.paying import cost_before, expect, settle_run
+from malan.apps.refused import refusal
 from malan.apps.seats import GrantSeats, hold_seats
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.core.ids import digest_record
@@ -42,11 +43,8 @@ def read_request(app: App[Any], values: Mapping[str, Any]) -> Request:
     try:
         return app.request(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "–"
-        raise UsageError(
-            "app.bad_request", app=app.card.name, field=where[:80], detail=str(first["msg"])[:200]
-        ) from error
+        where, detail = refusal(error)
+        raise UsageError("app.bad_request", app=app.card.name, field=where, detail=detail) from error
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,26 @@ def run_app(
     work = Work(out, ws, ready.caller, progress, stop_if_asked)
     work.check_words = lambda texts: _check_output(ws, texts)
     outputs = expect(app, request, work).outputs if ready.caller.grant_id else 0
-    with _seats(ws, ready, outputs) as work.seats:
-        out.mkdir(parents=True, exist_ok=True)
+    with _seats(ws, ready, outputs) as work.seats, _folder(out):
         made = app.run(request, work)
         told = describe_made(app, made, work) | {"cost": settle_run(app, made, work, ready.run)}
         told["warnings"] = [hit.to_json() for hit in ready.warnings]
         _write_report(out / REPORT, told)
     return made, told
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """A folder to work in; one that was made for a run that left nothing goes again."""
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def _seats(ws: Workspace | None, ready: Ready, outputs: int) -> AbstractContextManager[GrantSeats | None]:

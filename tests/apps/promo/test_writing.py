@@ -19,7 +19,7 @@ WIDE, TALL, SQUARE = Format("16x9", 1920, 1080), Format("9x16", 1080, 1920), For
 def script_of(
     text: str, style: str = "Caption", form: Format = WIDE, language: str = "zh", film: str = "lively"
 ) -> str:
-    return write_script([Line(text, Fraction(0), Fraction(2), style)], form, language, film)
+    return write_script([Line(text, Fraction(0), Fraction(2), style)], form, film)
 
 
 def events(script: str) -> list[str]:

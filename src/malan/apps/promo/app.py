@@ -8,7 +8,10 @@ Start reading at `Promo.run`.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
+from pathlib import Path
 
 from malan.apps.frame import Card, Expected, Made, Request, Work
 from malan.apps.promo.board import read_board
@@ -45,6 +48,10 @@ class Promo:
             UsageError: The storyboard or the script does not fit.
             MediaError: Footage or music cannot be read.
         """
+        with left_clean(work.out):
+            return self._run(request, work)
+
+    def _run(self, request: PromoRequest, work: Work) -> Made:
         began = time.perf_counter()
         board = read_board(request.board, work) if request.board else make_board(request, work)
         if request.board and (board.music or board.voice) and not work.caller.is_operator:
@@ -60,6 +67,20 @@ class Promo:
         made = make_film(spoken, request.script, work, self.card, stem="promo", ai=ai, seed=request.seed)
         (work.out / VOICE).unlink(missing_ok=True)
         return Made({"storyboard": place, **made.files}, {**told, **made.report})
+
+
+@contextmanager
+def left_clean(out: Path) -> Iterator[None]:
+    """Where it does not end well, what it left in a folder is taken away; what was there before stays."""
+    before = set(out.rglob("*")) if out.is_dir() else set()
+    try:
+        yield
+    except BaseException:
+        left = sorted(set(out.rglob("*")) - before, reverse=True)  # what is inside a folder before the folder
+        for path in left:
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        raise
 
 
 APP = Promo()

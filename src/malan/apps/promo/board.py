@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from malan.apps.refused import refusal
+from malan.core.catalogue import entry
 from malan.core.errors import NotFound, UsageError
 from malan.services.blobs import keep_bytes, read_blob
 
@@ -46,21 +48,21 @@ class Storyboard(_Part):
     """A promo before it is rendered."""
 
     kind: Literal["malan-storyboard/v1"] = "malan-storyboard/v1"
-    title: str = ""
-    ending: str = ""
+    title: str = Field(default="", max_length=120)
+    ending: str = Field(default="", max_length=120)
     language: Literal["zh", "en"] = "zh"
     rate: int = Field(default=25, ge=10, le=60)
     formats: tuple[Literal["16:9", "9:16", "1:1", "4:5"], ...] = ("16:9",)
     lines: Literal[360, 720, 1080] = 1080
     style: Literal["lively", "calm", "documentary"] = "lively"
     shots: tuple[Shot, ...] = Field(min_length=1, max_length=200)
-    music: str = ""
+    music: str = Field(default="", max_length=1000)
     music_from_s: float = Field(default=0.0, ge=0, le=36_000, allow_inf_nan=False)
     bed: str = Field(default="", max_length=200)  # tags of music to be composed, where there is none
-    voice: str = ""
+    voice: str = Field(default="", max_length=1000)
     is_spoken: bool = False  # the voice says the captions, each when it stands there
-    beats_s: tuple[float, ...] = ()
-    notes: tuple[str, ...] = ()
+    beats_s: tuple[float, ...] = Field(default=(), max_length=10_000)
+    notes: tuple[str, ...] = Field(default=(), max_length=1000)
 
     @property
     def frames(self) -> int:
@@ -94,7 +96,7 @@ def read_board(path: str | Path, work: Work | None = None) -> Storyboard:
         return kept_board(work.workspace, str(path))
     try:
         if place.stat().st_size > LARGEST_BYTES:
-            raise UsageError("promo.bad_board", path=str(path), where="size", detail=str(LARGEST_BYTES))
+            raise UsageError("promo.bad_board", path=str(path), where="–", detail=_too_large())
         return parse_board(place.read_text("utf-8"), str(path))
     except OSError as error:
         raise NotFound("promo.no_board", path=str(path), detail=error.strerror or str(error)) from error
@@ -112,11 +114,14 @@ def parse_board(text: str, path: str) -> Storyboard:
         said: Any = json.loads(text)
         return Storyboard.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "–"
-        raise UsageError("promo.bad_board", path=str(path), where=where, detail=first["msg"]) from error
+        where, detail = refusal(error)
+        raise UsageError("promo.bad_board", path=str(path), where=where, detail=detail) from error
     except (ValueError, RecursionError) as error:
         raise UsageError("promo.bad_board", path=str(path), where="JSON", detail=str(error)[:120]) from error
+
+
+def _too_large() -> str:
+    return entry("refused.too_large").text(None, {"most": f"{LARGEST_BYTES >> 20} MB"})
 
 
 def is_digest(text: str) -> bool:
@@ -141,5 +146,5 @@ def kept_board(ws: Workspace, digest: str) -> Storyboard:
     except NotFound as error:
         raise NotFound("promo.no_board", path=digest[:12], detail="–") from error
     if len(data) > LARGEST_BYTES:
-        raise UsageError("promo.bad_board", path=digest[:12], where="size", detail=str(LARGEST_BYTES))
+        raise UsageError("promo.bad_board", path=digest[:12], where="–", detail=_too_large())
     return parse_board(data.decode("utf-8", "replace"), digest[:12])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 from itertools import accumulate
-from math import inf
+from math import ceil, inf
 
 _NOT_FIRST = set("，。、；：？！）》」』】〉”’…—～·,.;:?!)]}%‰℃")
 _NOT_LAST = set("（《「『【〈“‘([{￥$")
@@ -34,7 +34,8 @@ def break_lines(text: str, most: float) -> list[str]:
     """
     pieces = _pieces(" ".join(text.split()), most)
     widths = [width_of(piece) for piece in pieces]
-    count, total = 1, sum(widths)
+    total = sum(widths)
+    count = max(1, ceil(total / (most + _HANGING)))
     while True:
         found = _shared_out(pieces, widths, count, total, most)
         if found is not None or count > len(pieces):
@@ -70,9 +71,11 @@ def _shared_out(
     for _ in range(count):
         row = [(inf, 0)] * (len(pieces) + 1)
         for end in range(1, len(pieces) + 1):
-            for start in range(end):
+            for start in range(end - 1, -1, -1):
                 width = ends[end] - ends[start]
-                if (width <= most + _TOO_WIDE or end - start == 1) and table[-1][start][0] < inf:
+                if width > most + _TOO_WIDE and end - start > 1:
+                    break  # and wider from further back
+                if table[-1][start][0] < inf:
                     uneven = ((width - total / count) / most) ** 2
                     row[end] = min(row[end], (table[-1][start][0] + uneven + rough[end], start))
         table.append(row)

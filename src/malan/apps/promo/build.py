@@ -72,9 +72,7 @@ def lay(board: Storyboard, script: str, work: Work) -> Built:
     lines = captions_of(board, script)
     written = [*cards_of(board), *lines]
     check_glyphs(line.text for line in written)
-    scripts = (
-        {form.name: write_script(written, form, board.language, board.style) for form in formats} if written else {}
-    )
+    scripts = {form.name: write_script(written, form, board.style) for form in formats} if written else {}
     timeline = Timeline(Fraction(board.rate), pieces, formats, scripts)
     rows = tuple(one.row for one in known)
     return Built(timeline, rows, tuple(footage), tuple(_sources(board, timeline, rows)), tuple(lines))

@@ -19,6 +19,7 @@ from malan.apps.promo.app import BOARD
 from malan.apps.promo.board import Storyboard, keep_board, kept_board, parse_board
 from malan.apps.promo.plan import USES
 from malan.apps.queue.runs import run_of
+from malan.apps.refused import refusal
 from malan.apps.running import read_request
 from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.services.access import Caller, require
@@ -109,9 +110,8 @@ def save_board(ws: Workspace, values: Any, *, caller: Caller) -> str:
     try:
         board = Storyboard.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "–"
-        raise UsageError("promo.bad_board", path=BOARD, where=where[:80], detail=first["msg"][:200]) from error
+        where, detail = refusal(error)
+        raise UsageError("promo.bad_board", path=BOARD, where=where, detail=detail) from error
     if (board.music or board.voice) and not caller.is_operator:
         raise NotGranted("app.no_files", app="promo", field="music")
     return keep_board(ws, board)

@@ -40,8 +40,12 @@ def missing_glyphs(text: str) -> str:
     covered = _covered()
     if not covered:
         return ""
-    drawn = (one for one in dict.fromkeys(text) if unicodedata.category(one)[0] in _DRAWN and ord(one) not in _JOINERS)
-    return "".join(one for one in drawn if not covered[ord(one)])
+    return "".join(one for one in dict.fromkeys(text) if _is_drawn(one) and not covered[ord(one)])
+
+
+def _is_drawn(char: str) -> bool:
+    kind = unicodedata.category(char)
+    return (kind[0] in _DRAWN or kind in ("Co", "Cn")) and ord(char) not in _JOINERS
 
 
 @lru_cache(maxsize=1)

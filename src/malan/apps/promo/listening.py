@@ -5,6 +5,7 @@ Start reading at `spoken_stretches`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def spoken_stretches(path: str | Path) -> tuple[Stretch, ...]:
     """
     stat = Path(path).stat() if Path(path).is_file() else None
     return _stretches(str(path), (stat.st_size, stat.st_mtime_ns) if stat else ())
+
+
+def check_heard(paths: Iterable[str]) -> None:
+    """Refuse files that cannot be heard, before anything is made of them.
+
+    Raises:
+        MediaError: One has no sound, or cannot be read.
+    """
+    for path in paths:
+        next(iter(audio_blocks(path)), None)
 
 
 @lru_cache(maxsize=16)

@@ -25,13 +25,14 @@ from malan.apps.frame import Card, Made, Work
 from malan.apps.promo.board import Storyboard
 from malan.apps.promo.brought import brought_to, with_brought
 from malan.apps.promo.build import Built, framed, lay
+from malan.apps.promo.captions import srt
+from malan.apps.promo.cover import draw_covers
 from malan.apps.promo.exports import write_timelines
+from malan.apps.promo.listening import check_heard
 from malan.apps.promo.plan import USES
-from malan.apps.promo.writing import srt
 from malan.core.errors import UsageError
-from malan.media.render import Mixed, Music, Rendered, mix_sound, render
+from malan.media.render import Mixed, Music, Rendered, Timeline, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
-from malan.media.thumbs import encode_jpeg
 from malan.services.picking import Shelf
 from malan.services.publish import AiPart, check_producer
 
@@ -62,6 +63,7 @@ def make_film(
         raise UsageError("publish.no_producer")  # now, not when all is rendered
     if part:  # said before anything is rendered
         check_producer(work.library, part, (out or work.out) / f"{stem}.mp4")
+    check_heard(path for path in (board.music, board.voice) if path)
     return _Making(board, lay(board, script, work), work, card, stem, out or work.out, part, seed).make()
 
 
@@ -94,12 +96,14 @@ class _Making:
         with ThreadPoolExecutor(2, "malan-beside") as pool:
             sound = pool.submit(self._sound)
             beside = pool.submit(self._beside)
+            timeline = framed(self.built, work).timeline
+            covers = pool.submit(self._covers, timeline)
             rendered = render(
-                framed(self.built, work).timeline, outs, folder, sound=lambda: sound.result().path,
+                timeline, outs, folder, sound=lambda: sound.result().path,
                 tell=lambda share: work.progress(round(100 * share), 100, "render"),
             )  # fmt: skip
             tidy_shelf(folder)
-            return sound.result(), rendered, beside.result()
+            return sound.result(), rendered, {**covers.result(), **beside.result()}
 
     def _sound(self) -> Mixed:
         """What is heard; a bed is composed to the cuts where tags ask for it and no track is given."""
@@ -134,24 +138,17 @@ class _Making:
             files[name] = out
         return files
 
+    def _covers(self, timeline: Timeline) -> dict[str, Path]:
+        shelf = Shelf(self.work.library, USES, self.work.caller)
+        return draw_covers(self.board, timeline, self.built.rows, shelf, self.out)
+
     def _beside(self) -> dict[str, Path]:
-        """Cover, subtitles, timelines."""
-        files = {"cover": self._cover()}
+        """Subtitles, timelines."""
+        files: dict[str, Path] = {}
         if self.built.captions:
             files["srt"] = self.out / f"{self.stem}.srt"
             files["srt"].write_text(srt(self.built.captions), "utf-8")
         return files | write_timelines(self.board, self.built, self.out, self.stem)
-
-    def _cover(self) -> Path:
-        """The best shot, a third into it."""
-        shots = self.board.shots
-        place = max(range(len(shots)), key=lambda n: (shots[n].score, -n))
-        shelf = Shelf(self.work.library, USES, self.work.caller)
-        at = shots[place].from_s + shots[place].frames / self.board.rate / 3
-        [picture] = shelf.pictures(self.built.rows[place], [at], min(self.board.lines, 1080))
-        out = self.out / "cover.jpg"
-        out.write_bytes(encode_jpeg(picture))
-        return out
 
 
 def tags_of(text: str) -> tuple[str, ...]:

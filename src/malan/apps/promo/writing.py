@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from unicodedata import category
 
 from malan.apps.promo.breaking import break_lines
 from malan.apps.promo.captions import Line
@@ -22,11 +23,13 @@ _LEADING = 1.3  # from line to line of a title, in characters
 _STEPS = {  # a text is tried smaller before it takes another line: (size, lines)
     "Caption": ((1.0, 1), (1.0, 2), (0.9, 2), (0.85, 3), (0.75, 4), (0.6, 6), (0.4, 99)),
     "Title": ((1.0, 1), (0.88, 1), (0.76, 1), (0.95, 2), (0.8, 2), (0.68, 2), (0.6, 3), (0.45, 4), (0.3, 99)),
+    "Cover": ((1.0, 1), (0.85, 1), (1.0, 2), (0.85, 2), (0.7, 2), (0.6, 3), (0.45, 4), (0.3, 99)),
     "Ending": ((1.0, 1), (0.88, 1), (0.76, 1), (1.0, 2), (0.85, 2), (0.7, 3), (0.5, 4), (0.35, 99)),
 }
-_SPACED = {"Caption": 0.0, "Title": 0.06, "Ending": 0.08}  # between letters, in characters
-_FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Ending": (450, 0)}  # the end stands to the last frame
-_SCRIM = {"Title": 0.28, "Ending": 0.62}  # how much darker the picture behind it becomes
+_SPACED = {"Caption": 0.0, "Title": 0.06, "Cover": 0.05, "Ending": 0.08}  # between letters, in characters
+# the end stands to the last frame
+_FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Cover": (0, 0), "Ending": (450, 0)}
+_SCRIM = {"Title": 0.28, "Cover": 0.18, "Ending": 0.62}  # how much darker the picture behind it becomes
 _STYLE = (
     "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
     "Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
@@ -50,21 +53,20 @@ _SQUARE = _Place(side=0.07, bottom=0.09, title=0.48, caption=0.056, heading=0.11
 _UPRIGHT = _Place(side=0.11, bottom=0.24, title=0.4, caption=0.06, heading=0.12)
 
 
-def write_script(lines: Sequence[Line], form: Format, language: str, style: str = "lively") -> str:
+def write_script(lines: Sequence[Line], form: Format, style: str = "lively") -> str:
     """The script of a film in one format.
 
     Args:
         lines: What is written; texts are plain.
-        language: Of what is written; it decides nothing but how letters are spaced.
         style: Of the film; it chooses the face of titles.
     """
     head = [
         "[Script Info]", "ScriptType: v4.00+", f"PlayResX: {form.width}", f"PlayResY: {form.height}",
         "WrapStyle: 2", "ScaledBorderAndShadow: yes", "YCbCr Matrix: TV.709", "", "[V4+ Styles]", _STYLE,
-        *(_style(name, form, style) for name in ("Caption", "Title", "Ending")), "", "[Events]",
+        *(_style(name, form, style) for name in _STEPS), "", "[Events]",
         "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text",
     ]  # fmt: skip
-    events = [event for line in lines for event in _events(line, form, language)]
+    events = [event for line in lines for event in _events(line, form)]
     return "\n".join([*head, *events]) + "\n"
 
 
@@ -77,7 +79,8 @@ def place_of(form: Format) -> _Place:
 def size_px(name: str, form: Format) -> float:
     """Height of the characters of a style where there is room."""
     place = place_of(form)
-    share = {"Caption": place.caption, "Title": place.heading, "Ending": 0.82 * place.heading}[name]
+    heading = place.heading
+    share = {"Caption": place.caption, "Title": heading, "Cover": 1.25 * heading, "Ending": 0.85 * heading}[name]
     return min(form.width, form.height) * share
 
 
@@ -103,7 +106,7 @@ def fitted(text: str, name: str, form: Format) -> tuple[list[str], float]:
     return lines, share
 
 
-def _events(line: Line, form: Format, language: str) -> Iterator[str]:
+def _events(line: Line, form: Format) -> Iterator[str]:
     """What is drawn for a line, from the back to the front: what darkens the picture, a soft shadow, the letters."""
     if not line.text.strip():
         return
@@ -115,7 +118,7 @@ def _events(line: Line, form: Format, language: str) -> Iterator[str]:
     def event(layer: int, tags: str, text: str) -> str:
         return f"Dialogue: {layer},{begin},{end},{line.style},,0,0,0,,{{{look}{tags}}}{text}"
 
-    texts = _placed(lines, line.style, form, size, language)
+    texts = _placed(lines, line.style, form, size)
     if line.style in _SCRIM:
         yield event(
             0,
@@ -132,9 +135,9 @@ def _events(line: Line, form: Format, language: str) -> Iterator[str]:
         yield event(2, place + edge, text)
 
 
-def _placed(lines: Sequence[str], name: str, form: Format, size: float, language: str) -> list[tuple[str, str]]:
+def _placed(lines: Sequence[str], name: str, form: Format, size: float) -> list[tuple[str, str]]:
     """Captions as one block above the lower edge; each line of a title where it belongs."""
-    texts = [escape(one.upper() if name == "Title" and language == "en" and one.isascii() else one) for one in lines]
+    texts = [escape(one) for one in lines]
     if name == "Caption":
         return [("", r"\N".join(texts))]
     middle, top = form.width / 2, form.height * place_of(form).title - (len(texts) - 1) / 2 * _LEADING * size
@@ -158,8 +161,9 @@ def _alpha(opacity: float) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text for libass: no overrides, no line breaks of its own."""
-    return text.replace("\\", "＼").replace("{", "｛").replace("}", "｝").replace("\n", " ").replace("\r", " ")
+    """Plain text for libass: no overrides, no line breaks of its own, nothing that cannot be drawn."""
+    plain = text.replace("\\", "＼").replace("{", "｛").replace("}", "｝")
+    return "".join(" " if one in "\n\r\t" else one for one in plain if one in "\n\r\t" or category(one) != "Cc")
 
 
 def clock(seconds: Fraction) -> str:

@@ -5,6 +5,7 @@ Start reading at `run_ffmpeg`.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from malan.core.errors import MediaError
+from malan.core.errors import MalanError, MediaError, StoreError
 from malan.media.open import open_plain
 
 Tell = Callable[[float], None]
@@ -53,6 +54,7 @@ def run_ffmpeg(
 
     Raises:
         MediaError: It did not end well; its last words are in the message.
+        StoreError: There is no room left to write to.
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -74,9 +76,16 @@ def run_ffmpeg(
         said.seek(0)
         words = said.read(_SAID_MOST).decode("utf-8", "replace")
     if code:
-        lines = words.strip().splitlines() or [f"{code}"]
-        raise MediaError("render.failed", detail=lines[-1][:300])
+        raise failure(words, code, folder)
     return words
+
+
+def failure(words: str, code: int, folder: Path) -> MalanError:
+    """Why it did not end well, from its last words; that it failed is said by all of them."""
+    if os.strerror(errno.ENOSPC) in words:
+        return StoreError("render.not_written", path=str(folder), detail=os.strerror(errno.ENOSPC))
+    lines = [line for line in words.strip().splitlines() if line.strip() != "Conversion failed!"] or [f"{code}"]
+    return MediaError("render.failed", detail=lines[-1].strip()[:300])
 
 
 def _pass_on(line: str, duration_s: float, tell: Tell | None) -> None:
