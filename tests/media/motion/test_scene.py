@@ -71,7 +71,7 @@ def luma(pixels):
 @pytest.mark.parametrize("shape", ["16:9", "9:16"])
 def test_the_first_frame_is_the_picture_as_it_is_framed(move, shape):
     scene, wish = scene_of(move, SIZES[shape])
-    near = psnr(frame_of(scene, 0, air_of(wish)).y, as_framed(scene, SIZES[shape]))
+    near = psnr(frame_of(scene, 0, air_of(wish, scene)).y, as_framed(scene, SIZES[shape]))
     assert near > 38  # rims are a large part of so small a picture; the bench holds 40 for a photograph
 
 
@@ -96,7 +96,7 @@ def test_there_are_no_holes():
         scene, wish = scene_of(move, strength=2.0, pixels=white)
         assert scene.layers > 1
         for number in range(0, 25, 6):
-            assert int(frame_of(scene, number, air_of(wish)).y.min()) >= 233
+            assert int(frame_of(scene, number, air_of(wish, scene)).y.min()) >= 233
 
 
 def test_near_things_move_against_far_ones():
@@ -124,7 +124,7 @@ def test_nothing_jumps(move):
 @pytest.mark.parametrize("move", MOVES)
 def test_a_loop_goes_on_into_its_first_frame(move):
     scene, wish = scene_of(move, frames=30, loop=True)
-    air = air_of(wish)
+    air = air_of(wish, scene)
     first, last, after = (frame_of(scene, number, air).y for number in (0, 29, 30))
     within = [np.abs(frame_of(scene, n, air).y.astype(int) - frame_of(scene, n + 1, air).y).mean() for n in (4, 12, 20)]
     assert np.abs(after.astype(int) - first).mean() < 1.0  # the dither alone may differ
@@ -136,7 +136,7 @@ def test_the_same_seed_makes_the_same_film_and_another_goes_the_other_way():
         frames = {}
         for run, seed in enumerate((0, 0, 1, 2, 3)):
             scene, wish = scene_of(move, seed=seed, frames=20)
-            frames[run] = frame_of(scene, 7, air_of(wish)).y
+            frames[run] = frame_of(scene, 7, air_of(wish, scene)).y
         assert np.array_equal(frames[0], frames[1])
         assert any(not np.array_equal(frames[0], frames[run]) for run in (2, 3, 4))
 
@@ -257,3 +257,61 @@ def test_movement_is_finer_than_a_pixel():
     rows = [scene.stage.draw(pose).y[180].astype(np.float64) for pose in scene.path[40:60]]
     changes = [np.abs(b - a).mean() for a, b in itertools.pairwise(rows)]
     assert min(changes) > 0.4 * max(changes)
+
+
+@pytest.mark.parametrize("move", ["orbit", "push", "dolly-zoom", "swing", "pull"])
+def test_cells_of_one_layer_drawn_at_once_are_as_if_every_layer_were_drawn_everywhere(move):
+    scene, wish = scene_of(move, strength=2.0, frames=9)
+    drawn = [frame_of(scene, number, air_of(wish, scene)) for number in range(9)]
+    for page in scene.stage._sheet.pages:
+        if page.cover:
+            page.cover.seen[:], page.cover.solid[:] = 255, 0
+    for number, frame in enumerate(drawn):
+        other = frame_of(scene, number, air_of(wish, scene))
+        for one, two in ((frame.y, other.y), (frame.u, other.u), (frame.v, other.v)):
+            assert np.abs(one.astype(int) - two).max() <= 3
+
+
+def test_mist_has_the_light_of_its_place():
+    bright, dark = (PIXELS, (PIXELS * 0.15).astype(np.uint8))
+    added = []
+    for pixels in (bright, dark):
+        scene, wish = scene_of("drift-mist", pixels=pixels, depth=False)
+        clear = scene.stage.draw(scene.path[12]).y.astype(float)
+        added.append((frame_of(scene, 12, air_of(wish, scene)).y - clear).max())
+    assert added[0] > 40
+    assert 4 < added[1] < 0.6 * added[0]
+
+
+def test_mist_drifts_no_faster_in_a_short_loop():
+    paces = []
+    for loop in (False, True):
+        scene, wish = scene_of("drift-mist", frames=50, depth=False, loop=loop)
+        air = air_of(wish, scene)
+        frames = [frame_of(scene, number, air).y.astype(int) for number in range(20, 26)]
+        paces.append(np.mean([np.abs(b - a).mean() for a, b in itertools.pairwise(frames)]))
+    assert paces[1] < 2.5 * paces[0]
+
+
+def test_a_mask_tells_what_a_crop_must_keep():
+    """A tall frame of a wide picture: the thing that is marked fits, so it is not shown as a small card."""
+    mask = np.zeros((720, 960), np.float32)
+    mask[250:500, 120:330] = 1
+    everywhere = np.ones((12, 16), np.float32)
+    wish = Wish("orbit", 5, 1.0, (360, 640), depth=1.0)
+    assert make_scene(PIXELS, flat((960, 720)), everywhere, wish).is_whole
+    assert not make_scene(PIXELS, relief_from_mask(PIXELS, mask), everywhere, wish).is_whole
+
+
+def test_what_is_mirrored_behind_a_ragged_rim_is_no_lattice():
+    """Stripes go on as stripes, though the rim of the hole is frayed."""
+    rng = np.random.default_rng(3)
+    row = (128 + 90 * np.sin(np.arange(400) / 6)).astype(np.uint8)
+    pixels = np.repeat(np.tile(row[:, None], (1, 500))[..., None], 3, axis=2)
+    hole = np.zeros((400, 500), bool)
+    hole[100:300, 150:350] = True
+    fray = rng.random((400, 500)) < 0.5
+    hole[90:310, 140:360] |= fray[90:310, 140:360]
+    filled = fill_colour(pixels, hole, 24.0)[..., 0].astype(float)
+    rim = np.abs(np.diff(filled, 2, axis=1))[150:250, 141:152]
+    assert rim.mean() < 12

@@ -19,10 +19,11 @@ from malan.media.motion.planes import Frame
 
 Plane = NDArray[np.float32]
 Kind = Literal["light", "mist"]
+Tone = tuple[float, float, float]  # of yuv
 
 _PART = 8  # of the frame's size at which air is made
 _TILE = 256  # a sheet of noise, which goes on where it ends
-_MIST_Y, _MIST_U, _MIST_V = 212.0, 131.0, 126.0
+_BRIGHTEST, _DARKEST = 212.0, 60.0  # luma of mist
 _MOST_MIST, _VEIL = 0.62, 0.22
 _GLOW, _WARM = 0.52, 13.0
 _SPEED = 0.045  # of the frame's width a second
@@ -35,11 +36,13 @@ class Air:
         size: Of a frame.
         frames: Of the film.
         seconds: Its length.
+        tone: Luma of the brightest and mean chroma of what it lies over: mist has the light of its place.
     """
 
     def __init__(
-        self, kind: Kind, size: tuple[int, int], frames: int, seconds: float, *, loop: bool, seed: int
+        self, kind: Kind, size: tuple[int, int], frames: int, seconds: float, *, loop: bool, seed: int, tone: Tone
     ) -> None:
+        self._colour = _mist_in(tone)
         self._kind, self._size, self._frames, self._seconds, self._loop = kind, size, frames, seconds, loop
         rng = np.random.default_rng([seed, 11])
         self._sheets = [_noise(rng, steep) for steep in (1.7, 1.5, 1.9)]
@@ -67,7 +70,7 @@ class Air:
         thick = thick * thick * (3 - 2 * thick)
         low = np.clip(0.25 + 0.95 * np.exp(-(((self._y - 0.66) / 0.3) ** 2)), 0, 1)
         start = min(1.0, 0.35 + number / max(1.0, 0.25 * self._frames)) if not self._loop else 1.0
-        self._blend(frame, number, (share * start * thick * low).astype(np.float32), (_MIST_Y, _MIST_U, _MIST_V))
+        self._blend(frame, number, (share * start * thick * low).astype(np.float32), self._colour)
 
     def _light(self, frame: Frame, number: int) -> None:
         """Shafts from an upper corner that come and go, and a warm glow where they come from."""
@@ -102,12 +105,17 @@ class Air:
         return number / max(1, self._frames) * self._seconds / 2.5, number / max(1, self._frames)
 
     def _sheet(self, which: int, number: int, speed: tuple[float, float], size: float) -> Plane:
-        """A sheet of noise where it has drifted to; in a loop it goes on by whole sheets."""
+        """A sheet of noise where it has drifted to; in a loop it passes into itself, a whole film behind."""
         share = number / self._frames
-        if self._loop:
-            moved = (round(speed[0]) or math.copysign(1, speed[0])) * share, 0.0
-        else:
-            moved = speed[0] * _SPEED * self._seconds * share, speed[1] * _SPEED * self._seconds * share
+        if not self._loop:
+            return self._drifted(which, share, speed, size)
+        early, late = (self._drifted(which, one, speed, size) for one in (share, share - 1))
+        kept = (1 + math.cos(math.pi * share)) / 2
+        mixed = (early - 0.5) * np.float32(kept) + (late - 0.5) * np.float32(1 - kept)
+        return np.asarray(mixed / np.float32(math.hypot(kept, 1 - kept)) + 0.5, np.float32)  # as rich as either
+
+    def _drifted(self, which: int, share: float, speed: tuple[float, float], size: float) -> Plane:
+        moved = speed[0] * _SPEED * self._seconds * share, speed[1] * _SPEED * self._seconds * share
         wide = self._small[0] / max(self._small)
         high = self._small[1] / max(self._small)
         x = ((self._x * wide / size - self._side * moved[0]) % 1.0) * _TILE
@@ -141,6 +149,12 @@ class Air:
         grain = np.roll(self._grain, shift, axis=(0, 1))
         tiles = np.tile(grain, (-(-height // 128), -(-width // 128)))[:height, :width]
         np.copyto(plane, cv2.add(lit, tiles, dtype=cv2.CV_8U))
+
+
+def _mist_in(tone: Tone) -> tuple[float, float, float]:
+    """White by day, hardly lit by night, and a little of the place's colour."""
+    y, u, v = tone
+    return min(max(40 + 0.75 * y, _DARKEST), _BRIGHTEST), 131 + 0.35 * (u - 128), 126 + 0.35 * (v - 128)
 
 
 def _noise(rng: np.random.Generator, steep: float) -> Plane:

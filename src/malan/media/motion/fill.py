@@ -88,11 +88,20 @@ def _mirrored(hole: Mask, reach_px: float) -> tuple[Plane, Plane]:
     fits = (to_rows >= 0) & (to_rows < half[1]) & (to_columns >= 0) & (to_columns < half[0])
     fits[fits] = small[to_rows[fits], to_columns[fits]] == 0
     rows, columns = rows[fits], columns[fits]
-    offset, share = np.zeros((half[1], half[0], 2), np.float32), np.zeros((half[1], half[0]), np.float32)
+    offset, share = np.zeros((half[1], half[0], 2), np.float32), (small == 0).astype(np.float32)
     offset[rows, columns, 0], offset[rows, columns, 1] = 4 * across[fits], 4 * up[fits]
     share[rows, columns] = np.clip(1.6 - far[rows, columns] / max(0.5 * reach_px, 1.0), 0.0, 1.0)
-    share = cv2.blur(cv2.erode(share, np.ones((3, 3), np.uint8)), (9, 9))  # what meets there must not show a line
-    where = cv2.resize(offset, (width, height), interpolation=cv2.INTER_NEAREST)
+    offset = _evened(offset, share > 0, max(2, round(reach_px / 8)))
+    soft = (2 * max(4, round(reach_px / 8)) + 1,) * 2
+    share = cv2.blur(cv2.erode(share, np.ones((3, 3), np.uint8)), soft)  # what meets there must not show a line
+    where = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
     where[..., 0] += np.arange(width, dtype=np.float32)
     where[..., 1] += np.arange(height, dtype=np.float32)[:, None]
     return where, cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _evened(offset: Plane, known: Mask, radius: int) -> Plane:
+    """Neighbours mirror at neighbouring places: each at its own point of a ragged rim, they would show a lattice."""
+    box = (2 * radius + 1,) * 2
+    weight = cv2.blur(known.astype(np.float32), box)
+    return np.asarray(cv2.blur(offset, box) / np.maximum(weight, 1e-3)[..., None] * known[..., None], np.float32)

@@ -30,7 +30,7 @@ _CARD, _CARD_NEAR, _GROUND_NEAR = (
     0.62,
     0.2,
 )  # of a picture shown whole: its share of the frame, and where it stands
-_CARD_DEPTH = 0.6
+_CARD_DEPTH = 1.4  # the ground is soft: it may part from the card more than things in a picture
 _BLUR, _DIM = 0.045, 0.62
 
 
@@ -65,12 +65,13 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
         whole: Show all of the picture before a blurred ground of itself; None: where a crop would lose too much.
     """
     size = (pixels_HWC.shape[1], pixels_HWC.shape[0])
-    is_whole = loses_too_much(size, wish.size, weight) if whole is None else whole and _is_other(size, wish.size)
+    keep, weight = (_with_heads(weight, relief, ground) for ground in (0.0, 0.3))
+    is_whole = loses_too_much(size, wish.size, keep) if whole is None else whole and _is_other(size, wish.size)
     if is_whole:
         move: Move = "push" if wish.move in ("pan", "dolly-zoom") else wish.move
         return _on_ground(pixels_HWC, replace(wish, move=move, depth=_CARD_DEPTH, focus=_CARD_NEAR))
     wish = replace(wish, depth=0.0 if relief.is_flat else wish.depth, focus=relief.focus)
-    framed = frame_picture(size, _with_heads(weight, relief), wish)
+    framed = frame_picture(size, weight, wish)
     fine = min(FINE, max(1.0, framed.per_px))
     plate, corner, scale = _plate(pixels_HWC, framed, fine)
     middle = ((framed.middle[0] - corner[0]) * scale, (framed.middle[1] - corner[1]) * scale)
@@ -83,8 +84,8 @@ def make_scene(pixels_HWC: Pixels, relief: Relief, weight: Plane, wish: Wish, *,
     return Scene(stage, framed.path, len(layers), False, framed, wish.move)
 
 
-def _with_heads(weight: Plane, relief: Relief) -> Plane:
-    """Where to look, when a subject is known: at it, and rather at its upper part."""
+def _with_heads(weight: Plane, relief: Relief, ground: float) -> Plane:
+    """Where to look, when a subject is known: at it, rather at its upper part, and at its ground by a share."""
     if relief.origin not in ("mask", "subject"):
         return weight
     front = cv2.resize(
@@ -95,7 +96,7 @@ def _with_heads(weight: Plane, relief: Relief) -> Plane:
         return weight
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     share = np.clip((np.arange(len(front)) - top) / (bottom - top), 0, 1)
-    return np.asarray(0.3 * weight + front * np.exp(-3 * share)[:, None], np.float32)
+    return np.asarray(ground * weight + front * np.exp(-3 * share)[:, None], np.float32)
 
 
 def strength_px(path: tuple[Camera, ...], size: tuple[int, int]) -> float:

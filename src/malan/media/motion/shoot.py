@@ -29,18 +29,19 @@ def shoot(scene: Scene, wish: Wish, out: Path, rate: Fraction, *, tell: Tell | N
 
 def frames_of(scene: Scene, wish: Wish, *, tell: Tell | None = None) -> Iterator[Frame]:
     """The frames of a film, one after the other."""
-    air = air_of(wish)
+    air = air_of(wish, scene)
     for number in range(len(scene.path)):
         if tell:
             tell(number, len(scene.path))
         yield frame_of(scene, number, air)
 
 
-def air_of(wish: Wish) -> Air | None:
+def air_of(wish: Wish, scene: Scene) -> Air | None:
     """What drifts over a move; nothing over most."""
     if wish.move not in AIR:
         return None
-    return Air(AIR[wish.move], wish.size, wish.frames, wish.seconds, loop=wish.loop, seed=wish.seed)
+    kind, tone = AIR[wish.move], scene.stage.tone()
+    return Air(kind, wish.size, wish.frames, wish.seconds, loop=wish.loop, seed=wish.seed, tone=tone)
 
 
 def frame_of(scene: Scene, number: int, air: Air | None) -> Frame:

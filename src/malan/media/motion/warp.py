@@ -89,6 +89,11 @@ class Stage:
         x, y = (spread(way, CELL)[: self._size[1], : self._size[0]] for way in ways)
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
+    def tone(self) -> tuple[float, float, float]:
+        """Luma of the brightest, and mean chroma, of the back layer."""
+        back = self._sheet.pages[0].planes
+        return float(np.quantile(back.y[::8, ::8], 0.95)), float(back.u.mean()), float(back.v.mean())
+
     def _compose(self, canvas: Canvas, places: Sequence[_Place], first: int, last: int) -> None:
         """Draw layers over what is there."""
         front = np.full(self._x.shape, 0 if first == 0 else -1, np.int16)  # the foremost that nothing shows through
