@@ -318,3 +318,28 @@ def test_an_order_is_made_and_terms_are_written_without_typing_toml(page: Any, t
         assert 'name = "两年"' in page.locator(".toml").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     ws.database.dispose()
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_no_page_is_wider_than_the_screen_and_where_one_is_stays_in_sight(page: Any, url: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in ("/", "/assets", "/market", "/terms", "/apps", "/apps/promo", "/runs", "/models", "/log", "/account"):
+        page.goto(f"{url}{path}")
+        over = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, path
+    page.goto(f"{url}/log")
+    assert page.evaluate(
+        """() => {
+          const row = document.querySelector(".nav").getBoundingClientRect();
+          const here = document.querySelector(".nav [aria-current]").getBoundingClientRect();
+          return here.left >= row.left - 1 && here.right <= row.right + 1;
+        }"""
+    )
+
+
+def test_rare_wishes_open_by_keyboard(page: Any, url: str) -> None:
+    page.goto(f"{url}/apps/promo")
+    assert not page.locator("[name=seed]").is_visible()
+    page.locator("details.more-options summary").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("[name=seed]").is_visible()
