@@ -22,6 +22,7 @@ from malan.media.motion import (
     relief_from_mask,
     relief_from_subject,
     weight_of,
+    with_faces,
 )
 from malan.media.motion.camera import Camera, ease
 from malan.media.motion.fill import fill_colour
@@ -315,3 +316,11 @@ def test_what_is_mirrored_behind_a_ragged_rim_is_no_lattice():
     filled = fill_colour(pixels, hole, 24.0)[..., 0].astype(float)
     rim = np.abs(np.diff(filled, 2, axis=1))[150:250, 141:152]
     assert rim.mean() < 12
+
+
+def test_faces_draw_the_eye_more_than_anything_else():
+    weight = np.zeros((12, 16), np.float32)
+    weight[9, 2] = 1
+    faced = with_faces(weight, [(0.7, 0.1, 0.1, 0.2)])
+    assert np.unravel_index(faced.argmax(), faced.shape) == (2, 11)
+    assert np.array_equal(with_faces(weight, []), weight)

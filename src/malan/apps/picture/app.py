@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.apps.frame import Card, Expected, Made, Request, Work
 from malan.apps.picture.diffuse import diffuse
-from malan.apps.picture.gather import USES, Picture, gather, part_of, relief_of
+from malan.apps.picture.gather import USES, Picture, gather, part_of, relief_of, weight_in
 from malan.apps.picture.request import PictureRequest
 from malan.core.catalogue import entry
 
@@ -57,11 +57,9 @@ class PictureApp:
         return self._render(request, picture, work)
 
     def _render(self, request: PictureRequest, picture: Picture, work: Work) -> Made:
-        from malan.media.motion import weight_of
-
         began = time.perf_counter()
-        weight = weight_of(picture.pixels)
-        relief, engine = relief_of(request, picture, weight, work)
+        weight = weight_in(picture)
+        relief, engine = relief_of(request, picture, work)
         files: dict[str, Path] = {}
         told: list[dict[str, Any]] = []
         for number, form in enumerate(request.formats()):

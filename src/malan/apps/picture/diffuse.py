@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from malan.apps.frame import Card, Made, Work
-from malan.apps.picture.gather import Picture
+from malan.apps.picture.gather import Picture, weight_in
 from malan.apps.picture.request import PictureRequest
 from malan.core.errors import UsageError
 from malan.inference.backends import Film, VideoAsk
@@ -75,9 +75,9 @@ def engine_of(request: PictureRequest, work: Work) -> str:
 
 
 def _film(request: PictureRequest, picture: Picture, form: Format, engine: str, work: Work) -> Film:
-    from malan.media.motion import framed_still, weight_of
+    from malan.media.motion import framed_still
 
-    still = framed_still(picture.pixels, weight_of(picture.pixels), (form.width, form.height))
+    still = framed_still(picture.pixels, weight_in(picture), (form.width, form.height))
     ask = VideoAsk(
         prompt=request.prompt, negative=request.negative, width=form.width, height=form.height,
         frames=max(1, round(request.seconds * _MODEL_RATE)), seed=request.seed, steps=request.steps,

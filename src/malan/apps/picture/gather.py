@@ -124,7 +124,19 @@ def _of_clip(request: PictureRequest, work: Work) -> Picture:
     return Picture(Photo(pixels, (pixels.shape[1], pixels.shape[0])), plane, (source,), maps, row.id)
 
 
-def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.float32], work: Work) -> tuple[Relief, str]:
+def weight_in(picture: Picture) -> NDArray[np.float32]:
+    """How much each place of the picture draws the eye; faces most, where what finds them is installed."""
+    from malan.inference.faces import FaceFinder, has_face_weights
+    from malan.media.motion import weight_of, with_faces
+
+    weight = weight_of(picture.pixels)
+    if not has_face_weights():
+        return weight
+    [faces] = FaceFinder().find([picture.pixels])
+    return with_faces(weight, [(one.x, one.y, one.width, one.height) for one in faces])
+
+
+def relief_of(request: PictureRequest, picture: Picture, work: Work) -> tuple[Relief, str]:
     """What is near in the picture and what is far, and the depth model that told, if one did.
 
     What somebody gives is believed; then a depth model that stands in `models.toml`; then the picture itself, if its
@@ -134,7 +146,7 @@ def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.floa
         MediaError: A map does not belong to the picture.
         NotGranted: The licence of the model forbids it.
     """
-    from malan.media.motion import find_subject, flat, relief_from_map, relief_from_mask
+    from malan.media.motion import find_subject, flat, relief_from_map, relief_from_mask, weight_of
     from malan.media.motion import relief_from_subject as found_in
 
     if picture.plane is not None:
@@ -144,7 +156,7 @@ def relief_of(request: PictureRequest, picture: Picture, weight: NDArray[np.floa
         return relief_from_map(picture.pixels, _asked(engine, picture, work), "model", name=engine), engine
     if not request.strength:
         return flat(picture.pixels.shape[1::-1], 1.0), ""
-    return found_in(picture.pixels, find_subject(picture.pixels, weight)), ""
+    return found_in(picture.pixels, find_subject(picture.pixels, weight_of(picture.pixels))), ""
 
 
 def _depth_engine(request: PictureRequest, work: Work) -> str:

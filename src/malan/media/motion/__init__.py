@@ -13,7 +13,7 @@ from malan.media.motion.photo import Photo, read_photo, read_plane, read_with_ma
 from malan.media.motion.relief import ENOUGH, Relief, flat, relief_from_map, relief_from_mask, relief_from_subject
 from malan.media.motion.scene import Scene, framed_still, make_scene
 from malan.media.motion.shoot import shoot
-from malan.media.motion.subject import find_subject, weight_of
+from malan.media.motion.subject import find_subject, weight_of, with_faces
 
 __all__ = [
     "ENOUGH",
@@ -35,5 +35,6 @@ __all__ = [
     "relief_from_subject",
     "shoot",
     "weight_of",
+    "with_faces",
     "without_bars",
 ]
