@@ -6,6 +6,7 @@ plays, chords are told by their pitch classes. Start reading at `check`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -16,6 +17,8 @@ LIMITS = {"bass": (40, 60), "tenor": (48, 67), "alto": (55, 74), "soprano": (60,
 _PERFECT = {0: "octaves", 7: "fifths"}
 _TRITONE = 6
 _SUNG = ("melody", "answer")
+_PHRASE = 960  # ticks of silence that end one
+_LOOSE = 45  # ticks that people are early or late
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def check(score: Score) -> list[Violation]:
     found = [*_harmony(score)]
     for part in score.parts:
         found += _part(part, score)
-    return found
+    return [*found, *_outer(score)]
 
 
 def _harmony(score: Score) -> Iterator[Violation]:
@@ -118,7 +121,7 @@ def _line(part: Part, score: Score) -> Iterator[Violation]:
         if two.start < one.start + one.length - 40:
             yield Violation("two at once", two.start, part.name)
         leap = abs(two.pitch - one.pitch)
-        is_same_phrase = two.start - one.start - one.length < 960
+        is_same_phrase = two.start - one.start - one.length < _PHRASE
         if is_same_phrase and (leap > 12 or (leap == _TRITONE and not score.key.is_five_tone)):
             yield Violation("leap", two.start, part.name)
     if score.key.is_five_tone:
@@ -126,3 +129,23 @@ def _line(part: Part, score: Score) -> Iterator[Violation]:
             Violation("not in the mode", note.start, part.name)
             for note in notes if note.pitch % 12 not in score.key.scale
         )  # fmt: skip
+
+
+def _outer(score: Score) -> Iterator[Violation]:
+    """Melody and bass are two voices: no fifths or octaves in parallel. In Chinese modes they may be one tune."""
+    basses = [part for part in score.parts if part.role == "bass"]
+    if score.key.is_five_tone or not basses:
+        return
+    low = sorted(basses[0].notes)
+    starts = [note.start for note in low]
+    for part in score.parts:
+        if part.role != "melody":
+            continue
+        for one, two in pairwise(sorted(part.notes)):
+            places = [bisect_right(starts, note.start + _LOOSE) - 1 for note in (one, two)]
+            if min(places) < 0 or two.start - one.start - one.length >= _PHRASE:
+                continue
+            under, then = (low[place].pitch for place in places)
+            before, after = (one.pitch - under) % 12, (two.pitch - then) % 12
+            if one.pitch != two.pitch and under != then and before == after and after in _PERFECT:
+                yield Violation(f"parallel {_PERFECT[after]}", two.start, f"{basses[0].name}, {part.name}")

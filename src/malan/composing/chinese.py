@@ -21,6 +21,7 @@ from malan.composing.styles import Chair
 from malan.composing.theory import Key
 
 EIGHTH = QUARTER // 2
+_REACH_CENTS = 200.0  # of a bend, two semitones
 _PLUCKED = ("pipa", "yangqin", "sanxian")
 BIG_GONG, CYMBALS, SMALL_GONG, DRUM, TALL_DRUM, CLAPPER = 52, 49, 67, 76, 43, 75  # near to them in General MIDI
 _SYLLABLES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -306,6 +307,7 @@ def _glide(note: Note, top: float, away: float, second: float) -> dict[int, floa
     if not away:
         return {note.start: top}
     shape = [0.5 + 0.5 * math.cos(math.pi * n / 8) for n in range(9)]
+    away = min(max(top + away, -_REACH_CENTS), _REACH_CENTS) - top
     return {note.start + round(n * 0.0112 * second): top + away * part for n, part in enumerate(shape)}
 
 

@@ -33,6 +33,7 @@ _RANGES = {
 }  # fmt: skip
 _LONGEST_RING = 16 * QUARTER
 _SHORT = ("ostinato", "pulse8", "offbeat", "arp16")  # what strikes, strikes at the end too
+_PROUD = ("rock", "news", "cinematic", "luogu", "huaguxi", "electronic")  # end with a bang; others end
 _STEADY = ("drums", "luogu", "bass", "timpani")
 
 
@@ -257,7 +258,10 @@ def _dynamic(plan: Plan, chair: Chair, note: Note) -> int:
     arch = 6 * math.sin(math.pi * phrase) if chair.role not in _STEADY else 0
     beat = 4 if note.start % plan.bar == 0 else 0 if note.start % QUARTER == 0 else -4
     rises = 10 * max(0.0, phrase - 0.6) if section.bar + section.bars < plan.bars else 0
-    return round(note.velocity * (0.68 + 0.42 * section.energy) + arch + beat + rises)
+    felt = 0.56 + 0.57 * section.energy if plan.style.loose > 1.4 else 0.68 + 0.42 * section.energy
+    if note.start >= plan.last and not plan.is_loop:  # everybody at once is loud enough
+        return round(note.velocity * felt * (0.9 if plan.style.name in _PROUD else 0.74))
+    return round(note.velocity * felt + arch + beat + rises)
 
 
 def _swung(tick: int, swing: float) -> int:

@@ -141,7 +141,7 @@ def _phrase(
         is_close = number % 4 == 3 or _is_end(tune, section, number)
         goal = _goal(tune, section, number, bar, following) if is_close else None
         mine = _slots(tune, rhythm, steps, (bar, following), middle + target, goal)
-        key, source = _places(section, number)
+        key, source = _places(tune, section, number)
         held = tune.heard.get(key) or tune.heard.get(source)
         if held and held[0] == rhythm and not _is_end(tune, section, number):
             mine = kept_in(mine, held[1])
@@ -157,21 +157,28 @@ def _phrase(
     return notes
 
 
-def _places(section: Section, number: int) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
+def _places(tune: Tune, section: Section, number: int) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
     """Where a bar belongs in the tune, and which one it takes up: an answer begins as its question."""
     letter = {"outro": "A", "intro": "A"}.get(section.name, section.name[:1])
-    phrase, place = number // 4 % 2, number % 4
-    return (letter, phrase, place), (letter, 0 if place < 3 else phrase, place)
+    phrase, place = _phrase_of(tune, number), number % 4
+    taken = {1: 0, 3: 1}.get(phrase, phrase)
+    return (letter, phrase, place), (letter, taken if place < 3 else phrase, place)
+
+
+def _phrase_of(tune: Tune, number: int) -> int:
+    """Question and answer; in two-four the four phrases of Chinese tunes: 起承转合."""
+    return number // 4 % (4 if tune.plan.style.beats == 2 else 2)
 
 
 def _drawn(tune: Tune, section: Section, number: int) -> tuple[Bar, tuple[int, ...], int]:
     """Rhythm, contour and height of a bar: the motif, its sequence, a development, a close."""
     phrase, place = number // 4, number % 4
-    motif = tune.motif if section.name[0] in "iACo" else tune.motif.turned()
-    lift = _LIFT[section.name] + (1 if phrase % 2 and section.name[0] in "BC" else 0)
+    turns = _phrase_of(tune, number) == 2  # 转
+    motif = tune.motif if (section.name[0] in "iACo") != turns else tune.motif.turned()
+    lift = _LIFT[section.name] + (1 if (phrase % 2 and section.name[0] in "BC") or turns else 0)
     arch = (0, 1, 2, -1)[place] if section.name[0] == "C" else (0, 1, 1, -1)[place]
     if place == 3 or _is_end(tune, section, number):
-        key, _ = _places(section, number)
+        key, _ = _places(tune, section, number)
         if key not in tune.rhythms or _is_end(tune, section, number):
             tune.rhythms[key] = (_close(tune, section, number), (0, -1, -2))
         return *tune.rhythms[key], lift - 1

@@ -7,6 +7,7 @@ Start reading at `read_tags`.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -141,7 +142,10 @@ def read_tags(tags: Sequence[str], *, tempo: float = 0.0, key: str = "") -> Wish
     found: dict[str, dict[object, str]] = {}
     unknown = [tag for tag in said if not _note(tag, found)]
     if not found and not key and not tempo:
-        raise UsageError("music.no_tag", tags="、".join(unknown)[:80] or "–", known=", ".join(STYLE_WORDS))
+        near = ", ".join(nearest_words(unknown)) or "–"
+        raise UsageError(
+            "music.no_tag", tags="、".join(unknown)[:80] or "–", known=", ".join(STYLE_WORDS), nearest=near
+        )
     if tempo:
         _keep(found, "bpm", _checked_tempo(tempo), f"{tempo:g} BPM")
     if key:
@@ -155,6 +159,23 @@ def read_tags(tags: Sequence[str], *, tempo: float = 0.0, key: str = "") -> Wish
         held_key, is_minor, tuple(str(one) for one in found.get("instrument", {})), _only(found, "drums"), said,
         tuple(unknown),
     )  # fmt: skip
+
+
+def nearest_words(tags: Sequence[str]) -> list[str]:
+    """Known words that look like tags which were not understood: two for each, six at most."""
+    known = [word for table in _tables() for word in table]
+    found: list[str] = []
+    for tag in tags[:MOST_TAGS]:
+        is_latin = tag.isascii()
+        alike = [word for word in known if word.isascii() == is_latin]
+        found += difflib.get_close_matches(tag.casefold()[:40], alike, 2, 0.68 if is_latin else 0.45)
+    return list(dict.fromkeys(found))[:6]
+
+
+def _tables() -> list[tuple[str, ...]]:
+    """Every row of words, whatever it is about."""
+    instruments = (words for _, words in INSTRUMENTS.values())
+    return [*STYLE_WORDS.values(), *MOODS.values(), *PACES.values(), *instruments, _NO_DRUMS, _DRUMS, _MAJOR, _MINOR]
 
 
 def _split(tags: Sequence[str]) -> tuple[str, ...]:
@@ -203,8 +224,7 @@ def _meanings(word: str, tag: str) -> Iterable[tuple[str, object]]:
 @lru_cache(maxsize=1)
 def _known() -> re.Pattern[str]:
     """Every known word of more than one letter, a key with its mode, a tempo; the longest first."""
-    tables = [*STYLE_WORDS.values(), *MOODS.values(), *PACES.values(), *(words for _, words in INSTRUMENTS.values())]
-    words = {word for table in (*tables, _NO_DRUMS, _DRUMS, _MAJOR, _MINOR) for word in table if len(word) > 1}
+    words = {word for table in _tables() for word in table if len(word) > 1}
     plain = [
         rf"(?<![a-z]){re.escape(word)}(?![a-z])" if word.isascii() else re.escape(word)
         for word in sorted(words, key=lambda word: (-len(word), word))

@@ -24,6 +24,7 @@ from malan.apps.music.infer import find_music_model, played_by_engine, written_b
 from malan.apps.music.request import MusicRequest
 from malan.composing import Plan, Rendered, Score, compose, describe, make_plan, read_tags, render, to_midi
 from malan.composing.plan import LONGEST_S, SHORTEST_S
+from malan.composing.words import nearest_words
 from malan.core.catalogue import entry
 from malan.core.errors import UsageError
 from malan.media.explicit.rhythm import GAPS, PATTERN, PAUSE_UNITS, UNIT_S
@@ -210,7 +211,8 @@ def _lines(told: dict[str, Any]) -> list[str]:
     said = {"style": told["style"], "key": key, "tempo": tempo, "loudness": f"{told['loudness_lufs']:.1f}"}
     lines = [entry("music.line").text(None, {**said, "label": told["label_s"], "music": told["music_s"]})]
     if unknown := told.get("not_understood"):
-        lines.append(entry("music.unknown_line").text(None, {"tags": "、".join(unknown)[:200]}))
+        said = {"tags": "、".join(unknown)[:200], "nearest": ", ".join(nearest_words(unknown)) or "–"}
+        lines.append(entry("music.unknown_line").text(None, said))
     return lines
 
 
