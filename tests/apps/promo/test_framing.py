@@ -212,14 +212,30 @@ class Eyes:
 BOX = (0.4, 0.3, 0.1, 0.2)
 
 
+def moments(count: int) -> list[np.ndarray]:
+    return [np.zeros((4, 4, 3), np.uint8)] * count
+
+
 def test_a_face_missed_once_between_two_is_held():
-    found = faces_along([np.zeros((4, 4, 3), np.uint8)] * 8, Eyes([BOX], [], [BOX], []))
-    assert [bool(faces) for faces in found] == [True] * 6 + [False] * 2
+    found = faces_along(moments(12), Eyes([BOX], [], [BOX], []))
+    assert [bool(faces) for faces in found] == [True] * 8 + [False] * 4
+
+
+def test_between_two_looks_a_face_is_on_its_way():
+    found = faces_along(moments(4), Eyes([(0.1, 0.3, 0.1, 0.2)], [(0.4, 0.3, 0.1, 0.2)]))
+    assert [round(face[0], 3) for [face] in found] == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_what_is_seen_once_only_is_no_face():
-    assert not any(faces_along([np.zeros((4, 4, 3), np.uint8)] * 8, Eyes([], [BOX], [], [])))
-    assert all(faces_along([np.zeros((4, 4, 3), np.uint8)] * 2, Eyes([BOX])))
+    assert not any(faces_along(moments(12), Eyes([], [BOX], [], [])))
+    assert all(faces_along(moments(2), Eyes([BOX])))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 7])
+def test_every_picture_has_its_faces_however_few_there_are(count):
+    found = faces_along(moments(count), Eyes(*[[BOX]] * 9))
+    assert len(found) == count
+    assert all(found)
 
 
 def test_the_widest_picture_is_no_mere_strip_in_a_tall_film():

@@ -27,7 +27,7 @@ from malan.media.render.looks import look_along
 
 LOOKS_A_SECOND = 6.0
 _MOST_LOOKS = 48
-_FACES_EVERY = 2  # looks: people do not move their heads that fast
+_FACES_EVERY = 3  # looks, twice a second; between them heads are taken to move evenly
 _ENLARGED = 2.0
 _SAME_SHAPE = 0.03
 _MOST_KEPT, _LEFT = 4000, 3000
@@ -116,18 +116,35 @@ def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format
 
 
 def faces_along(pictures: Sequence[NDArray[np.uint8]], finder: FaceFinder) -> list[list[Box]]:
-    """The faces in each of some pictures of one shot, every second one looked at.
+    """The faces in each of some pictures of one shot, looked at two times a second.
 
     A face missed once between two is held; what is seen in one picture of several only is none.
     """
-    found = [[(x, y, w, h) for x, y, w, h, _ in faces] for faces in finder.find(pictures[::_FACES_EVERY])]
+    found = [sorted((x, y, w, h) for x, y, w, h, _ in faces) for faces in finder.find(pictures[::_FACES_EVERY])]
+    if sum(map(bool, found)) == 1 < len(found) - 1:
+        return [[] for _ in pictures]
     held = [
         now or (before if after else [])
         for before, now, after in zip([[], *found], found, [*found[1:], []], strict=False)
     ]
-    if sum(map(bool, found)) == 1 < len(found) - 1:
-        held = [[] for _ in found]
-    return [held[place // _FACES_EVERY] for place in range(len(pictures))]
+    last = len(held) - 1
+    return [
+        _between(held[place // _FACES_EVERY], held[min(place // _FACES_EVERY + 1, last)], place % _FACES_EVERY)
+        for place in range(len(pictures))
+    ]
+
+
+def _between(before: list[Box], after: list[Box], steps: int) -> list[Box]:
+    """Faces so many looks after one picture, before the next: on their way where there are as many, else the nearer."""
+    share = steps / _FACES_EVERY
+    if len(before) != len(after):
+        return before if share < 0.5 else after
+    return [_on_the_way(one, other, share) for one, other in zip(before, after, strict=True)]
+
+
+def _on_the_way(one: Box, other: Box, share: float) -> Box:
+    x, y, wide, high = (a + share * (b - a) for a, b in zip(one, other, strict=True))
+    return x, y, wide, high
 
 
 def _recall(file: Path) -> Views | None:
