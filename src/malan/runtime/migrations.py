@@ -25,7 +25,13 @@ class Step:
     apply: Callable[[Connection], None]
 
 
-STEPS: tuple[Step, ...] = ()
+def _index_jobs_by_time(connection: Connection) -> None:
+    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS app_jobs_latest ON app_jobs (created_s, id)")
+
+
+STEPS: tuple[Step, ...] = (
+    Step("app_jobs", "the page of jobs lists the latest of all parties, twice a second", _index_jobs_by_time),
+)
 SCHEMA_VERSION = 1 + len(STEPS)
 
 

@@ -66,6 +66,7 @@ JOBS = Table(
     UniqueConstraint("party_id", "idempotency", name="app_jobs_once"),
     Index("app_jobs_queue", "state", "device", "party_id", "priority", "created_s"),
     Index("app_jobs_list", "party_id", "sort", "created_s", "id"),
+    Index("app_jobs_latest", "created_s", "id"),
 )
 TURNS = Table(
     "app_job_turns",

@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import inspect
 
 from malan.core.errors import NotFound, Rejected, RetryLater, UsageError
+from malan.runtime.database import writing
+from malan.runtime.migrations import STEPS
 from malan.services.access import COMMAND_LINE, NotSignedIn
 from malan.services.accounts import add_party
 from malan.services.app_queue import (
@@ -295,3 +298,12 @@ def test_a_clock_that_is_set_back_ends_nothing_and_charges_once(place: Place) ->
     assert finish(place.ws, job, DONE, told={"seconds": 4}, now_s=7.0)
     assert place.money() == (30, 0)
     assert longest_waits(place.ws, 0.0) == {}
+
+
+def test_a_table_of_before_gets_the_index_the_page_of_jobs_needs(place: Place) -> None:
+    submit(place.ws, place.ask())
+    names = {one["name"] for one in inspect(place.ws.database).get_indexes("app_jobs")}
+    with writing(place.ws.database) as connection:
+        connection.exec_driver_sql("DROP INDEX app_jobs_latest")
+        STEPS[0].apply(connection)
+    assert {one["name"] for one in inspect(place.ws.database).get_indexes("app_jobs")} == names
