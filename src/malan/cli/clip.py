@@ -34,6 +34,7 @@ app.command("unlabel", help=speak("cli.clip.unlabel"))(clip_label.unlabel)
 app.command("labels", help=speak("cli.clip.labels"))(clip_label.labels)
 app.command("trace", help=speak("cli.clip.trace"))(clip_trace.trace)
 app.command("index", help=speak("cli.clip.index"))(clip_index.index)
+app.command("measure-search", help=speak("cli.clip.measure"))(clip_index.measure)
 
 _ID = re.compile(r"[0-9a-f]{6,64}")
 

@@ -1,7 +1,9 @@
-"""`malan clip index`: what search by meaning stands on, one index a model."""
+"""`malan clip index`: what search by meaning stands on, one index a model; `measure-search`: how well search finds."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +46,31 @@ def index(
             )
         said = told(report)
         print_json(said) if as_json else print_line(speak("cli.clip.indexed", **{**said, "model": report.model[:12]}))
+
+
+def measure(
+    truth: Annotated[Path, typer.Argument(help=speak("cli.clip.truth"))],
+    model: Annotated[str, typer.Option("--model", help=speak("cli.clip.model"), show_default=False)] = "",
+    top: Annotated[int, typer.Option("--top", help=speak("cli.clip.top"))] = 10,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from malan.services.search_measure import measure_search
+
+    found = measure_search(open_workspace(workspace), truth, engine=model, top=top, caller=COMMAND_LINE)
+    if as_json:
+        print_json(asdict(found))
+        return
+    columns = [speak(f"cli.column.{column}") for column in ("way", "recall", "reciprocal_rank", "median_ms")]
+    rows = [
+        (speak(f"cli.clip.way_{one.way}"), f"{one.recall:.1%}", f"{one.reciprocal_rank:.3f}", f"{one.median_ms:.1f}")
+        for one in found.ways
+    ]
+    print_table(columns, rows)
+    print_line(speak("cli.clip.measured", questions=found.questions, clips=found.clips, top=found.top))
+    for one in found.ways:
+        if one.lost:
+            print_line(speak("cli.clip.lost", way=speak(f"cli.clip.way_{one.way}"), queries="、".join(one.lost)[:400]))
 
 
 def _list(workspace: WorkspaceOption, as_json: bool) -> None:
