@@ -6,7 +6,7 @@ only to whoever may use it. Start reading at `candidates`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -64,6 +64,7 @@ class Strip:
     active: tuple[float, float, float, float]
     clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end
     aspect: float = 0.0  # width over height of the picture without its bars; 0: not known
+    faces_s: tuple[float, ...] = ()  # seconds of the file at which faces were seen
 
 
 @dataclass(frozen=True)
@@ -190,15 +191,30 @@ def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
     """What the filmstrips of some clips tell, by clip; those without one are left out. Nothing is decoded but them."""
     found = {}
     assets = ws.library.assets_by_id({row.clip.asset_id for row in rows})
-    clear = _clear(ws, rows)
+    clear, faces = _clear(ws, rows), _faces(ws, rows)
     for row in rows:
         strip, track = ws.library.filmstrip(row.id), assets[row.clip.asset_id].asset.first("video")
         size = track.shown_size_px if track else None
         if strip and size:
             read, aspect = read_strip(strip, size[0] / size[1]), size[0] / size[1]
             shown = aspect * read.active[2] / read.active[3]
-            found[row.id] = replace(read, clear=clear[row.id], aspect=shown)
+            found[row.id] = replace(read, clear=clear[row.id], aspect=shown, faces_s=faces.get(row.id, ()))
     return found
+
+
+def _faces(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, tuple[float, ...]]:
+    """When faces were seen in those clips that show any."""
+    wanted = [row.id for row in rows if row.measures.get("face_share", 0.0) > 0]
+    found = ws.library.findings_about("privacy.face", wanted) if wanted else []
+    return {one.clip.id: tuple(sorted(set(_moments(one.value.get("faces"))))) for one in found}
+
+
+def _moments(faces: object) -> Iterator[float]:
+    """When faces were seen; what somebody else's operator wrote otherwise is passed over."""
+    for face in faces if isinstance(faces, list | tuple) else ():
+        at = face.get("at_s") if isinstance(face, Mapping) else None
+        if isinstance(at, int | float):
+            yield float(at)
 
 
 def _clear(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Stretch]:

@@ -334,6 +334,12 @@ class Library:
         wheres = (all_of([equals("kind", kind), one_of("asset_id", part)]) for part in parts(listed))
         return [finding for where in wheres for finding in findings_where(view, where)]
 
+    def findings_about(self, kind: str, clip_ids: Iterable[str]) -> list[Finding]:
+        """Findings of one kind about these very clips, in the order of their start."""
+        view, listed = self._tables.view(), sorted(set(clip_ids))
+        wheres = (all_of([equals("kind", kind), one_of("clip_id", part)]) for part in parts(listed))
+        return [finding for where in wheres for finding in findings_where(view, where)]
+
     # Clips ------------------------------------------------------------------------------------------------------------
 
     def clip(self, id_or_prefix: str) -> ClipRow:

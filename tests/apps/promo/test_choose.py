@@ -142,6 +142,19 @@ def test_people_who_are_seen_are_preferred_and_nearer_ones_more(style):
     assert scores[0] < scores[-1] < 1.1 * scores[0]
 
 
+@pytest.mark.parametrize(("faces_s", "low", "high"), [((0.0, 2.0), 0.0, 2.2), ((6.0, 8.0), 5.5, 9.0)])
+def test_of_a_long_clip_the_part_with_people_is_shown(faces_s, low, high):
+    def look(some):
+        even = np.full(5, 0.5, np.float32)
+        base = replace(strip(0.5), light=even, spread=even * 0.4, black=even * 0, faces_s=faces_s)
+        return {one.row.id: base for one in some}
+
+    found = [candidate(0, 10.0, face_share=0.4, face_size=0.2)]
+    [shot] = choose(found, [30], 25, "lively", look)
+    assert low <= shot.from_s <= high
+    assert choose(found, [30], 25, "calm", look)[0].from_s == pytest.approx(3.6, abs=0.6)
+
+
 def test_a_calm_film_asks_for_neither_people_nor_places():
     scores = {judge(candidate(0, face_share=share, face_size=share), "calm").score for share in (0.0, 0.5, 1.0)}
     assert len(scores) == 1

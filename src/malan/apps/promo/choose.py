@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.apps.promo.board import Shot
-from malan.apps.promo.weigh import Judged, judge, reasons, seen, usual_parts
+from malan.apps.promo.weigh import NEUTRAL, Judged, judge, reasons, seen, usual_parts
 from malan.core.errors import NotFound
 from malan.services.picking import Candidate, Strip
 
@@ -25,6 +25,7 @@ _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
 _UNSEEN = 0.6  # off what is dark or fading somewhere in even its best stretch of that length
+_WITH_FACES = 0.15  # for a stretch in which people are seen all through, where the film likes people
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
@@ -244,7 +245,7 @@ def _shot(one: Judged, frames: int, rate: int, stretch: tuple[float, float], why
 
 
 def _best_start(one: Judged, first: float, last: float, length: float) -> tuple[float, float]:
-    """Where most is to be seen, a little before the middle when it is all the same; and how much that is, 0 to 1."""
+    """Where most is to be seen, people first, rather before the middle than elsewhere; and how much, 0 to 1."""
     usual = first + 0.4 * (last - first)
     if one.strip is None:
         return usual, 1.0
@@ -253,9 +254,21 @@ def _best_start(one: Judged, first: float, last: float, length: float) -> tuple[
     moments = span.start_s + np.arange(len(shown)) / len(shown) * (span.end_s - span.start_s)  # the first at its start
     starts = np.linspace(first, last, 24) if last - first >= 0.2 else np.asarray([usual])
     inside = np.linspace(0.02, 0.98, 8) * length
-    least = np.interp(starts[:, None] + inside[None, :], moments, shown).min(axis=1)
-    best = int(np.argmax(least - 0.05 * np.abs(starts - usual) / max(last - first, 1e-6)))
+    within = starts[:, None] + inside[None, :]
+    least = np.interp(within, moments, shown).min(axis=1)
+    people = np.interp(within, moments, _people_at(one, moments)).mean(axis=1)
+    away = np.abs(starts - usual) / max(last - first, 1e-6)
+    best = int(np.argmax(least + _WITH_FACES * people - 0.05 * away))
     return float(starts[best]), float(least[best])
+
+
+def _people_at(one: Judged, moments: Floats) -> Floats:
+    """1 at the moments of the filmstrip at which faces were seen; nowhere where the film does not ask for people."""
+    seen_s = one.strip.faces_s if one.strip and one.parts["faces"] > NEUTRAL else ()
+    found = np.zeros(len(moments))
+    for at in seen_s:
+        found[int(np.argmin(np.abs(moments - at)))] = 1.0
+    return found
 
 
 def _broken(candidate: Candidate, start: float, end: float) -> int:
