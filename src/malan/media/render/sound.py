@@ -30,6 +30,9 @@ from malan.media.render.timeline import Timeline
 RATE_HZ = 48_000
 TARGET_LUFS, TRUE_PEAK_DBTP = -16.0, -1.5
 _FADE_S = 0.03  # where pieces meet, so that nothing clicks
+# A voice is understood over music 12 dB and more below it; what is heard in the footage only leads.
+_UNDER_VOICE = "sidechaincompress=threshold=0.012:ratio=8:attack=15:release=600:knee=4:level_sc=1"
+_UNDER_FOOTAGE = "sidechaincompress=threshold=0.03:ratio=6:attack=15:release=350:level_sc=1"
 _TAIL_S = 1.5  # music fades out over the end
 _SPARE_S = 1  # mixed beyond the end: where one of two inputs ends first, what is left of the other is left to chance
 _QUIETEST = -70.0
@@ -107,16 +110,20 @@ def _mix(timeline: Timeline, work: Path, music: Music | None, voice: str | None,
         arguments: list[str] = []
         for piece, fd in zip(pieces, fds, strict=False):
             arguments += ["-vn", *input_options(piece, timeline.rate), *from_fd(fd)]
-        for fd, start in zip(fds[len(pieces) :], _starts(music, voice), strict=True):
-            arguments += ["-vn", "-ss", seconds(start), *from_fd(fd)]
+        for fd, options in zip(fds[len(pieces) :], _read_from(music, voice), strict=True):
+            arguments += ["-vn", *options, *from_fd(fd)]
         whole = f"atrim=0:{seconds(timeline.duration)}"
         graph = f"{_graph(timeline, music, voice)};[mix]{whole},ebur128=framelog=quiet,aformat=sample_fmts=flt[out]"
         arguments += ["-filter_complex", graph, "-map", "[out]", *_RAW, f"file:{work.name}"]
         return run_ffmpeg(["-v", "info", *arguments], fds, work.parent, duration_s=float(timeline.duration), tell=tell)
 
 
-def _starts(music: Music | None, voice: str | None) -> Sequence[Fraction]:
-    return [*([Fraction(0)] if voice else []), *([music.start] if music else [])]
+def _read_from(music: Music | None, voice: str | None) -> Sequence[Sequence[str]]:
+    """How voice and music are read; a whole track that is shorter than the film begins again."""
+    heard = [["-ss", seconds(Fraction(0))]] if voice else []
+    if music:
+        heard.append(["-ss", seconds(music.start)] if music.start else ["-stream_loop", "-1"])
+    return heard
 
 
 def _is_heard(piece: object) -> bool:
@@ -141,10 +148,10 @@ def _graph(timeline: Timeline, music: Music | None, voice: str | None) -> str:
     parts.append(f"{joined}concat=n={len(timeline.pieces)}:v=0:a=1,apad,atrim=0:{whole}[own]")
     heard = "[own]"
     if voice:
-        parts.append(f"[{number}:a:0]{_even()},apad,atrim=0:{whole},asplit[voice][key0]")
-        parts.append(f"{heard}[key0]{_duck(8)}[under]")
-        parts.append(f"[under][voice]amix=inputs=2:duration=first:normalize=0{'[talk]' if music else '[mix]'}")
-        heard, number = "[talk]", number + 1
+        keys = "[key0][key2]" if music else "[key0]"
+        parts.append(f"[{number}:a:0]{_even()},apad,atrim=0:{whole},asplit={3 if music else 2}[voice]{keys}")
+        parts.append(f"[own][key0]{_UNDER_VOICE}[under]")
+        heard, number = "[under]", number + 1
     if music:
         fade = max(0.0, float(timeline.duration) - _TAIL_S)
         parts.append(
@@ -152,20 +159,17 @@ def _graph(timeline: Timeline, music: Music | None, voice: str | None) -> str:
             f"afade=t=in:d=0.2,afade=t=out:st={fade:.6f}:d={_TAIL_S}[bed]"
         )
         parts.append(f"{heard}asplit[front][key1]")
-        parts.append(f"[bed][key1]{_duck(6)}[low]")
-        parts.append("[front][low]amix=inputs=2:duration=first:normalize=0[mix]")
-    elif not voice:
-        parts.append("[own]anull[mix]")
+        parts.append(f"[bed][key1]{_UNDER_FOOTAGE}[low]")
+        parts += [f"[low][key2]{_UNDER_VOICE}[lower]"] if voice else []
+        parts.append(f"[front][{'lower' if voice else 'low'}]amix=inputs=2:duration=first:normalize=0[both]")
+        heard = "[both]"
+    parts.append(f"{heard}[voice]amix=inputs=2:duration=first:normalize=0[mix]" if voice else f"{heard}anull[mix]")
     return ";".join(parts)
 
 
 def _even() -> str:
     """Two channels at one rate, whatever comes; times without gaps."""
     return f"aresample={RATE_HZ}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts=stereo"
-
-
-def _duck(ratio: int) -> str:
-    return f"sidechaincompress=threshold=0.03:ratio={ratio}:attack=15:release=350:level_sc=1"
 
 
 def _master(work: Path, out: Path, gain_db: float, limit: float, duration: Fraction) -> None:
