@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from unicodedata import category
+from unicodedata import category, east_asian_width
 
 from malan.apps.promo.breaking import break_lines
 from malan.apps.promo.captions import Line
@@ -26,7 +26,8 @@ _STEPS = {  # a text is tried smaller before it takes another line: (size, lines
     "Cover": ((1.0, 1), (0.85, 1), (1.0, 2), (0.85, 2), (0.7, 2), (0.6, 3), (0.45, 4), (0.3, 99)),
     "Ending": ((1.0, 1), (0.88, 1), (0.76, 1), (1.0, 2), (0.85, 2), (0.7, 3), (0.5, 4), (0.35, 99)),
 }
-_SPACED = {"Caption": 0.0, "Title": 0.06, "Cover": 0.05, "Ending": 0.08}  # between letters, in characters
+_SPACED = {"Caption": 0.0, "Title": 0.06, "Cover": 0.05, "Ending": 0.08}  # between Chinese characters, in characters
+_TIGHT = 0.01  # between letters of words, which fall apart sooner
 # the end stands to the last frame
 _FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Cover": (0, 0), "Ending": (450, 0)}
 _SCRIM = {"Title": 0.28, "Cover": 0.18, "Ending": 0.62}  # how much darker the picture behind it becomes
@@ -88,22 +89,28 @@ def _style(name: str, form: Format, style: str) -> str:
     face = SANS if name == "Caption" else _TITLES_IN[style]
     place, size = place_of(form), size_px(name, form)
     height, side, bottom = size * line_height(face), form.width * place.side, form.height * place.bottom
-    spacing = _SPACED[name] * size
     at = 2 if name == "Caption" else 5
     return (
-        f"Style: {name},{face},{height:.1f},&H00FFFFFF,&H00FFFFFF,&H30101010,&H00000000,-1,0,0,0,100,100,{spacing:.1f},"
+        f"Style: {name},{face},{height:.1f},&H00FFFFFF,&H00FFFFFF,&H30101010,&H00000000,-1,0,0,0,100,100,0,"
         f"0,1,0,0,{at},{side:.0f},{side:.0f},{bottom:.0f},1"
     )
 
 
 def fitted(text: str, name: str, form: Format) -> tuple[list[str], float]:
     """A text in lines, and how much smaller than usual it is written so that it fits."""
-    room = form.width * (1 - 2 * place_of(form).side)
+    room = form.width * (1 - 2 * place_of(form).side) / (1 + spacing_of(text, name))
     for share, most in _STEPS[name]:
-        lines = break_lines(text, room / (size_px(name, form) * share * (1 + _SPACED[name])))
+        lines = break_lines(text, room / (size_px(name, form) * share))
         if len(lines) <= most:
             break
     return lines, share
+
+
+def spacing_of(text: str, name: str) -> float:
+    """What is put between the letters of a text, in characters."""
+    letters = [one for one in text if one.isalpha()]
+    chinese = sum(east_asian_width(one) in "WF" for one in letters)
+    return _SPACED[name] if 2 * chinese >= len(letters) else min(_TIGHT, _SPACED[name])
 
 
 def _events(line: Line, form: Format) -> Iterator[str]:
@@ -113,7 +120,9 @@ def _events(line: Line, form: Format) -> Iterator[str]:
     lines, share = fitted(line.text, line.style, form)
     size = size_px(line.style, form) * share
     begin, end, (come, go) = clock(line.begin), clock(line.end), _FADES_MS[line.style]
-    look = rf"\fad({come},{go})" + (rf"\fscx{100 * share:.0f}\fscy{100 * share:.0f}" if share != 1 else "")
+    spacing = spacing_of(line.text, line.style) * size
+    look = rf"\fad({come},{go})" + (rf"\fsp{spacing:.1f}" if spacing else "")
+    look += rf"\fscx{100 * share:.0f}\fscy{100 * share:.0f}" if share != 1 else ""
 
     def event(layer: int, tags: str, text: str) -> str:
         return f"Dialogue: {layer},{begin},{end},{line.style},,0,0,0,,{{{look}{tags}}}{text}"
