@@ -91,6 +91,8 @@ WITHOUT = {
     "app_queue.forget": "a job that get_job gave",
     "app_queue.job_counts": "numbers only, for operators and this machine",
     "app_queue.live_workers": "numbers only, for operators and this machine",
+    "app_queue.longest_waits": "numbers only, for operators and this machine",
+    "app_queue_expiry.expires_s": "of a job that get_job gave",
     "app_webhooks.check_webhook": "an address against the hosts that the operator allows",
     "recall.marks_of": "outputs of a job or file that was asked for by a caller",
     "gateway_prices.dearest": "prices of a table that everybody may read",
