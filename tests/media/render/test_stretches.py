@@ -46,6 +46,13 @@ def test_half_a_minute_is_four_stretches_whatever_the_machine(monkeypatch):
         assert len(cut_into(film, range(13))) == 4
 
 
+def test_many_short_pieces_of_large_pictures_are_more_stretches():
+    """Each file is open from the beginning of its stretch on: 25 of 4K would take four gigabytes."""
+    found = cut_into(timeline(*[8] * 25, size=(3840, 2160)), range(25))
+    assert max(len(some) for some in found) <= 6
+    assert [number for some in found for number in some] == list(range(25))
+
+
 def test_pieces_that_changed_alone_are_one_stretch():
     assert cut_into(timeline(*[60] * 12), [2, 9]) == [[2, 9]]
 

@@ -23,7 +23,7 @@ from malan.apps.promo.request import format_of
 from malan.apps.promo.writing import write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
-from malan.media.render import Piece, Timeline, matrix_of
+from malan.media.render import Piece, Timeline, matrix_of, primaries_of
 from malan.services.outputs import Source
 from malan.services.picking import Candidate, Footage, Shelf, chosen, look_into
 
@@ -125,6 +125,7 @@ def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: 
         is_interlaced=bool(file.video.is_interlaced),
         is_hdr=file.is_hdr,
         matrix=_matrix(str(file.path), file.video.index),
+        primaries=primaries_of(file.path, file.video.index) if file.is_hdr else "",
     )
 
 

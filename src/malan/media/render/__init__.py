@@ -9,7 +9,7 @@ Start reading at `timeline.py`, then `films.py`.
 from malan.media.render.films import Rendered, render
 from malan.media.render.sound import Mixed, Music, mix_sound
 from malan.media.render.timeline import Format, Key, Piece, Timeline, View
-from malan.media.render.tone import is_hdr, matrix_of
+from malan.media.render.tone import is_hdr, matrix_of, primaries_of
 
 __all__ = [
     "Format",
@@ -23,5 +23,6 @@ __all__ = [
     "is_hdr",
     "matrix_of",
     "mix_sound",
+    "primaries_of",
     "render",
 ]

@@ -30,7 +30,7 @@ from malan.media.render.stretches import at_once, cut_into, side_by_side
 from malan.media.render.timeline import Format, Timeline
 
 PRESET, CRF, GOP_S, THREADS = "veryfast", 20, 2, 2
-ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v5"
+ENCODER = f"libx264 {PRESET} crf={CRF} gop={GOP_S}s threads={THREADS} bt709 v6"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,13 @@ from malan.media.render.timeline import Format, Key, Piece, Timeline, View
 
 _MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
 _TAGS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+_KNEE, _BRIGHTEST, _WHITE = (
+    0.5,
+    4.93,
+    203,
+)  # white of HDR is 203 nits (ITU-R BT.2408); the rest up to 1000 is rolled off
 _GROUND = 8  # a ground is blurred at an eighth of its size: what is left of it is no finer
+_ZSCALE_MATRICES = {"bt709": "bt709", "bt601": "smpte170m", "bt2020": "bt2020nc"}
 _LATER_US = 500  # libass counts whole milliseconds, cut off: a moment must not fall short of itself
 _EARLIER_S = Fraction(1, 1000)  # the first frame must not be lost to rounding
 
@@ -88,24 +94,41 @@ def _piece(timeline: Timeline, piece: Piece, place: int, number: int) -> str:
     split = f"split={len(branches)}" if len(branches) > 1 else "null"
     covered = _covers(piece, place)
     chain = [f"{chain[0]}[s{place}]", *covered, f"[{'c' if covered else 's'}{place}]{split}{''.join(branches)}"]
-    shown = (framed(piece, form, f"{label(place, form)}u", label(place, form)) for form in timeline.formats)
+    tone = _tone(piece) if _is_toned_late(timeline, piece) else ""
+    shown = (framed(piece, form, f"{label(place, form)}u", label(place, form), tone) for form in timeline.formats)
     return ";".join([*chain, *shown])
 
 
 def _steady(timeline: Timeline, piece: Piece) -> str:
     """Exactly so many frames at the film's rate; a source that ends early stands still."""
     whole = "bwdif=mode=send_frame:deint=interlaced," if piece.is_interlaced else ""
-    tone = (
-        "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,"
-        if piece.is_hdr
-        else ""
-    )
-    coded = f":in_color_matrix={piece.matrix}:out_color_matrix=bt709" if piece.matrix != "bt709" and not tone else ""
-    rate, count = timeline.rate, piece.frames
+    late = _is_toned_late(timeline, piece)
+    tone = _tone(piece) if piece.is_hdr and not late else ""
+    coded = f":in_color_matrix={piece.matrix}:out_color_matrix=bt709" if _is_coded_anew(piece) else ""
+    rate, count, depth = timeline.rate, piece.frames, "yuv420p10le" if late else "yuv420p"
     return (
         f"{whole}fps={rate.numerator}/{rate.denominator}:start_time=0,tpad=stop=-1:stop_mode=clone,"
         f"trim=end_frame={count},setpts='round(N/({rate.numerator}/{rate.denominator})/TB)',{tone}"
-        f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic{coded},setsar=1,format=yuv420p"
+        f"scale=w='trunc(iw*max(sar,1)/2)*2':h='trunc(ih/min(sar,1)/2)*2':flags=bicubic{coded},setsar=1,format={depth}"
+    )
+
+
+def _is_coded_anew(piece: Piece) -> bool:
+    return piece.matrix != "bt709" and not piece.is_hdr
+
+
+def _is_toned_late(timeline: Timeline, piece: Piece) -> bool:
+    """Whether a bright picture is brought into range when it is framed: where that is less than all of it."""
+    shown = sum(form.width * form.height for form in timeline.formats)
+    return piece.is_hdr and not piece.covers and shown < piece.size[0] * piece.size[1]
+
+
+def _tone(piece: Piece) -> str:
+    """Brings HDR into the range of BT.709: all up to half of white stays as it is, what is brighter gives way."""
+    coded = f"min={_ZSCALE_MATRICES.get(piece.matrix, 'bt2020nc')}:pin={piece.primaries or 'bt2020'}"
+    return (
+        f"zscale={coded}:p=bt709:t=linear:npl={_WHITE},format=gbrpf32le,"
+        f"tonemap=mobius:param={_KNEE}:peak={_BRIGHTEST}:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p,"
     )
 
 
@@ -125,18 +148,18 @@ def _covers(piece: Piece, place: int) -> list[str]:
     return parts
 
 
-def framed(piece: Piece, form: Format, name: str, out: str) -> str:
-    """A piece in the shape of a format: from the pad `name` to the pad `out`."""
+def framed(piece: Piece, form: Format, name: str, out: str, tone: str = "") -> str:
+    """A piece in the shape of a format: from the pad `name` to the pad `out`; `tone` is done once it is small."""
     view = piece.views.get(form.name, View())
     start, end = f"[{name}]", f"[{out}]"
     size = f"{form.width}:{form.height}"
     if view.is_whole:
         small = f"{_even(form.width / _GROUND)}:{_even(form.height / _GROUND)}"
         back = (
-            f"scale={small}:force_original_aspect_ratio=increase:flags=area,crop={small},gblur=sigma={24 / _GROUND:g},"
-            f"eq=brightness=-0.12,scale={size}:flags=bilinear"
+            f"scale={small}:force_original_aspect_ratio=increase:flags=area,crop={small},{tone}"
+            f"gblur=sigma={24 / _GROUND:g},eq=brightness=-0.12,scale={size}:flags=bilinear"
         )
-        front = f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic"
+        front = f"scale={size}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic,{tone}null"
         return (
             f"{start}{_part(piece.size, view)}split[{name}a][{name}b];"
             f"[{name}a]{back}[{name}g];[{name}b]{front}[{name}s];"
@@ -150,7 +173,7 @@ def framed(piece: Piece, form: Format, name: str, out: str) -> str:
     same = (width, height) == tuple(piece.size)
     crop = "" if same else f"crop={width}:{height}:x='{x}':y='{y}',"
     scale = "" if (width, height) == (form.width, form.height) else f"scale={size}:flags=bicubic,"
-    return f"{start}{crop}{scale}setsar=1,format=yuv420p{end}"
+    return f"{start}{crop}{scale}{tone}setsar=1,format=yuv420p{end}"
 
 
 def _part(size: tuple[int, int], view: View) -> str:

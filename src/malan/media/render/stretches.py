@@ -15,28 +15,34 @@ from fractions import Fraction
 from threading import Event
 
 from malan.media.render.process import Tell
-from malan.media.render.timeline import Timeline
+from malan.media.render.timeline import Piece, Timeline
 
 STRETCH_S = Fraction(15, 2)
-_MOST_BYTES = 3 << 30  # of all processes together, by reckoning
-_PICTURES, _QUEUED = 40, 12  # an encoder holds so many pictures, an input with its decoder so many
+_MOST_BYTES, _READ_BYTES = 5 << 29, 1 << 30  # of all processes together, of what one stretch reads; by reckoning
+_PICTURES, _READ = 75, 14  # measured: an encoder holds so many pictures of 1.5 bytes a pixel, an input so many
 _LOOK_S = 0.2
 
 Render = Callable[[Tell], None]
 
 
 def cut_into(timeline: Timeline, numbers: Sequence[int]) -> list[list[int]]:
-    """Pieces in stretches of about one length, in their order; the same for the same film."""
+    """Pieces in stretches of about one length, in their order; the same for the same film.
+
+    All files of a stretch are read from its beginning on: many short pieces of large pictures are more stretches.
+    """
     total = sum(timeline.pieces[number].frames for number in numbers)
     count = max(1, min(len(numbers), round(total / timeline.rate / STRETCH_S)))
     found: list[list[int]] = [[]]
-    at = 0
+    at = read = due = 0
     for number in numbers:
-        middle = at + Fraction(timeline.pieces[number].frames, 2)
-        if found[-1] and len(found) < count and middle > Fraction(total * len(found), count):
+        piece = timeline.pieces[number]
+        middle, size = at + Fraction(piece.frames, 2), _read_bytes(piece)
+        is_due = middle > Fraction(total * (due + 1), count)
+        if found[-1] and (is_due or read + size > _READ_BYTES):
             found.append([])
+            read, due = 0, due + is_due
         found[-1].append(number)
-        at += timeline.pieces[number].frames
+        at, read = at + piece.frames, read + size
     return found
 
 
@@ -48,11 +54,13 @@ def at_once(timeline: Timeline, stretches: Sequence[Sequence[int]]) -> int:
 
 
 def _bytes(timeline: Timeline, numbers: Sequence[int]) -> int:
-    """What a stretch holds in memory, about: pictures of one and a half bytes a pixel, of ten bits twice that."""
-    encoded = sum(form.width * form.height for form in timeline.formats) * _PICTURES
-    pieces = [timeline.pieces[number] for number in numbers]
-    decoded = sum(one.size[0] * one.size[1] * (2 if one.is_hdr else 1) for one in pieces if one.path) * _QUEUED
-    return 3 * (encoded + decoded) // 2
+    """What rendering a stretch takes of memory, about."""
+    encoded = sum(3 * form.width * form.height // 2 * _PICTURES for form in timeline.formats)
+    return encoded + sum(_read_bytes(timeline.pieces[number]) for number in numbers)
+
+
+def _read_bytes(piece: Piece) -> int:
+    return 3 * piece.size[0] * piece.size[1] // 2 * _READ if piece.path else 0
 
 
 def side_by_side(work: Sequence[tuple[int, Render]], most: int, tell: Tell | None) -> None:

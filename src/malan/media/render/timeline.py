@@ -84,6 +84,7 @@ class Piece:
     is_interlaced: bool = False
     is_hdr: bool = False
     matrix: str = "bt709"  # how its colours are coded: bt709, bt601, bt2020
+    primaries: str = ""  # of HDR, as the scaler names them; empty: BT.2020
     colour: str = "black"  # of a plain ground
 
     def __post_init__(self) -> None:
