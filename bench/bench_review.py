@@ -128,10 +128,12 @@ def cases() -> Iterator[Case]:
         yield Case(f"clipping {start}", plan, frozenset({"QC-04", "QC-10"}))
     for n, left in enumerate((4.0, 5.0)):
         yield Case(f"sound ends {left}", Plan(seed=15 + n, sound_s=left), frozenset({"QC-05"}))
+    yield Case("square", Plan(seed=51, size=(576, 576)), frozenset({"QC-22"}))
+    yield Case("wide", Plan(seed=52, size=(768, 432)))
     yield Case("small", Plan(seed=17, size=(360, 640)), frozenset({"QC-06"}))
     yield Case("smaller", Plan(seed=18, size=(324, 576)), frozenset({"QC-06"}))
     for n, aspect in enumerate((Fraction(4, 3), Fraction(16, 15))):
-        yield Case(f"aspect {aspect}", Plan(seed=19 + n, pixel_aspect=aspect), frozenset({"QC-07"}))
+        yield Case(f"aspect {aspect}", Plan(seed=19 + n, pixel_aspect=aspect), frozenset({"QC-07", "QC-22"}))
     for n in range(2):
         yield Case(f"fields {n}", Plan(seed=21 + n, is_interlaced=True), frozenset({"QC-08"}))
     for n, gain in enumerate((0.02, 0.04)):
@@ -296,23 +298,26 @@ def _count(score: Score, name: str, wanted: set[str], said: set[str]) -> None:
 
 
 def _series(score: Score, pack: Pack, machine: set[str], folder: Path, reader: OnnxTextReader, is_quick: bool) -> None:
-    """Four files of a series of five: one is missing, one shows another number, two are the same film."""
-    numbers = (NUMBER, NUMBER, "（马栏）网微剧备字（2026）第120号", NUMBER)
-    seeds = (61, 62, 63, 62)
+    """Six files of a series of six: one number is missing and one there twice, one shows another number, two are the
+    same film, and one is of another size."""
+    other = "（马栏）网微剧备字（2026）第120号"
+    files = (
+        ("第1集", NUMBER, 61, set()), ("第2集", NUMBER, 62, set()), ("第3集", other, 63, {"NUM-04", "FIL-05"}),
+        ("第5集", NUMBER, 62, {"QC-20"}), ("第2集_v2", NUMBER, 64, {"QC-21"}), ("第6集", NUMBER, 66, {"QC-23"}),
+    )  # fmt: skip
+    wanted = [{"QC-19"} if name == "第1集" else faults for name, _, _, faults in files]
     episodes = []
-    for place, (number, seed) in enumerate(zip(numbers, seeds, strict=True)):
+    for place, (name, number, seed, faults) in enumerate(files[: 2 if is_quick else None]):
         where = folder / f"series{place}"
         where.mkdir()
-        path = drawn(Case(f"series {place}", Plan(seed=seed, gain=0.16 + place / 100), number=number), where)
-        episodes.append(measure(path.rename(where / f"第{place + 1 + (place > 2)}集.mkv"), reader))
-        if is_quick and place == 1:
-            break
-    beside = compare_episodes(episodes, pack.words, 5)
-    for place, (one, series) in enumerate(zip(episodes, beside, strict=True)):
+        size = (468, 832) if "QC-23" in faults else (432, 768)
+        path = drawn(Case(name, Plan(seed=seed, size=size, gain=0.16 + place / 100), number=number), where)
+        episodes.append(measure(path.rename(where / f"{name}.mkv"), reader))
+    beside = compare_episodes(episodes, pack.words, 6)
+    for one, series, faults in zip(episodes, beside, wanted, strict=False):
         facts = EpisodeFacts(one, BASE, "2026-10-01", series, ())
         said = {j.rule.id for j in judge(pack, facts, "2026-10-01") if j.verdict.state == "found"} & machine
-        wanted = {0: {"QC-19"}, 2: {"NUM-04", "FIL-05"}, 3: {"QC-20"}}.get(place, set())
-        _count(score, f"series {place + 1}", wanted, said)
+        _count(score, f"series {one.path.stem}", faults, said)
 
 
 # Flashing

@@ -165,3 +165,25 @@ def test_no_rule_rests_on_a_text_of_later() -> None:
     old = [cite.document.id for cite in pack.rule("CON-13").cites_on("2026-08-15")]
     assert old == ["cnsa-2021"]
     assert not pack.rule("CPR-01").in_force("2020-01-01")
+
+
+@pytest.mark.parametrize("name", ["cn-microdrama", "tech-qc"])
+def test_what_a_machine_blocks_rests_on_more_than_our_own_notes(name: str) -> None:
+    """Notes of ours may find; only an official text, a republished one beside it, or a physical danger blocks."""
+    for rule in load_pack(name).rules:
+        if (rule.severity, rule.decision) != ("block", "machine") or rule.pack == "tech-qc":
+            continue
+        assert "official" in {one.document.about["standing"] for one in rule.cites}, rule.id
+
+
+def test_a_rule_that_never_holds_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        read(RULE.replace("    when", "    from: 2026-05-01\n    until: 2026-04-30\n    when"))
+    assert (caught.value.code, caught.value.values["line"]) == ("review.rule.never", 11)
+
+
+@pytest.mark.parametrize("template", ["{name}" * 30 + "x", "{name} {digits}号", "{name}一" * 5, "{name}", "{word}号"])
+def test_a_format_that_could_be_matched_for_ever_is_refused(template: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(RULE.replace("rules:", f'patterns: {{bad: ["{template}"]}}\nrules:'))
+    assert caught.value.code == "review.pack.pattern"

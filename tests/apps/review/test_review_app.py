@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from malan.apps.frame import Work
 from malan.apps.review.app import APP, ReviewRequest
 from malan.apps.review.decisions import decide, labels_of, read_decisions
-from malan.apps.review.report import read_report
+from malan.apps.review.findings import verdict_of
+from malan.apps.review.report import check_signature, read_report
 from malan.apps.running import run_app
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, ProofError, Rejected, UsageError
@@ -219,6 +220,79 @@ def test_a_report_is_signed_and_a_changed_one_is_found_out(episodes: Path, tmp_p
         check_report(data.replace(b"QC-06", b"QC-07"), signature)
     with pytest.raises(ProofError):
         check_report(data, signature.replace(b"A", b"B", 3))
+
+
+def test_a_stranger_checks_key_pictures_and_media(episodes: Path, tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    init_keys(ws)
+    report = review(tmp_path / "out", episodes / "bad.mkv", ws=ws)
+    key, path = ws.keys.actor("operator").key_id, tmp_path / "out" / "review.json"
+    assert check_signature(path, [episodes / "bad.mkv"], key).media == (report["episodes"][0]["digest"],)
+    assert _refused(path, [episodes / "good.mkv"], key) == "review.report.media"
+    assert _refused(path, [], "ed25519:" + "A" * 43 + "=") == "review.report.key"
+    line = ["review", "check", str(path), str(episodes / "good.mkv"), "--key", key]
+    assert isinstance(CliRunner().invoke(app, line).exception, ProofError)
+    picture = tmp_path / "out" / _of(report, "CON-13")[0]["picture"]
+    picture.write_bytes(picture.read_bytes()[:-9] + b"forged..\n")
+    assert _refused(path, [], key) == "review.report.picture"
+
+
+def _refused(path: Path, media: list[Path], key: str) -> str:
+    with pytest.raises(ProofError) as caught:
+        check_signature(path, media, key)
+    return caught.value.code
+
+
+def test_a_renamed_cut_finds_its_decisions_and_its_earlier_report(episodes: Path, tmp_path: Path) -> None:
+    for name in ("第1集_v1.mkv", "第1集 终版 1080p.mkv"):
+        shutil.copy(episodes / "bad.mkv", tmp_path / name)
+    first = review(tmp_path / "one", tmp_path / "第1集_v1.mkv")
+    file = tmp_path / "decisions.jsonl"
+    decide(first, file, _of(first, "CON-13")[0]["id"], "reject", by="王", on="2026-09-01", reason="引述")
+    previous = str(tmp_path / "one" / "review.json")
+    later = review(tmp_path / "two", tmp_path / "第1集 终版 1080p.mkv", previous=previous, decisions=str(file))
+    assert (later["diff"]["gone"], later["diff"]["new"]) == ([], [])
+    assert _of(later, "CON-13")[0]["decided"]["decision"] == "reject"
+
+
+def test_what_nobody_could_check_is_not_passed() -> None:
+    opened = {"state": "open", "severity": "block", "decision": "machine", "decided": None}
+    fault = {"state": "found", "severity": "minor", "decision": "machine", "decided": None}
+    assert verdict_of([opened, fault], []) == "person"
+    assert verdict_of([{**opened, "decided": {"decision": "reject"}}, fault], []) == "major"
+    assert verdict_of([{**opened, "decided": {"decision": "confirm"}}], []) == "block"
+    assert verdict_of([{**fault, "decided": {"decision": "waive"}}], []) == "clear"
+    assert verdict_of([], [{"file": "x"}]) == "block"
+
+
+def test_a_pack_of_the_house_is_named_like_any_other(episodes: Path, tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    (ws.folder("packs") / "ours.yaml").write_text(
+        'pack: ours\nversion: "1"\ntitle: {zh: 本台, en: Ours}\nextends: [tech-qc]\n'
+        "params: {QC-06: {short_side: 400px}}\n"
+        "rules:\n  - id: OUR-01\n    title: {zh: 过短, en: Too short}\n    severity: minor\n    decision: machine\n"
+        '    when: qc.duration < 1min\n    cites: [{text: house-technical, clause: "10", quote: 文件应能完整解码}]\n',
+        "utf-8",
+    )
+    report = review(tmp_path / "out", episodes / "good.mkv", ws=ws, pack="ours")
+    assert {one["rule"] for one in report["findings"] if one["state"] == "found"} == {"OUR-01"}
+
+
+def test_a_day_without_rules_is_no_pass(episodes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        review(tmp_path / "out", episodes / "good.mkv", as_of="1999-01-01")
+    assert caught.value.code == "review.none_in_force"
+
+
+def test_hostile_names_and_titles_are_shown_as_text(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>[x](javascript:1).mkv"
+    draw_episode(tmp_path / name, Plan(seconds=1, sound_s=0))
+    (tmp_path / "<b>.mp4").write_bytes(b"")
+    review(tmp_path / "out", tmp_path / name, tmp_path / "<b>.mp4", title="</title><script>alert(1)</script>{{7*7}}")
+    page = (tmp_path / "out" / "review.html").read_text("utf-8")
+    assert [tag for tag in ("<img src=x", "<script>alert", "<b>.mp4", "《49") if tag in page] == []
+    assert "{{7*7}}" in page
+    assert str(tmp_path) not in page  # nothing of where it was made
 
 
 def test_a_caller_from_outside_names_no_paths(episodes: Path, tmp_path: Path) -> None:

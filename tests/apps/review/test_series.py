@@ -79,6 +79,11 @@ def test_a_damaged_file_is_not_missing() -> None:
     assert compare_episodes(listed, WORDS, None, [Path("第2集.mp4")])[0].missing == ()
 
 
+def test_too_few_files_are_told_even_where_names_do_not_tell_which() -> None:
+    [one] = compare_episodes([_episode("花絮.mp4", "a")], WORDS, 4)
+    assert (one.missing, one.lacking) == ((), 3)
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, Path]]:
     """A scanned film that nobody may publish."""

@@ -13,11 +13,11 @@ from pydantic import Field, field_validator
 
 from malan.apps.frame import Card, Expected, Made, Request, Work
 from malan.apps.review.episodes import VERSION, Reviewed, episode_files, review_episodes
-from malan.apps.review.findings import Finding
+from malan.apps.review.findings import Finding, verdict_of
 from malan.apps.review.language.check import is_day
 from malan.apps.review.packs import Pack, load_pack
 from malan.core.catalogue import say
-from malan.core.errors import MalanError, Rejected
+from malan.core.errors import MalanError, Rejected, UsageError
 
 if TYPE_CHECKING:
     from malan.apps.review.decisions import Decision
@@ -30,10 +30,10 @@ class ReviewRequest(Request):
     as_of: str = Field(json_schema_extra={"format": "date"})
     pack: str = "cn-microdrama"
     kind: str = Field(default="microdrama", json_schema_extra={"rare": True})
-    title: str | None = None
+    title: str | None = Field(default=None, max_length=200)
     drama_class: Literal[1, 2, 3] | None = None
-    number: str | None = Field(default=None, json_schema_extra={"rare": True})
-    platform: str | None = None
+    number: str | None = Field(default=None, max_length=100, json_schema_extra={"rare": True})
+    platform: str | None = Field(default=None, max_length=100)
     investment: int | None = Field(default=None, ge=0, json_schema_extra={"rare": True})
     special: bool | None = Field(default=None, json_schema_extra={"rare": True})
     ai: bool | None = None
@@ -92,7 +92,9 @@ class Review:
         from malan.apps.review.report import read_report, write_reports
 
         _check_paths(request, work)
-        pack = load_pack(request.pack)
+        pack = load_pack(request.pack, work.workspace.folder("packs") if work.workspace else None)
+        if not any(rule.in_force(request.as_of) for rule in pack.rules):
+            raise UsageError("review.none_in_force", pack=pack.name, day=request.as_of)
         decided = _decided(request.decisions, work) if request.decisions else []
         earlier = read_report(Path(request.previous)) if request.previous else None
         episodes, refused = review_episodes(request.paths, request.told, request.as_of, request.episodes, pack, work)
@@ -154,7 +156,7 @@ def report_value(
         },
         "as_of": request.as_of,
         "told": {key: value for key, value in request.told.items() if value is not None},
-        "verdict": _verdict(active, refused),
+        "verdict": verdict_of([finding.to_json() for finding in listed], refused),
         "counts": counts,
         "episodes": [_episode(one) for one in episodes],
         "findings": [finding.to_json() for finding in listed],
@@ -182,16 +184,6 @@ def _passed(episodes: Sequence[Reviewed]) -> list[list[Any]]:
 
 def _is_settled(one: Finding) -> bool:
     return bool(one.decided and one.decided["decision"] in ("reject", "waive"))
-
-
-def _verdict(active: Sequence[Finding], refused: Sequence[object]) -> str:
-    """block: something the machine decides, or a person confirmed, forbids it; else what is left to do."""
-    sure = [one for one in active if one.decision == "machine" or (one.decided or {}).get("decision") == "confirm"]
-    if any(one.severity == "block" for one in sure) or refused:
-        return "block"
-    if any(one.decision == "person" and one.decided is None for one in active):
-        return "person"
-    return "major" if sure else "clear"
 
 
 def _episode(one: Reviewed) -> dict[str, Any]:

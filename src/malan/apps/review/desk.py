@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from malan.apps.queue.runs import start_app
 from malan.apps.review.decisions import Decision, decide, keep_labels, labels_of, read_decisions
+from malan.apps.review.findings import verdict_of
 from malan.apps.review.report import read_report
 from malan.apps.review.report.page import clock, lacking
 from malan.core.errors import MalanError, NotFound
@@ -237,14 +238,7 @@ def _counts(points: Sequence[Point]) -> dict[str, int]:
 
 def _verdict(points: Sequence[Point], report: Mapping[str, Any]) -> str:
     """As the report says it, with what was decided since."""
-    found = [one for one in points if one.said["state"] == "found"]
-    active = [one for one in found if not one.decided or one.decided["decision"] == "confirm"]
-    sure = [one for one in active if one.said["decision"] == "machine" or one.decided]
-    if any(one.said["severity"] == "block" for one in sure) or report["refused"]:
-        return "block"
-    if any(one.said["decision"] == "person" and one.decided is None for one in active):
-        return "person"
-    return "major" if sure else "clear"
+    return verdict_of([{**one.said, "decided": one.decided} for one in points], report["refused"])
 
 
 def _words(words: str, hits: Sequence[Sequence[Any]]) -> tuple[Mark, ...]:

@@ -24,6 +24,7 @@ class SeriesFacts:
     is_first: bool = True
     is_last: bool = True
     missing: tuple[int, ...] = ()
+    lacking: int = 0  # files too few, where names do not tell which
     duplicate_of: tuple[str, ...] = ()
     other_numbers: tuple[Moment, ...] = ()
     credits: bool | None = None
@@ -112,8 +113,14 @@ class EpisodeFacts:
         return number(said.count if rest == "count" else said.episode, "", (f"series.{rest}",))
 
 
+def _missing(said: SeriesFacts) -> list[str]:
+    if said.missing:
+        return [f"第{'、'.join(map(str, said.missing))}集"]
+    return [f"缺{said.lacking}集"] if said.lacking else []
+
+
 _SERIES_WORDS: Mapping[str, Callable[[SeriesFacts], Iterable[str]]] = {
-    "missing": lambda said: [f"第{'、'.join(map(str, said.missing))}集"] if said.missing else [],
+    "missing": _missing,
     "duplicate": lambda said: said.duplicate_of,
     "same_number": lambda said: [said.namesake] if said.namesake else [],
     "format_differs": lambda said: [said.other_format] if said.other_format else [],

@@ -7,7 +7,7 @@ its like; times may move, and so may the name of the file (see `names`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -84,6 +84,25 @@ def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str, k
             order[like] += 1
             found.append(_finding(rule, about, "found", said, f"{like} {order[like]}"))
     return found
+
+
+def verdict_of(findings: Sequence[Mapping[str, Any]], refused: Sequence[object]) -> str:
+    """What a report comes to; what nobody could check is not passed, it waits for a person.
+
+    `block`: something the machine decides, or a person confirmed, forbids it, or a file cannot be read. `person`: a
+    point waits for a decision, found or open. `major`: there are faults, none of which forbids it. `clear`: none.
+    """
+    decisions = [(one, (one["decided"] or {}).get("decision")) for one in findings]
+    sure = [
+        one
+        for one, made in decisions
+        if made == "confirm" or (made is None and one["state"] == "found" and one["decision"] == "machine")
+    ]
+    if refused or any(one["severity"] == "block" for one in sure):
+        return "block"
+    if any(made is None and (one["state"] == "open" or one["decision"] == "person") for one, made in decisions):
+        return "person"
+    return "major" if sure else "clear"
 
 
 def _rounded(value: Any) -> Any:

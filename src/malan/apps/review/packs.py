@@ -150,8 +150,11 @@ def pack_names() -> list[str]:
     return sorted(one.name.removesuffix(".yaml") for one in found if one.name.endswith(".yaml"))
 
 
-def load_pack(name_or_path: str) -> Pack:
+def load_pack(name_or_path: str, home: Path | None = None) -> Pack:
     """A pack by its name, or by the path of a YAML file.
+
+    Args:
+        home: A folder with packs of the house, which come before those of Malan.
 
     Raises:
         NotFound: There is no such pack, text or list.
@@ -162,7 +165,8 @@ def load_pack(name_or_path: str) -> Pack:
         if not path.is_file():
             raise NotFound("review.no_pack", name=name_or_path[:200], known=", ".join(pack_names()))
         return read_pack(path.read_bytes(), path.name, Folder(path.parent))
-    return read_pack(Folder().pack(name_or_path), f"{name_or_path}.yaml", Folder())
+    shelf = Folder(home)
+    return read_pack(shelf.pack(name_or_path), f"{name_or_path}.yaml", shelf)
 
 
 def read_pack(data: bytes, file: str, shelf: Shelf, seen: tuple[str, ...] = ()) -> Pack:
@@ -265,13 +269,16 @@ def _rule(fields: Fields, pack: str, documents: Mapping[str, Document], words: M
     scope = Scope(params, {n for k, n in words if k == "lexicon"}, {n for k, n in words if k == "pattern"})
     source = {name: fields.text(name) for name in _EXPRESSIONS if fields.has(name)}
     nodes = {name: _expression(fields, name, rule_id, scope) for name in source}
+    starts, ends = _day(fields, "from", rule_id), _day(fields, "until", rule_id)
+    if starts and ends and ends < starts:
+        raise fields.refuse("review.rule.never", fields.line_of("until"), rule=rule_id, starts=starts, ends=ends)
     if not nodes.keys() & {"when", "find"}:
         raise fields.refuse("review.rule.empty", fields.line, rule=rule_id)
     return Rule(
         rule_id, pack, fields.line, fields.both("title"),
         _one_of(fields, "severity", SEVERITIES, rule_id), _one_of(fields, "decision", DECISIONS, rule_id),
         tuple(_cite(one, rule_id, documents) for one in fields.listed("cites")), source,
-        starts=_day(fields, "from", rule_id), ends=_day(fields, "until", rule_id),
+        starts=starts, ends=ends,
         fix=fields.both("fix") if fields.has("fix") else {}, params=params, settings=settings, **nodes,
     )  # fmt: skip
 

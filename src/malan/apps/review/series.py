@@ -48,6 +48,7 @@ def compare_episodes(
     numbers = [episode_number(one.path) for one in episodes]
     known = [*numbers, *(episode_number(path) for path in unreadable)]
     missing = missing_numbers(known, expected) if len(known) > 1 or expected else ()
+    lacking = max(0, (expected or 0) - len(known)) if not any(known) else 0
     first, last = _ends(numbers)
     shown = _numbers(episodes, words.get(("pattern", "number.any")))
     credit = _credits(episodes, first, last, words.get(("lexicon", "credits")))
@@ -55,7 +56,8 @@ def compare_episodes(
     keys = episode_keys([one.path for one in episodes])
     return [
         SeriesFacts(
-            len(episodes), numbers[n], n == first, n == last, missing if n == first else (), doubles.get(n, ()),
+            len(episodes), numbers[n], n == first, n == last, missing if n == first else (),
+            lacking if n == first else 0, doubles.get(n, ()),
             shown.get(n, ()), credit, keys[n], namesakes.get(n), formats.get(n),
         )
         for n in range(len(episodes))

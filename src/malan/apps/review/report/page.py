@@ -123,7 +123,7 @@ def _open_points(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Open points, one a rule, with the episodes they are about."""
     made: dict[str, dict[str, Any]] = {}
     for one in findings:
-        if one["state"] != "open":
+        if one["state"] != "open" or (one["decided"] or {}).get("decision") in ("reject", "waive"):
             continue
         point = made.setdefault(one["rule"], {**one, "episodes": [], "missing": []})
         point["episodes"].append(one["episode"])
