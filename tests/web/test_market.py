@@ -75,7 +75,7 @@ def test_an_order_becomes_a_grant_in_the_console(built: tuple[Workspace, Product
     owner, buyer = Person(ws, "owner"), Person(ws, "buyer", "zh")
     assert "夜景" in buyer.get("/market")
     page = buyer.get(f"/market/{product.id}")
-    assert "2500.00 CNY / 整单" in page
+    assert "2500.00 元 / 整单" in page
     assert len(re.findall(r'src="/thumbs/', page)) == 4
     assert "&lt;b&gt;湖南台&lt;/b&gt;" in page
     place = buyer.post(f"/market/{product.id}/order", amount="200000", ends="2030-01-31")
@@ -87,7 +87,7 @@ def test_an_order_becomes_a_grant_in_the_console(built: tuple[Workspace, Product
     assert "已签署：湖南台" in buyer.get(place)
     buyer.post(f"{place}/sign")
     shown = buyer.client.get(f"{place}.json").json()
-    assert (shown["row"]["state"], shown["actions"], shown["row"]["price"]) == ("signed", [], "2200.00 CNY / 整单")
+    assert (shown["row"]["state"], shown["actions"], shown["row"]["price"]) == ("signed", [], "2200.00 元 / 整单")
     assert grant_allows(ws, shown["grant"], "train").allowed
     assert [step["label"] for step in shown["steps"]] == ["下单", "还价", "接受", "签署", "签署"]
     document = buyer.client.get(f"{place}/document")

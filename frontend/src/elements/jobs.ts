@@ -92,7 +92,7 @@ export class JobList extends HTMLElement {
     const bar = h("i");
     if (job.total || job.state !== "running") bar.style.transform = `scaleX(${share})`;
     const track = h("div", { class: job.total || job.state !== "running" ? "track" : "track unknown", role: "progressbar", "aria-label": job.title, "aria-valuemin": 0, "aria-valuemax": job.total, "aria-valuenow": job.done }, bar);
-    const amount = job.total ? say("jobs.of", { done: count(job.done), total: count(job.total), unit: job.unit }) : job.done ? `${count(job.done)} ${job.unit}` : "";
+    const amount = job.unit === "%" ? `${Math.round((100 * job.done) / (job.total || 1))} %` : job.total ? say("jobs.of", { done: count(job.done), total: count(job.total), unit: job.unit }) : job.done ? `${count(job.done)} ${job.unit}` : "";
     return h("div", { class: "progress" }, track, h("div", { class: "numbers" }, h("span", {}, amount), h("span", {}, job.seconds ? lasting(job.seconds) : "")));
   }
 

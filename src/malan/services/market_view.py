@@ -16,7 +16,6 @@ from malan.core import Terms
 from malan.core.errors import MalanError, UsageError
 from malan.rights import bargain as table
 from malan.rights.decide import Use, compile_terms, constraints
-from malan.rights.shares import shown_money
 from malan.services.access import HOUSE, Caller, may
 from malan.services.contract_rows import Contract, Damaged
 from malan.services.contracts import (
@@ -33,7 +32,7 @@ from malan.services.contracts import (
 from malan.services.datasets import show_snapshot
 from malan.services.parties import owner_names
 from malan.services.products import OFFERED, Price, Product, get_product, list_products, samples, statistics
-from malan.services.spoken import kind_name, lasting, word
+from malan.services.spoken import kind_name, lasting, money, word
 from malan.services.uses import today
 
 if TYPE_CHECKING:
@@ -328,7 +327,7 @@ def price_text(minor: int | None, currency: str | None, per: str, lang: str) -> 
     """`2500.00 CNY / deal`; free where nothing is asked."""
     if not minor:
         return word("market.free", lang)
-    return f"{shown_money(minor, currency or 'CNY')} / {word(f'market.per.{per}', lang)}"
+    return f"{money(minor, currency or 'CNY', lang)} / {word(f'market.per.{per}', lang)}"
 
 
 def _value(name: str, value: str, terms: Terms, lang: str, names: Mapping[str, str]) -> str:
