@@ -17,7 +17,7 @@ def refusal(error: ValidationError) -> tuple[str, str]:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "–"
     message = catalogue().get(f"refused.{first['type']}")
-    values = {name: str(value)[:_LONGEST] for name, value in first.get("ctx", {}).items()}
+    values = {name: str(value)[:_LONGEST].replace(" or ", ", ") for name, value in first.get("ctx", {}).items()}
     try:
         reason = message.text(None, values) if message else str(first["msg"])
     except KeyError:

@@ -22,7 +22,7 @@ from malan.apps.guard import Hit, check_words, texts_of
 from malan.apps.paying import cost_before, expect, settle_run
 from malan.apps.refused import refusal
 from malan.apps.seats import GrantSeats, hold_seats
-from malan.core.errors import NotFound, NotGranted, UsageError
+from malan.core.errors import MalanError, NotFound, NotGranted, StoreError, UsageError
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
 from malan.services.app_bills import describe_cost
@@ -129,15 +129,22 @@ def run_app(
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """A folder to work in; one that was made for a run that left nothing goes again."""
+    """A folder to work in; one that was made for a run that left nothing goes again.
+
+    Raises:
+        StoreError: It cannot be made or written to.
+    """
     is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
     try:
+        out.mkdir(parents=True, exist_ok=True)
         yield
-    except BaseException:
+    except BaseException as error:
         if is_new:
             with suppress(OSError):
                 out.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, MalanError):
+            detail = error.strerror or str(error)
+            raise StoreError("app.not_written", path=str(error.filename or out), detail=detail) from error
         raise
 
 

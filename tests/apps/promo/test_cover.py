@@ -98,3 +98,13 @@ def test_a_full_disk_is_called_that(tmp_path):
     words = "[out] Error writing trailer: No space left on device\nConversion failed!\n"
     assert failure(words, 1, tmp_path).code == "render.not_written"
     assert failure("Invalid data found\nConversion failed!\n", 1, tmp_path).values["detail"] == "Invalid data found"
+
+
+def test_a_place_that_cannot_be_written_is_named(library, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "inside", Path("/proc/malan")):
+        with pytest.raises(MalanError) as refused:
+            run_app(library, "promo", {"length": 3, "lines": 360}, place)
+        assert refused.value.code == "app.not_written"
+        assert str(place) in refused.value.message("zh") or str(tmp_path) in refused.value.message("zh")
+    assert (tmp_path / "file").read_text() == "mine"
