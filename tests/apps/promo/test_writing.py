@@ -10,7 +10,7 @@ import pytest
 from malan.apps.promo.breaking import width_of
 from malan.apps.promo.captions import Line
 from malan.apps.promo.fonts import line_height
-from malan.apps.promo.writing import SANS, clock, escape, fitted, place_of, size_px, write_script
+from malan.apps.promo.writing import SANS, clock, escape, fitted, place_of, size_px, spacing_of, write_script
 from malan.media.render import Format
 
 WIDE, TALL, SQUARE = Format("16x9", 1920, 1080), Format("9x16", 1080, 1920), Format("1x1", 1080, 1080)
@@ -85,3 +85,7 @@ def test_nothing_is_drawn_for_an_empty_text():
 @pytest.mark.parametrize(("seconds", "text"), [(Fraction(0), "0:00:00.00"), (Fraction(3725, 2), "0:31:02.50")])
 def test_times_are_written_to_the_hundredth(seconds, text):
     assert clock(seconds) == text
+
+
+def test_letters_that_join_are_not_set_apart():
+    assert spacing_of("马栏", "Title") > spacing_of("Big Buck Bunny", "Title") > spacing_of("马栏 مرحبا", "Title") == 0

@@ -27,6 +27,7 @@ _STEPS = {  # a text is tried smaller before it takes another line: (size, lines
     "Ending": ((1.0, 1), (0.88, 1), (0.76, 1), (1.0, 2), (0.85, 2), (0.7, 3), (0.5, 4), (0.35, 99)),
 }
 _SPACED = {"Caption": 0.0, "Title": 0.06, "Cover": 0.05, "Ending": 0.08}  # between Chinese characters, in characters
+_LAST_LATIN = "\u024f"
 _TIGHT = 0.01  # between letters of words, which fall apart sooner
 # the end stands to the last frame
 _FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Cover": (0, 0), "Ending": (450, 0)}
@@ -110,6 +111,8 @@ def spacing_of(text: str, name: str) -> float:
     """What is put between the letters of a text, in characters."""
     letters = [one for one in text if one.isalpha()]
     chinese = sum(east_asian_width(one) in "WF" for one in letters)
+    if any(east_asian_width(one) not in "WF" and one > _LAST_LATIN for one in letters):
+        return 0.0  # letters that join are torn apart, and no longer run from the right
     return _SPACED[name] if 2 * chinese >= len(letters) else min(_TIGHT, _SPACED[name])
 
 
