@@ -215,6 +215,18 @@ def test_a_fade_from_black_is_left_out():
     assert shot.from_s >= 1.6
 
 
+def test_a_clip_is_shown_twice_rather_than_one_that_goes_black():
+    found = [candidate(0, 12.0), candidate(1, 2.0), candidate(2, 2.0)]
+
+    def look(some):
+        dark = np.asarray([0.5, 0.5, 0.0, 0.0], np.float32)
+        blacks = {one.row.id: replace(strip(0.5), light=dark, black=1 - 2 * dark) for one in found[1:]}
+        return {one.row.id: blacks.get(one.row.id, strip(0.5)) for one in some}
+
+    shots = choose(found, [40, 40, 40], 25, "lively", look)
+    assert {shot.clip for shot in shots} == {found[0].row.id}
+
+
 @pytest.mark.parametrize(("language", "words"), [("zh", "有人物"), ("en", "shows people")])
 def test_why_a_shot_was_picked_is_said_in_the_language_of_the_film(language, words):
     found = [candidate(n, face_share=float(n == 0), face_size=0.2 * (n == 0)) for n in range(6)]

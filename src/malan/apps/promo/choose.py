@@ -24,7 +24,7 @@ _SHORTEST = 8  # frames
 _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
-_UNSEEN = 0.6  # off what is dark or fading somewhere in even its best stretch of that length
+_UNSEEN, _BLACK = 0.6, 0.1  # off what is dark or fading somewhere in even its best stretch; less than that is black
 _WITH_FACES = 0.15  # for a stretch in which people are seen all through, where the film likes people
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
@@ -117,14 +117,14 @@ class _Cut:
         lengths, [first] = self._lengths(), self._picks
         score = self._scores - (self._alike[first] > _ALIKE) - 0.12 * _same_file(self._judged, first)
         score = score + _NEXT_ALIKE * self._people
-        fit = [(score[n] - _UNSEEN * (1 - self._shown(int(n), frames)), -n) for n in np.flatnonzero(lengths >= frames)]
+        fit = [(score[n] - self._hidden(int(n), frames), -n) for n in np.flatnonzero(lengths >= frames)]
         return -int(max(fit)[1]) if fit else None
 
     def _best(self, lengths: NDArray[np.int64], frames: int, kept: int | None) -> int:
         """The clip worth most of those that are long enough; what is kept for later only where no other is."""
         long = np.flatnonzero(lengths >= frames)
         worth = np.full(len(lengths), -np.inf)
-        worth[long] = self._worth()[long] - _UNSEEN * (1 - np.asarray([self._shown(int(n), frames) for n in long]))
+        worth[long] = self._worth()[long] - np.asarray([self._hidden(int(n), frames) for n in long])
         if kept is not None:
             free = np.where(self._groups == self._groups[kept], -np.inf, worth - 0.6 * (self._alike[kept] > _ALIKE))
             worth = free if np.isfinite(free).any() else worth
@@ -148,10 +148,12 @@ class _Cut:
             waiting.insert(0, frames - first)
         return first
 
-    def _shown(self, place: int, frames: int) -> float:
-        """How much is to be seen all through the best so many frames of a clip."""
+    def _hidden(self, place: int, frames: int) -> float:
+        """What it costs a clip that even its best so many frames are dark or fading somewhere; black is refused."""
         start, end = self._longest(place)
-        return _best_start(self._judged[place], start, max(start, end - frames / self._rate), frames / self._rate)[1]
+        last = max(start, end - frames / self._rate)
+        _, shown = _best_start(self._judged[place], start, last, frames / self._rate)
+        return _UNSEEN * (1 - shown) + 2.0 * (shown < _BLACK)
 
     def _longest(self, place: int) -> tuple[float, float]:
         return max(self._free[place], key=lambda free: free[1] - free[0])
