@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from malan.apps.builtin import all_apps
-from malan.apps.forms import app_form, values_of
+from malan.apps.forms import app_form, said_by, values_of
 from malan.core.catalogue import catalogue
 from malan.services.access import SINGLE_USER, Caller
 
@@ -58,3 +58,16 @@ def test_values_are_what_was_said_and_nothing_else() -> None:
         "query": "night", "format": ("16:9", "9:16"), "length": "15", "clips": ("a", "b"),
         "own_sound": False, "plan_only": False,
     }  # fmt: skip
+
+
+def test_a_run_can_be_asked_for_again_with_other_words() -> None:
+    said = {"query": "夜景", "format": ["9:16"], "length": 12.5, "own_sound": False, "seed": 7, "title": ""}
+    form = app_form("promo", "zh", caller=SINGLE_USER, said=said_by(said))
+    shown = {one.name: one for one in (*form.fields, *form.rare)}
+    assert (shown["query"].value, shown["length"].value, shown["seed"].value) == ("夜景", "12.5", "7")
+    assert [one.value for one in shown["format"].choices if one.is_chosen] == ["9:16"]
+    assert shown["own_sound"].value == ""
+    assert form.is_open
+    review = app_form("review", "en", caller=SINGLE_USER, said=said_by({"ai": False, "special": True}))
+    chosen = {one.name: one.value for one in (*review.fields, *review.rare)}
+    assert (chosen["ai"], chosen["special"]) == ("no", "yes")

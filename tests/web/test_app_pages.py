@@ -48,6 +48,9 @@ def test_a_run_that_cannot_be_done_says_why(client: TestClient, stage: Stage) ->
     assert shown["error"]["code"] == "promo.nothing"
     page = client.get(f"/apps/runs/{started.json()['job']}", headers=HTML)
     assert shown["error"]["message"] in page.text
+    again = client.get(f"/apps/promo?again={started.json()['job']}", headers=HTML).text
+    assert 'value="zzqq"' in again
+    assert client.get("/apps/promo?again=app_0123456789", headers=HTML).status_code == 404
 
 
 @pytest.mark.parametrize("sent", [[], "x", 3, {"unknown": 1}, {"length": "long"}])

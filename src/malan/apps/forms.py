@@ -106,6 +106,19 @@ def values_of(name: str, said: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return found
 
 
+def said_by(request: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The values of a request as a form would send them: a run can be asked for again, with other words."""
+    return {name: _as_said(value) for name, value in request.items() if value is not None}
+
+
+def _as_said(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["yes"] if value else ["no"]
+    if isinstance(value, list | tuple):
+        return [_shortest(one) for one in value]
+    return [_shortest(value)] if value != "" else []
+
+
 def is_rare(request: type[Request], name: str) -> bool:
     """Whether a field is for few, and shown apart."""
     return bool(_extra(request.model_fields[name]).get("rare"))
@@ -134,7 +147,7 @@ def _value(
     if kind == "lines":
         return "\n".join(said or map(str, default)), ()
     if kind == "tick":
-        return ("1" if (bool(said) if said is not None else default) else ""), ()
+        return ("1" if (list(said) not in ([], ["no"]) if said is not None else default) else ""), ()
     value = str(said[0]) if said else _shortest(default)
     return value, tuple(Choice(one, _choice(key, one, lang), one == value) for one in values)
 

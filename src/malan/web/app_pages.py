@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -23,6 +23,7 @@ from malan.web.ranges import RangeResponse
 router = APIRouter()
 Name = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{6,64}$")]
+Again = Annotated[str, Query(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
 File = Annotated[str, Path(pattern=r"^[\w][\w .-]{0,120}$")]
 
 
@@ -56,10 +57,7 @@ def run_json(request: Request, job_id: Id) -> Response:
 @router.get("/apps/runs/{job_id}", include_in_schema=False)
 def run_shown(request: Request, job_id: Id) -> Response:
     shown = run_page.run_page(_ws(request), job_id, _lang(request), caller=caller_of(request))
-    page = _html(request, "app_run.html", page=shown)
-    if shown.run.state in ("queued", "running"):
-        page.headers["refresh"] = "2"
-    return page
+    return _html(request, "app_run.html", page=shown)
 
 
 @router.get("/apps/runs/{job_id}/files/{name}")
@@ -71,8 +69,11 @@ def run_file(request: Request, job_id: Id, name: File) -> Response:
 
 
 @router.get("/apps/{name}", include_in_schema=False)
-def app_page(request: Request, name: Name) -> Response:
-    form = forms.app_form(name, _lang(request), caller=caller_of(request))
+def app_page(request: Request, name: Name, again: Again = "") -> Response:
+    """The form, empty or as a run was asked for."""
+    caller = caller_of(request)
+    said = forms.said_by(runs.run_of(_ws(request), again, caller=caller).request) if again else None
+    form = forms.app_form(name, _lang(request), caller=caller, said=said)
     return _html(request, "app.html", form=form, failure=None, quote=None)
 
 

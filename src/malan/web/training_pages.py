@@ -179,10 +179,7 @@ def _run(request: Request, run: str, error: MalanError | None = None, said: Any 
         "metrics": [(f"metrics.{name}", value) for name, value in view.get("metrics", {}).items()],
         "used": [(name, part / (sum(used.values()) or 1), f"{part:g} s") for name, part in used.items()],
     }
-    page = _again(request, "run.html", view, error, said, bars=bars)
-    if view["state"] in ("queued", "running", "gate") and error is None:
-        page.headers["refresh"] = "4"
-    return page
+    return _again(request, "run.html", view, error, said, bars=bars)
 
 
 def _model(request: Request, model: str, error: MalanError | None = None, said: Any = None) -> Response:
