@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from malan.composing.score import VOICES, Harmony, Part, Score
+from malan.composing.score import VOICES, Harmony, Note, Part, Score
 
 LIMITS = {"bass": (40, 60), "tenor": (48, 67), "alto": (55, 74), "soprano": (60, 79)}
 _PERFECT = {0: "octaves", 7: "fifths"}
@@ -142,10 +142,15 @@ def _outer(score: Score) -> Iterator[Violation]:
         if part.role != "melody":
             continue
         for one, two in pairwise(sorted(part.notes)):
-            places = [bisect_right(starts, note.start + _LOOSE) - 1 for note in (one, two)]
-            if min(places) < 0 or two.start - one.start - one.length >= _PHRASE:
+            under, then = (_sounding(low, starts, note.start) for note in (one, two))
+            if under is None or then is None or two.start - one.start - one.length >= _PHRASE:
                 continue
-            under, then = (low[place].pitch for place in places)
             before, after = (one.pitch - under) % 12, (two.pitch - then) % 12
             if one.pitch != two.pitch and under != then and before == after and after in _PERFECT:
                 yield Violation(f"parallel {_PERFECT[after]}", two.start, f"{basses[0].name}, {part.name}")
+
+
+def _sounding(notes: list[Note], starts: list[int], tick: int) -> int | None:
+    """What sounds at a tick of notes that follow one another; None in a rest."""
+    place = bisect_right(starts, tick + _LOOSE) - 1
+    return notes[place].pitch if place >= 0 and notes[place].start + notes[place].length + _LOOSE > tick else None

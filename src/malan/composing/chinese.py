@@ -184,8 +184,11 @@ def _dizi(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy: Ca
 def _datong(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, _energy: Callable[[int], float]) -> list[Note]:
     """花舌 of the bow: 倚音 from the step below or above into long notes, quarters thrown in two."""
     out: list[Note] = []
-    for note in tune:
+    for note, following in zip(tune, [*tune[1:], *tune[-1:]], strict=True):
         beside = _neighbour(key, note.pitch, -1 if lots.random() < 0.6 else 1, chair)
+        before = out[-1].pitch if out else beside
+        if max(abs(beside - before), abs(beside - following.pitch)) > 12:
+            beside = note.pitch
         if note.length >= QUARTER and beside != note.pitch and lots.random() < 0.5:
             out += [Note(note.start, 48, beside, note.velocity - 14),
                     Note(note.start + 48, note.length - 48, note.pitch, note.velocity)]  # fmt: skip

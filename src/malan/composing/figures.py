@@ -215,7 +215,7 @@ def bass_line(plan: Plan, harmony: Sequence[Harmony], chair: Chair, plays: Calla
         if chair.pattern == "walking":
             out += _walking(plan, chair, bar, following, plan.lots(f"bass/{number}"))
         else:
-            goes_on = number % 2 == 1 and bar.start + bar.length < plan.last
+            goes_on = number % 2 == 1 and bar.start + bar.length < plan.last and plays(bar.start + bar.length)
             out += _bass_bar(chair, bar, energy, _beside(plan, chair, bar.chord, following) if goes_on else None)
     return out
 

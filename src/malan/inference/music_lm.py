@@ -2,7 +2,9 @@
 
     weights ─▶ MusicModel ─ one token after another ─▶ notes (start, length, pitch, group; twelfths of a quarter)
 
-Names and layout of the tokens are those of `training/algorithms/music-lm`. Start reading at `MusicModel`.
+Names and layout of the tokens are those of `training/algorithms/music-lm/notes.py`, said again here: a recipe is a
+package that runs alone in the sandbox of another house and imports nothing of Malan, and its folder is no module of
+ours. A test reads both and compares them. Start reading at `MusicModel`.
 """
 
 from __future__ import annotations

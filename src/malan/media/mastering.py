@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from malan.core.errors import StoreError
+
 RATE_HZ = 48_000
 TRUE_PEAK_DBTP = -1.0
 QUIETEST_LUFS = -70.0
@@ -298,9 +300,18 @@ def folded(samples: Sound, count: int) -> Sound:
 
 
 def write_wav_24(samples: Sound, out: Path) -> None:
-    """A WAV file of 24 bits at 48 kHz."""
+    """A WAV file of 24 bits at 48 kHz.
+
+    Raises:
+        StoreError: It cannot be written; nothing of it is left.
+    """
     whole = np.clip(np.rint(samples.astype(np.float64) * 8388607), -8388608, 8388607).astype("<i4")
     held = whole.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3]
-    with wave.open(str(out), "wb") as file:
-        file.setparams((samples.shape[1], 3, RATE_HZ, 0, "NONE", "not compressed"))
-        file.writeframes(held.tobytes())
+    try:
+        with out.open("wb") as place, wave.open(place, "wb") as file:
+            file.setparams((samples.shape[1], 3, RATE_HZ, 0, "NONE", "not compressed"))
+            file.setnframes(len(samples))
+            file.writeframesraw(held.tobytes())
+    except OSError as error:
+        out.unlink(missing_ok=True)
+        raise StoreError("render.not_written", path=str(out), detail=error.strerror or str(error)) from error

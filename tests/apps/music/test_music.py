@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import namedtuple
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,12 +20,13 @@ from malan.apps.music.bed import make_bed
 from malan.apps.music.infer import fitted
 from malan.apps.running import run_app
 from malan.composing import bed
-from malan.core.errors import MalanError, MissingExtra, NotFound, Rejected, UsageError
+from malan.core.errors import MalanError, MissingExtra, NotFound, Rejected, StoreError, UsageError
 from malan.inference.backends import MusicAsk, Sound
 from malan.inference.music_lm import VOCABULARY, MusicModel, read_tokens
 from malan.inference.tensors import Tensor, write_tensors
 from malan.media.explicit.burn_sound import heard_at_start
 from malan.media.labels.verify import glance
+from malan.media.mastering import write_wav_24
 from malan.media.midi import read_midi
 from malan.services.engines import BACKENDS, Backend
 from malan.services.models import register_model
@@ -181,6 +183,29 @@ def test_without_a_soundfont_the_app_says_what_to_install(ws, tmp_path, monkeypa
     monkeypatch.setenv("MALAN_SOUNDFONT", str(tmp_path / "none"))
     with pytest.raises(MissingExtra):
         run_app(ws, "music", {"tags": ("pop",), "seconds": 6.0}, tmp_path / "out")
+
+
+def test_where_there_is_no_room_nothing_is_begun(ws, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("malan.apps.music.app.shutil.disk_usage", lambda _: usage(10**9, 10**9, 3_000_000))
+    with pytest.raises(StoreError) as refused:
+        run_app(ws, "music", {"tags": ("pop",), "seconds": 6.0, "stems": True}, tmp_path / "out")
+    assert refused.value.code == "music.no_room"
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".wav", ".mid", ".json")]
+
+
+def test_a_sound_that_cannot_be_written_is_a_typed_error(tmp_path):
+    with pytest.raises(StoreError) as refused:
+        write_wav_24(np.zeros((480, 2), np.float32), tmp_path / "nowhere" / "a.wav")
+    assert refused.value.code == "render.not_written"
+
+
+def test_a_tag_nobody_knows_is_answered_with_the_nearest_words(ws, tmp_path):
+    with pytest.raises(UsageError) as refused:
+        run_app(ws, "music", {"tags": ("忧愁",), "seconds": 6.0}, tmp_path)
+    assert "忧伤" in refused.value.hint("zh")
+    told = run_app(ws, "music", {"tags": ("pop", "cinematik"), "seconds": 6.0}, tmp_path)[1]
+    assert any("cinematic" in line for line in told["lines"])
 
 
 def test_a_stop_is_heard_while_it_plays(ws, tmp_path):

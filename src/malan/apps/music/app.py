@@ -8,6 +8,7 @@ Start reading at `Music.run`.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from malan.composing import Plan, Rendered, Score, compose, describe, make_plan,
 from malan.composing.plan import LONGEST_S, SHORTEST_S
 from malan.composing.words import nearest_words
 from malan.core.catalogue import entry
-from malan.core.errors import UsageError
+from malan.core.errors import StoreError, UsageError
 from malan.media.explicit.rhythm import GAPS, PATTERN, PAUSE_UNITS, UNIT_S
 from malan.media.mastering import RATE_HZ, Sound, master, write_wav_24
 from malan.media.midi import write_midi
@@ -35,6 +36,7 @@ from malan.services.publish import AiPart
 
 LABEL_S = round((sum(PATTERN) + sum(GAPS) + PAUSE_UNITS) * UNIT_S, 6)
 SHORTEST_FILE_S = 5.0
+_FRAME_BYTES = 6  # two channels of 24 bits
 _ENCODERS = {
     ".m4a": ["-c:a", "aac", "-b:a", "256k", "-f", "ipod"],
     ".mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-f", "mp3"],
@@ -100,7 +102,12 @@ class Music:
         return Piece(score, sound, "malan-compose", AiPart("generated"))
 
     def _leave(self, request: MusicRequest, work: Work, piece: Piece) -> dict[str, Path]:
-        """Publish the sound; put notes and score beside it."""
+        """Publish the sound; put notes and score beside it. Nothing is begun that finds no room.
+
+        Raises:
+            StoreError: The disk is full.
+        """
+        require_room(work.out, piece.sound, len(set(request.format)))
         files: dict[str, Path] = {}
         title = (piece.score.title if piece.score else piece.engine)[:80]
         publish = partial(work.publish, self.card, title, (), ai=piece.ai, mode=request.mode)
@@ -183,12 +190,31 @@ def _writer(samples: Sound) -> Callable[[Path], None]:
     return write
 
 
+def require_room(out: Path, sound: Rendered, formats: int) -> None:
+    """Room for every file of a piece, and for one more while it is labelled and signed.
+
+    Raises:
+        StoreError: There is none.
+    """
+    one = (len(sound.mastered.samples) + round(LABEL_S * RATE_HZ)) * _FRAME_BYTES
+    needed, free = (formats + len(sound.stems) + 2) * one, shutil.disk_usage(out).free
+    if needed > free:
+        raise StoreError("music.no_room", mb=-(-needed // 1_000_000), free=free // 1_000_000, path=str(out))
+
+
 def _notes(score: Score, out: Path) -> dict[str, Path]:
-    """MIDI and score. Their clock begins with the music, which begins in the file after the label."""
+    """MIDI and score. Their clock begins with the music, which begins in the file after the label.
+
+    Raises:
+        StoreError: They cannot be written.
+    """
     midi, told = out / "music.mid", out / "score.json"
-    midi.write_bytes(write_midi(to_midi(score)))
     held = {**describe(score), "label": "AI生成", "music_from_s": LABEL_S}
-    told.write_text(json.dumps(held, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    try:
+        midi.write_bytes(write_midi(to_midi(score)))
+        told.write_text(json.dumps(held, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise StoreError("render.not_written", path=str(out), detail=error.strerror or str(error)) from error
     return {"midi": midi, "score": told}
 
 
