@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from subject_factory import RATE, SCENES, Scene, Subject, draw_subject
 
-from malan.apps.promo.framing import LINES, frame_formats, subjects_of
+from malan.apps.promo.framing import LINES, frame_formats
 from malan.apps.promo.looking import LOOKS_A_SECOND
 from malan.apps.promo.request import format_of
+from malan.apps.promo.subjects import subjects_of
 from malan.media.render import View
 from malan.media.render.graph import window
 from malan.media.render.looks import look_along

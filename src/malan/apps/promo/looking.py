@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.apps.promo.framing import LINES, VERSION, Box, frame_formats
+from malan.apps.promo.framing import LINES, VERSION, frame_formats
+from malan.apps.promo.subjects import Box
 from malan.core.ids import digest_record
 from malan.inference.faces import FaceFinder, has_face_weights
 from malan.media.render import Format, Key, Piece, View
