@@ -99,7 +99,8 @@ def _print_view(view: JobView) -> None:
 
     job = describe_job(view.job)
     state = speak(f"job.state.{job['state']}")
-    print_line(speak("job.cli.line", **{**job, "id": view.job.id[:12], "state": state, "kind": _kind(view.job)}))
+    line = "job.cli.run" if view.job.spec.get("app") else "job.cli.line"
+    print_line(speak(line, **{**job, "id": view.job.id[:12], "state": state, "kind": _kind(view.job)}))
     if job["error"]:
         print_line(f"  ✗ {job['error']['message']} {job['error']['hint']}".rstrip())
     for item in map(describe_item, view.failures):
@@ -110,8 +111,11 @@ def _print_view(view: JobView) -> None:
 def _line(job: JobRow) -> list[str]:
     state = speak(f"job.state.{'stopped' if job.is_stopped else job.state}")
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_s or job.created_s))
-    return [job.id[:12], _kind(job), state, f"{job.done}/{job.total}", str(job.failed), started]
+    done = f"{job.done} %" if job.spec.get("app") else f"{job.done}/{job.total}"
+    return [job.id[:12], _kind(job), state, done, str(job.failed), started]
 
 
 def _kind(job: JobRow) -> str:
-    return speak(f"job.kind.{job.kind}")
+    """What it is: its kind, and of a run its app."""
+    app_name = job.spec.get("app")
+    return speak(f"app.{app_name}") if app_name else speak(f"job.kind.{job.kind}")

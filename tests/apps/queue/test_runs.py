@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from app_runs import done, ended
 from media_factory import draw_film
+from typer.testing import CliRunner
 
 from malan.apps.queue.runs import cancel_app, resume_app, run_of, start_app
 from malan.apps.running import REPORT
+from malan.cli.main import app
 from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
 from malan.rights import load_terms
 from malan.services import watch
@@ -137,6 +140,23 @@ def test_the_command_line_takes_a_run_up_and_sees_it_through(ws: Workspace) -> N
     threading.Thread(target=ended, args=(ws, job), daemon=True).start()
     assert [one.state for one in watch_job(ws, job)][-1] == "failed"
     assert show_job(ws, job).job.code == "promo.nothing"
+
+
+def test_the_command_line_lists_and_shows_runs(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALAN_WORKSPACE", str(ws.root))
+    monkeypatch.setenv("MALAN_LANG", "en")
+    job = start_app(ws, "promo", {"query": "listed", "length": 3})
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, ["job", *words], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert job[:12] in said("list")
+    assert said("show", job).startswith("Promo")
+    assert json.loads(said("show", job, "--json"))["spec"]["app"] == "promo"
+    assert "cancelled" in said("cancel", job[:12])
+    assert "promo.nothing" in said("retry", job, "--json")
 
 
 def test_a_run_outlives_the_server_it_was_started_from(ws: Workspace) -> None:

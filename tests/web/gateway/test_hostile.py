@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import json
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +139,27 @@ def test_speech_is_read_while_it_comes(served: Gateway) -> None:
     with asked.create(model="tts-1", voice="alloy", input="hello") as reply:
         assert len(b"".join(reply.iter_bytes(1024))) > 100
         assert json.loads(reply.headers["x-malan"])["cost"]["micro"] > 0
+
+
+def head_of(width: int, height: int) -> bytes:
+    """A PNG that says it is so large, and holds next to nothing."""
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("bomb", head_of(40_000, 40_000)), ("strip", head_of(2**30, 2)), ("dot", head_of(1, 1)),
+     ("no jpeg", b"\xff\xd8\xff" + b"garbage" * 50), ("no webp", b"RIFF\0\0\0\0WAVEfmt " + b"\0" * 60),
+     ("no tiff", b"II*\0" + b"\xff" * 60), ("cut off", head_of(64, 64)[:20])],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused_before_a_job_is_written_down(served: Gateway, name: str, data: bytes) -> None:
+    before = sorted((served.ws.root / "jobs").glob("*"))
+    with pytest.raises(openai.BadRequestError) as failed:
+        served.client().videos.create(prompt="quick", input_reference=(f"{name}.png", data))
+    assert failed.value.code in ("gateway.no_picture", "gateway.bad_field")
+    assert sorted((served.ws.root / "jobs").glob("*")) == before

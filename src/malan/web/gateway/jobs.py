@@ -49,6 +49,7 @@ from malan.services.gateway_keys import Policy, describe_cost
 from malan.services.recall import describe_marks, marks_of
 from malan.web.gateway.call import Call, Early, read_object, whole_of
 from malan.web.gateway.forms import Form, read_form
+from malan.web.gateway.references import check_picture
 from malan.web.ranges import RangeResponse
 
 if TYPE_CHECKING:
@@ -304,7 +305,8 @@ def _keep(counter: Counter, job_id: str, data: bytes) -> Path:
     path = folder / f"reference{ending}"
     try:
         path.write_bytes(data)
-    except OSError:
+        check_picture(path)
+    except (OSError, MalanError):
         shutil.rmtree(folder.parent, ignore_errors=True)
         raise
     return path
