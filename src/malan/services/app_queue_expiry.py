@@ -1,10 +1,11 @@
 """What jobs of the gateway made is kept for a while (`result_days`), then taken away; the job says so from then on.
 
-Runs of apps in `exports` are their owners' to keep. Start at `expire`.
+Runs of apps in `exports` are their owners' to keep. Start at `expire`; `sweep` takes away what belongs to no job.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import TYPE_CHECKING
@@ -48,3 +49,18 @@ def expire(ws: Workspace, now_s: float | None = None) -> int:
             mine = update(JOBS).where(jobs.id == row.id, jobs.turn == row.turn)
             connection.execute(mine.values(state=EXPIRED, turn=row.turn + 1))
     return len(rows)
+
+
+def sweep(ws: Workspace, now_s: float | None = None) -> int:
+    """Take away folders of jobs that were never written down, as a server that was killed leaves them; how many."""
+    place, before = ws.root / FOLDER, (time.time() if now_s is None else now_s) - _DAY_S
+    names = [one.name for one in os.scandir(place) if one.stat().st_mtime < before] if place.is_dir() else []
+    gone = 0
+    for start in range(0, len(names), _MOST_AT_ONCE):
+        some = names[start : start + _MOST_AT_ONCE]
+        with reading(queue_tables(ws)) as connection:
+            known = set(connection.scalars(select(JOBS.c.id).where(JOBS.c.id.in_(some))))
+        for name in set(some) - known:
+            shutil.rmtree(place / name, ignore_errors=True)
+            gone += 1
+    return gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,7 @@ from malan.services.app_queue import (
     waiting_devices,
 )
 from malan.services.app_queue_costs import asking
-from malan.services.app_queue_expiry import expire, expires_s
+from malan.services.app_queue_expiry import expire, expires_s, sweep
 from malan.services.gateway_budget import OverBudget, TooFast
 from malan.services.gateway_keys import Allowance, end_gateway_key, list_gateway_keys, make_gateway_key
 from malan.services.gateway_prices import Price
@@ -307,3 +308,12 @@ def test_a_table_of_before_gets_the_index_the_page_of_jobs_needs(place: Place) -
         connection.exec_driver_sql("DROP INDEX app_jobs_latest")
         STEPS[0].apply(connection)
     assert {one["name"] for one in inspect(place.ws.database).get_indexes("app_jobs")} == names
+
+
+def test_folders_of_jobs_that_were_never_written_down_go_after_a_day(place: Place) -> None:
+    job = submit(place.ws, place.ask())
+    for name in (job.id, "video_" + "0" * 32):
+        (place.ws.root / "jobs" / name / "inputs").mkdir(parents=True)
+    assert sweep(place.ws) == 0
+    assert sweep(place.ws, time.time() + 2 * DAY) == 1
+    assert [one.name for one in (place.ws.root / "jobs").iterdir()] == [job.id]

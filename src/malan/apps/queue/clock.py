@@ -14,12 +14,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
 from malan.services.app_queue import busy_devices, live_workers, recover, waiting_devices
-from malan.services.app_queue_expiry import expire
+from malan.services.app_queue_expiry import expire, sweep
 from malan.services.app_webhooks import send_due
 from malan.services.gateway_royalties import book_usage, owe_royalties
 
@@ -103,6 +104,8 @@ class JobClock:
             expire(self._ws)
 
     def _tick(self) -> None:
+        with suppress(OSError, MalanError):
+            sweep(self._ws)
         while not self._over.wait(_LOOK_S):
             try:
                 self.look()
