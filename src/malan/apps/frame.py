@@ -55,6 +55,7 @@ class Card:
         price_minor: For one of those, in fen; what owners earn is settled beside it.
         needs_workspace: Whether it works on a library; otherwise plain files do.
         is_guarded: Whether the operator's rule packs are held against its requests; not where it judges itself.
+        makes_media: Whether films, pictures or sound come out; not where it only writes about them.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Card:
     price_minor: int = 0
     needs_workspace: bool = True
     is_guarded: bool = True
+    makes_media: bool = True
 
     def title(self, lang: str | None = None) -> str:
         """The name people know."""

@@ -218,8 +218,13 @@ def check_maker(ws: Workspace, app: str, request: Mapping[str, Any]) -> None:
     Raises:
         UsageError: There is none, or it is none.
     """
-    mode = str(request.get("mode") or app_named(app).card.mode)
-    if not request.get("plan_only") and (mode in BY_MACHINE or request.get("bed") or request.get("speaker")):
+    card = app_named(app).card
+    mode = str(request.get("mode") or card.mode)
+    if (
+        card.makes_media
+        and not request.get("plan_only")
+        and (mode in BY_MACHINE or request.get("bed") or request.get("speaker"))
+    ):
         check_producer(ws, AiPart("generated"), Path("made.mp4"))
 
 

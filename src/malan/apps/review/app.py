@@ -70,7 +70,10 @@ class ReviewRequest(Request):
 class Review:
     """The micro-app."""
 
-    card = Card("review", "infer", meter="input_minute", price_minor=30, needs_workspace=False, is_guarded=False)
+    card = Card(
+        "review", "infer", meter="input_minute", price_minor=30, needs_workspace=False, is_guarded=False,
+        makes_media=False,
+    )  # fmt: skip
     request = ReviewRequest
 
     def expect(self, request: ReviewRequest, work: Work) -> Expected:
