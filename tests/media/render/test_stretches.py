@@ -39,11 +39,12 @@ def test_stretches_are_whole_pieces_in_order_and_of_about_one_length(frames):
     assert max(lengths) <= even + max(frames)
 
 
-def test_half_a_minute_is_four_stretches_whatever_the_machine(monkeypatch):
-    film = timeline(*[60] * 12, 30)
+@pytest.mark.parametrize(("formats", "stretches"), [((WIDE,), 4), ((WIDE, TALL), 2)])
+def test_half_a_minute_is_as_many_stretches_on_every_machine(monkeypatch, formats, stretches):
+    film = timeline(*[60] * 12, 30, formats=formats)
     for count in (1, 2, 64):
         monkeypatch.setattr(lanes.os, "sched_getaffinity", lambda _, count=count: set(range(count)))
-        assert len(cut_into(film, range(13))) == 4
+        assert len(cut_into(film, range(13))) == stretches
 
 
 def test_many_short_pieces_of_large_pictures_are_more_stretches():

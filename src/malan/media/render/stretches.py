@@ -17,7 +17,7 @@ from threading import Event
 from malan.media.render.process import Tell
 from malan.media.render.timeline import Piece, Timeline
 
-STRETCH_S = Fraction(15, 2)
+STRETCH_S = Fraction(15, 2)  # of one format; of several twice that: their encoders already work side by side
 _MOST_BYTES, _READ_BYTES = 5 << 29, 1 << 30  # of all processes together, of what one stretch reads; by reckoning
 _PICTURES, _READ = 75, 14  # measured: an encoder holds so many pictures of 1.5 bytes a pixel, an input so many
 _LOOK_S = 0.2
@@ -31,7 +31,8 @@ def cut_into(timeline: Timeline, numbers: Sequence[int]) -> list[list[int]]:
     All files of a stretch are read from its beginning on: many short pieces of large pictures are more stretches.
     """
     total = sum(timeline.pieces[number].frames for number in numbers)
-    count = max(1, min(len(numbers), round(total / timeline.rate / STRETCH_S)))
+    length = STRETCH_S * min(2, len(timeline.formats))
+    count = max(1, min(len(numbers), round(total / timeline.rate / length)))
     found: list[list[int]] = [[]]
     at = read = due = 0
     for number in numbers:
