@@ -115,3 +115,14 @@ def test_a_long_prompt_keeps_the_words_and_adds_what_they_leave_open():
     assert "光" in words
     full = "a cat walks through a village at dawn, close-up, soft light"
     assert expand(read_prompt(full)) == full + "."
+
+
+def test_english_sentences_of_a_script_are_beats_of_their_own():
+    brief = read_prompt("", "A dog runs. Mr. Li walks 3.5 miles home. 夜色降临。Then rain? Yes.")
+    assert [beat.caption for beat in brief.beats] == [
+        "A dog runs.", "Mr. Li walks 3.5 miles home.", "夜色降临。", "Then rain?", "Yes.",
+    ]  # fmt: skip
+
+
+def test_words_that_count_are_no_words_to_look_for():
+    assert read_prompt("一只兔子，两名医生", "").beats[0].terms == ("兔子",)

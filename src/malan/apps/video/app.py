@@ -121,7 +121,7 @@ def _named(what: str, number: int, boards: list[Storyboard]) -> str:
 def _told(boards: list[Storyboard], planner: str) -> dict[str, Any]:
     first = boards[0]
     said: dict[str, Any] = {"seconds": float(first.duration), "shots": len(first.shots), "versions": len(boards)}
-    return said | {"planner": planner or "rules", "notes": list(first.notes)}
+    return said | {"planner": planner or "rules", "notes": list(first.notes), "lines": list(first.notes)}
 
 
 def _frame_map(board: Storyboard, sources: list[dict[str, Any]]) -> str:

@@ -6,109 +6,160 @@ Versions beside each other keep away from what the earlier ones show. Start read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from malan.apps.frame import Work
 from malan.apps.promo.board import Shot, Storyboard
 from malan.apps.promo.choose import choose
 from malan.apps.promo.plan import rate_of
+from malan.apps.promo.request import format_of
 from malan.apps.promo.rhythm import beats_of, lay_slots
 from malan.apps.video.gather import Fitting, gather
 from malan.apps.video.prompt import Brief
 from malan.apps.video.request import VideoRequest
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound
-from malan.services.picking import Candidate, look_into
+from malan.services.picking import Candidate, Strip, look_into
 
 SECONDS = 10.0
+_SHORTER = (8.0, 6.0, 5.0, 4.0, 3.0)  # where nobody asked for a length and there is too little for ten seconds
 _SHOWN_BEFORE = 0.45  # of the fit, in a further version
 _LOOKED_INTO = 48  # filmstrips read of each beat
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all versions have in common."""
+
+    request: VideoRequest
+    brief: Brief
+    fitting: tuple[Fitting, ...]  # beats that have footage
+    seconds: float
+    rate: int
+    pulse: tuple[float, ...]  # beats of the music, in seconds
+    work: Work
+
+    @property
+    def style(self) -> str:
+        return self.request.style or self.brief.style or "lively"
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        return self.request.format or ((self.brief.shape,) if self.brief.shape else ("16:9",))
 
 
 def make_boards(request: VideoRequest, brief: Brief, work: Work, *, notes: Sequence[str] = ()) -> list[Storyboard]:
     """A storyboard for each version.
 
     Raises:
-        NotFound: Nothing fits, or there is too little of it; the nearest is named.
+        NotFound: Nothing fits, or there is too little of it for the length that was asked for; the nearest is named.
     """
     fitting = gather(brief.beats, work, snapshot=request.snapshot)
-    seconds = request.seconds or brief.seconds or SECONDS
-    seconds = min(180.0, max(1.0, seconds))
+    asked = request.seconds or brief.seconds
     music = beats_of(request.music) if request.music else None
     pulse = tuple(float(beat) for beat in music.times_s) if music is not None else ()
-    everything = [one for each in fitting for one in each.found]
-    rate = rate_of(everything, work)
+    rate = rate_of([one for each in fitting for one in each.found], work)
+    having = tuple(one for one in fitting if one.found)
+    plan = _Plan(request, brief, having, min(180.0, max(1.0, asked or SECONDS)), rate, pulse, work)
     told = [*notes, *_notes(fitting, brief.language)]
+    for seconds in () if asked else _SHORTER:
+        try:
+            return _versions(plan, told)
+        except NotFound:
+            plan = replace(plan, seconds=seconds)
+    return _versions(plan, told)
+
+
+def _versions(plan: _Plan, told: Sequence[str]) -> list[Storyboard]:
+    """Each with other footage, as far as there is some."""
+    request, brief = plan.request, plan.brief
+    shorter = [] if request.seconds or brief.seconds or plan.seconds == SECONDS else [_note_shorter(plan)]
     boards: list[Storyboard] = []
     shown: Counter[str] = Counter()
     for version in range(request.versions):
-        shots = _shots(fitting, seconds, rate, request, brief, pulse, request.seed + version, shown, work)
+        shots = _shots(plan, request.seed + version, shown)
         shown.update(shot.clip for shot in shots)
         boards.append(
             Storyboard(
                 title=request.title,
                 ending=request.ending,
                 language="zh" if brief.language == "zh" else "en",
-                rate=rate,
-                formats=request.format or ((brief.shape,) if brief.shape else ("16:9",)),  # type: ignore[arg-type]
+                rate=plan.rate,
+                formats=plan.shapes,  # type: ignore[arg-type]
                 lines=request.lines,
                 shots=tuple(shots),
                 music=request.music,
                 bed=request.bed,
                 voice=request.voice,
-                beats_s=tuple(round(beat, 3) for beat in pulse if beat < seconds),
-                notes=tuple(told),
+                beats_s=tuple(round(beat, 3) for beat in plan.pulse if beat < plan.seconds),
+                notes=(*told, *shorter),
             )
         )
     return boards
 
 
-def _shots(
-    fitting: Sequence[Fitting], seconds: float, rate: int, request: VideoRequest, brief: Brief,
-    pulse: Sequence[float], seed: int, shown: Counter[str], work: Work,
-) -> list[Shot]:  # fmt: skip
-    """The beats that have footage, one after the other; together exactly the length."""
-    style = request.style or brief.style or "lively"
-    having = [one for one in fitting if one.found]
-    total, weights = round(seconds * rate), [one.beat.weight for one in having]
-    having, weights = having[: max(1, total // 8)], weights[: max(1, total // 8)]
-    ends = [round(total * sum(weights[: place + 1]) / sum(weights)) for place in range(len(having))]
+def _note_shorter(plan: _Plan) -> str:
+    values = {"seconds": f"{plan.seconds:g}", "usual": f"{SECONDS:g}"}
+    return entry("video.note.shorter").text(plan.brief.language, values)
+
+
+def _shots(plan: _Plan, seed: int, shown: Counter[str]) -> list[Shot]:
+    """The beats, one after the other; together exactly the length."""
+    rate, total = plan.rate, round(plan.seconds * plan.rate)
+    fitting = plan.fitting[: max(1, total // 8)]
+    weights = [one.beat.weight for one in fitting]
+    ends = [round(total * sum(weights[: place + 1]) / sum(weights)) for place in range(len(fitting))]
     shots: list[Shot] = []
     used: set[str] = set()
     begin = 0
-    for place, (one, end) in enumerate(zip(having, ends, strict=True)):
+    for place, (one, end) in enumerate(zip(fitting, ends, strict=True)):
         if end <= begin:
             continue
-        inside = [beat - begin / rate for beat in pulse if begin / rate < beat < end / rate]
-        slots = lay_slots((end - begin) / rate, rate, style, inside, seed * 31 + place)
-        found = _chosen(one, having, slots, rate, style, used, shown, work)
-        used |= _groups(found, one, having)
+        inside = [beat - begin / rate for beat in plan.pulse if begin / rate < beat < end / rate]
+        slots = lay_slots((end - begin) / rate, rate, plan.style, inside, seed * 31 + place)
+        found = _chosen(plan, one, slots, used, shown)
+        found = found if plan.pulse else _in_order(found)
+        used |= _groups(found, one, fitting)
         shots += [
-            shot.model_copy(update={"sound": shot.sound and request.own_sound, "text": one.beat.caption})
+            shot.model_copy(update={"sound": shot.sound and plan.request.own_sound, "text": one.beat.caption})
             for shot in found
         ]
         begin = end
     return shots
 
 
-def _chosen(
-    one: Fitting, having: Sequence[Fitting], slots: Sequence[int], rate: int, style: str, used: set[str],
-    shown: Counter[str], work: Work,
-) -> list[Shot]:  # fmt: skip
+def _chosen(plan: _Plan, one: Fitting, slots: Sequence[int], used: set[str], shown: Counter[str]) -> list[Shot]:
     """Shots of a beat; where its own footage is too little, that of the other beats helps out."""
+    request, aspect = plan.request, float(format_of(plan.shapes[0], plan.request.lines).aspect)
+    language = "zh" if plan.brief.language == "zh" else "en"
+    is_heard = request.own_sound and not (request.music or request.bed or request.voice)
 
-    def look(some: Sequence[Candidate]):  # type: ignore[no-untyped-def]
-        return look_into(work.library, [each.row for each in some[: max(_LOOKED_INTO, 3 * len(slots))]])
+    def from_pool(pool: Iterable[Candidate], used: set[str]) -> list[Shot]:
+        def look(some: Sequence[Candidate]) -> Mapping[str, Strip]:
+            return look_into(plan.work.library, [each.row for each in some[: max(_LOOKED_INTO, 3 * len(slots))]])
+
+        return choose(
+            _fresh(pool, used, shown), slots, plan.rate, plan.style, look,
+            aspect=aspect, is_heard=is_heard, language=language,
+        )  # fmt: skip
 
     own = [*one.found, *one.spare]
-    others = [each for other in having if other is not one for each in other.found]
+    others = [each for other in plan.fitting if other is not one for each in other.found]
     for pool in (one.found, own, [*own, *others]):
         try:
-            return choose(_fresh(pool, used, shown), slots, rate, style, look)
+            return from_pool(pool, used)
         except NotFound:
             continue
-    return choose(_fresh([*own, *others], set(), shown), slots, rate, style, look)
+    return from_pool([*own, *others], set())
+
+
+def _in_order(shots: Sequence[Shot]) -> list[Shot]:
+    """The same, but shots of one clip that follow each other do so as they were filmed: nothing is undone and done
+    again. With music the lengths belong to its beats, and stay where they are."""
+    runs = (list(run) for _, run in groupby(shots, key=lambda shot: shot.clip))
+    return [shot for run in runs for shot in sorted(run, key=lambda shot: shot.from_s)]
 
 
 def _fresh(found: Iterable[Candidate], used: set[str], shown: Counter[str]) -> list[Candidate]:

@@ -25,7 +25,12 @@ _BREAK = re.compile(
     r"\b(?:and then|then|followed by|after that|finally|cut to)\b",
     re.IGNORECASE,
 )
-_JOINTS = re.compile("的|和|与|及|以及|还有|着|在|被|把|里|中(?!国|央|华|秋|学|心)|一(?:个|条|段|片|座|位|群|些|种|场)")
+_SENTENCE = re.compile(  # no sentence ends at “Mr.” or within “3.5”
+    r"(?<=[。！？!?；;])|(?<=\w[.])(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bMrs\.)\s+(?=[^\W\d_a-z])|\n"
+)
+_JOINTS = re.compile(
+    "的|和|与|及|以及|还有|着|在|被|把|里|中(?!国|央|华|秋|学|心)|[一两](?:个|条|段|片|座|位|群|些|种|场|只|头|匹|辆|朵|棵|艘|架|栋|道|阵|对|轮|缕|丛|张|名)"
+)
 _SECONDS = re.compile(r"(\d{1,4}(?:\.\d+)?)\s*(秒钟?|分钟?|seconds?|secs?|s\b|minutes?|mins?)", re.IGNORECASE)
 _SHAPES = {
     "9:16": r"竖屏|竖版|竖幅|抖音|快手|\bvertical\b|\bportrait\b|9\s*[:：]\s*16",
@@ -184,7 +189,7 @@ def _beat(part: str) -> Beat:
 
 def _beats_of_script(script: str, common: tuple[str, ...]) -> list[Beat]:
     """A beat a sentence, as long as it takes to read; where the script gives no words, those of the prompt."""
-    sentences = [one.strip() for one in re.split(r"(?<=[。！？!?；;])|\n", script) if one.strip()]
+    sentences = [one.strip() for one in _SENTENCE.split(script) if one.strip()]
     beats = []
     for one in sentences:
         beat = _beat(one)
