@@ -149,6 +149,7 @@ def report_value(
     counts = {name: sum(one.severity == name for one in active) for name in ("block", "major", "minor", "info")}
     waiting = sum(one.decision == "person" and one.decided is None for one in active)
     counts["person"] = waiting
+    said = [finding.to_json() for finding in listed]
     counts["open"] = sum(one.state == "open" and one.decided is None for one in listed)
     return {
         "report": "malan-review",
@@ -159,10 +160,10 @@ def report_value(
         },
         "as_of": request.as_of,
         "told": {key: value for key, value in request.told.items() if value is not None},
-        "verdict": verdict_of([finding.to_json() for finding in listed], refused),
+        "verdict": verdict_of(said, refused),
         "counts": counts,
         "episodes": [_episode(one) for one in episodes],
-        "findings": [finding.to_json() for finding in listed],
+        "findings": said,
         "passed": _passed(episodes),
         "documents": [
             {**dict(one.about), "digest": one.digest} for one in sorted(pack.documents.values(), key=lambda d: d.id)

@@ -24,10 +24,14 @@ def page(
         data: The bytes of `review.json`, whose digest the page shows.
         language: The one it opens in; a switch shows the other.
     """
+    found: dict[str, list[Mapping[str, Any]]] = {one["file"]: [] for one in value["episodes"]}
+    for one in value["findings"]:
+        if one["state"] == "found":
+            found[one["episode"]].append(one)
     return str(
         _template().render(
             report=value,
-            episodes=[_episode(one, value["findings"]) for one in value["episodes"]],
+            episodes=[_episode(one, found[one["file"]]) for one in value["episodes"]],
             open_points=_open_points(value["findings"]),
             pictures={
                 name: "data:image/jpeg;base64," + base64.b64encode(one).decode() for name, one in pictures.items()
@@ -106,8 +110,7 @@ _FIELDS = {"class": "drama_class"}
 
 
 def _episode(one: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    own = [f for f in findings if f["episode"] == one["file"] and f["state"] == "found"]
-    own.sort(key=lambda f: (_ORDER[f["severity"]], f["start_s"], f["rule"]))
+    own = sorted(findings, key=lambda f: (_ORDER[f["severity"]], f["start_s"], f["rule"]))
     moments = [f for f in own if f["end_s"] - f["start_s"] < one["duration_s"] - 0.01]
     return {**one, "findings": own, "moments": moments, "counts": _counts(own)}
 
