@@ -155,8 +155,9 @@ def _in_file(file: Footage) -> tuple[str, int, int]:
 
 def _name(path: Path, asset_id: str, taken: set[str]) -> str:
     """Eight letters and digits as CMX 3600 wants them: of the file's name where it has some, else of its digest."""
-    plain = re.sub(r"[^A-Z0-9_]", "", path.stem.upper()) if path.stem.isascii() else ""
-    names = [plain[:8], *(f"{plain[:6]}{number:02d}" for number in range(2, 100))] if plain else []
+    plain = re.sub(r"[^A-Z0-9_]", "", path.stem.upper())
+    telling = len(plain) >= 3
+    names = [plain[:8], *(f"{plain[:6]}{number:02d}" for number in range(2, 100))] if telling else []
     return next((one for one in names if one not in taken), asset_id[:8].upper())
 
 
