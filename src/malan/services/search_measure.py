@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError, UsageError
-from malan.services.access import HOUSE, Caller
+from malan.services.access import HOUSE, Caller, require
 from malan.services.clips import find
 from malan.services.meaning import MeaningAsk, find_meaning
 from malan.store.query import ClipQuery
@@ -66,8 +66,9 @@ def measure_search(
     Raises:
         UsageError: The list is no such CSV, too long, or empty; no encoder is configured.
         NotFound: There is no index yet.
-        NotGranted: The caller may not look at a clip, or the licence of the model forbids its use.
+        NotGranted: The caller may not, or the licence of the model forbids its use.
     """
+    require(caller, "scan")
     if not 1 <= top <= MOST_TOP:
         raise UsageError("measure.bad_top", most=MOST_TOP, top=top)
     asked = read_questions(ws, truth)
