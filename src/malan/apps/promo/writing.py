@@ -31,7 +31,7 @@ _LAST_LATIN = "\u024f"
 _TIGHT = 0.01  # between letters of words, which fall apart sooner
 # the end stands to the last frame
 _FADES_MS = {"Caption": (80, 60), "Title": (350, 350), "Cover": (0, 0), "Ending": (450, 0)}
-_SCRIM = {"Title": 0.28, "Cover": 0.18, "Ending": 0.62}  # how much darker the picture behind it becomes
+_SCRIM = {"Cover": 0.18, "Ending": 0.6}  # how much darker the picture behind becomes: all of a cover, a band of a film
 _STYLE = (
     "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
     "Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
@@ -132,14 +132,10 @@ def _events(line: Line, form: Format) -> Iterator[str]:
 
     texts = _placed(lines, line.style, form, size)
     if line.style in _SCRIM:
-        yield event(
-            0,
-            rf"\fscx100\fscy100\an7\pos(0,0)\1c&H000000&\1a{_alpha(_SCRIM[line.style])}\p1",
-            _box(form.width, form.height),
-        )
+        yield event(0, *_scrim(line.style, len(lines), form, size))
     if line.style == "Ending":
         yield event(2, _rule_at(len(lines), form, size), _box(round(1.6 * size), max(2, round(0.03 * size))))
-    soft = 0.10 if line.style == "Caption" else 0.14
+    soft = 0.10 if line.style == "Caption" else 0.16
     for place, text in texts:
         yield event(1, rf"{place}\bord{soft * size:.1f}\blur{soft * size:.1f}\3c&H000000&\3a{_alpha(0.75)}", text)
     edge = rf"\bord{0.045 * size:.1f}" if line.style == "Caption" else r"\bord0"
@@ -154,6 +150,17 @@ def _placed(lines: Sequence[str], name: str, form: Format, size: float) -> list[
         return [("", r"\N".join(texts))]
     middle, top = form.width / 2, form.height * place_of(form).title - (len(texts) - 1) / 2 * _LEADING * size
     return [(rf"\pos({middle:.0f},{top + row * _LEADING * size:.0f})", text) for row, text in enumerate(texts)]
+
+
+def _scrim(name: str, count: int, form: Format, size: float) -> tuple[str, str]:
+    """What darkens the picture. In a film a band with soft edges: to blend every pixel costs as much as to encode."""
+    dark = rf"\fscx100\fscy100\an7\1c&H000000&\1a{_alpha(_SCRIM[name])}\p1"
+    if name == "Cover":
+        return rf"\pos(0,0){dark}", _box(form.width, form.height)
+    half = ((count - 1) / 2 * _LEADING + 1.7) * size
+    left, top = -2 * size, form.height * place_of(form).title - half - 0.2 * size
+    shape = _box(round(form.width + 4 * size), round(2 * half))
+    return rf"\pos({left:.0f},{top:.0f})\blur{0.3 * size:.1f}{dark}", shape
 
 
 def _rule_at(count: int, form: Format, size: float) -> str:
