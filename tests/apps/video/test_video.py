@@ -12,7 +12,9 @@ import av
 import pytest
 from media_factory import draw_film, read_number
 
+from malan.apps.promo.board import Shot
 from malan.apps.running import run_app
+from malan.apps.video.plan import _in_order
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.rights import load_terms
 from malan.services.assets import add_assets
@@ -246,3 +248,22 @@ def test_what_no_word_finds_is_found_by_meaning_and_that_is_said(tmp_path):
 def test_words_count_where_nothing_looks_as_wished(library, tmp_path):
     told = run_app(library, "video", {"prompt": "红叶夜景", "seconds": 2, "plan_only": True}, tmp_path)[1]
     assert told["shots"] >= 1
+
+
+def test_too_little_footage_makes_a_shorter_film_where_no_length_was_asked_for(library, tmp_path):
+    told = run_app(library, "video", {"prompt": "云海", "plan_only": True}, tmp_path)[1]
+    board = board_of(tmp_path)
+    length = sum(shot["frames"] for shot in board["shots"]) / board["rate"]
+    assert 3 <= length < 10
+    assert f"{length:g}" in told["lines"][-1]
+    with pytest.raises(NotFound) as refused:
+        run_app(library, "video", {"prompt": "云海", "seconds": 10, "plan_only": True}, tmp_path / "exact")
+    assert refused.value.code == "promo.too_little"
+
+
+def test_shots_of_one_clip_follow_each_other_as_they_were_filmed():
+    def shot(clip: str, from_s: float) -> Shot:
+        return Shot(clip=clip * 64, from_s=from_s, frames=10)
+
+    ordered = _in_order([shot("a", 7.0), shot("a", 1.0), shot("b", 5.0), shot("a", 2.0)])
+    assert [(one.clip[0], one.from_s) for one in ordered] == [("a", 1.0), ("a", 7.0), ("b", 5.0), ("a", 2.0)]
