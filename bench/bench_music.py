@@ -195,7 +195,12 @@ def scores(report: Report, count: int) -> None:
         report.add(
             f"{told}, {count} scores", f"{100 * right[what] / count:.1f} %", must="100 %", met=right[what] == count
         )
-    report.add(f"rules broken (four voices, melody and bass, ranges, modes), {count} scores", str(faults), must="0", met=faults == 0)
+    report.add(
+        f"rules broken (four voices, melody and bass, ranges, modes), {count} scores",
+        str(faults),
+        must="0",
+        met=faults == 0,
+    )
     report.add("a score: composed, checked, listened to", f"{1000 * took:.0f} ms CPU")
 
 
