@@ -30,10 +30,10 @@ from common import Report, arguments
 from malan.apps.queue.work import work
 from malan.runtime.database import add_new, updating
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.app_queue import DONE, OVER, Ask, get_job, list_jobs, recover, submit
-from malan.services.app_queue_tables import JOBS, queue_tables
-from malan.services.gateway_keys import Allowance, gateway_usage, list_gateway_keys, make_gateway_key
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.keys import Allowance, gateway_usage, list_gateway_keys, make_gateway_key
+from malan.services.jobs.queue import DONE, OVER, Ask, get_job, list_jobs, recover, submit
+from malan.services.jobs.queue_tables import JOBS, queue_tables
 from malan.workspace import Workspace
 
 CLIENTS = 100

@@ -89,10 +89,10 @@ def honest(report: Report, runs: int, folder: Path) -> None:
     """Taggers with other seeds and parameters, from order to release: services, sandbox, gate, registry."""
     from run_place import BUYER, SET, grant_on
 
-    from malan.services.contracts import Changes
-    from malan.services.run_states import RELEASED
-    from malan.services.run_work import work
-    from malan.services.runs import Asked, get_run, submit_run
+    from malan.services.market.contracts import Changes
+    from malan.services.runs.states import RELEASED
+    from malan.services.runs.submission import Asked, get_run, submit_run
+    from malan.services.runs.worker import work
 
     ws = Workspace.create(folder / "honest")
     limits = {"clip_seconds": 10_000_000, "runs": 10 * runs, "output_bytes": 1_000_000_000}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from common import Report, arguments
 
-from malan.services.meaning import MeaningAsk, build_index, find_meaning
+from malan.services.clips.meaning import MeaningAsk, build_index, find_meaning
 from malan.store import ClipQuery
 from malan.store.vectors import IndexFacts, VectorIndex
 from malan.workspace import Workspace

@@ -176,8 +176,8 @@ class Scene:
 def library_of(folder: Path, quick: bool) -> Any:
     """A scanned workspace whose owner allows promos: real footage at 1080 lines, else films drawn here."""
     from malan.rights import load_terms
-    from malan.services.assets import add_assets
-    from malan.services.scan import scan_assets
+    from malan.services.footage.assets import add_assets
+    from malan.services.footage.scan import scan_assets
     from malan.workspace import Workspace
 
     ws = Workspace.create(folder / "ws")
@@ -293,7 +293,7 @@ def big_library(report: Report) -> None:
     from malan.apps.frame import Work
     from malan.apps.promo.plan import make_board
     from malan.apps.promo.request import PromoRequest
-    from malan.services import picking
+    from malan.services.clips import picking
     from malan.workspace import Workspace
 
     with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:

@@ -20,10 +20,10 @@ from malan.rights.holders import Holders
 from malan.rights.meter import Meter
 from malan.rights.statement import check_arithmetic
 from malan.runtime.database import reading
-from malan.services.charges import charge
-from malan.services.keys import show_keys
-from malan.services.settlement import _end_of, settle_period, tables_of
-from malan.services.statement_files import check_statement_file, statement_file, write_statement
+from malan.services.log.keys import show_keys
+from malan.services.settlement.charges import charge
+from malan.services.settlement.periods import _end_of, settle_period, tables_of
+from malan.services.settlement.statement_files import check_statement_file, statement_file, write_statement
 from malan.workspace import Workspace
 
 GRANTS = 20
@@ -100,7 +100,7 @@ def settle(report: Report, ws: Workspace, rows: int, owners: int) -> None:
 
 
 def files(report: Report, ws: Workspace, party: str) -> None:
-    from malan.services.settlement import get_statement
+    from malan.services.settlement.periods import get_statement
 
     statement, vkey = get_statement(ws, "2026-11"), show_keys(ws).vkey
     written, data = measure(lambda: write_statement(statement_file(ws, statement, party)))

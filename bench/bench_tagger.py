@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from malan.inference.tensors import Tensor
 from malan.models.classifier import Classifier, read_classifier
-from malan.services.assets import add_assets
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.store.features import FEATURES, features_of
 from malan.training.algorithms import builtin_files
 from malan.workspace import Workspace

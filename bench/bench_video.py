@@ -82,8 +82,8 @@ class VideoScene(Scene):
 
 def _library(folder: Path, quick: bool) -> Any:
     from malan.rights import load_terms
-    from malan.services.assets import add_assets
-    from malan.services.scan import scan_assets
+    from malan.services.footage.assets import add_assets
+    from malan.services.footage.scan import scan_assets
     from malan.workspace import Workspace
 
     ws = Workspace.create(folder / "ws")
@@ -119,7 +119,7 @@ def plans(report: Report, clips: int) -> None:
     from malan.apps.video.plan import make_boards
     from malan.apps.video.prompt import read_prompt
     from malan.apps.video.request import VideoRequest
-    from malan.services import picking
+    from malan.services.clips import picking
     from malan.workspace import Workspace
 
     with tempfile.TemporaryDirectory(prefix="malan-bench-") as name:

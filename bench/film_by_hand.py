@@ -63,8 +63,8 @@ def main() -> None:
 def engine(family: str, folder: Path, place: Path, steps: int) -> tuple[Callable[[], Any], float]:
     """Films by an engine of a workspace; and what the first opening took, with loading."""
     from malan.inference.backends import VideoAsk
-    from malan.services.engines import open_engine
-    from malan.services.model_bases import add_base
+    from malan.services.engines.opening import open_engine
+    from malan.services.models.bases import add_base
     from malan.workspace import Workspace
 
     (folder / "ws").mkdir()
@@ -94,8 +94,8 @@ def through_the_gateway(root: Path, family: str, place: Path, steps: int, jobs: 
 
     from malan.apps.queue.work import work
     from malan.services.access import COMMAND_LINE
-    from malan.services.accounts import add_party
-    from malan.services.gateway_keys import Allowance, make_gateway_key
+    from malan.services.accounts.parties import add_party
+    from malan.services.gateway.keys import Allowance, make_gateway_key
     from malan.workspace import Workspace
 
     ws = Workspace(root)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from malan.apps.queue.runs import see_through
 from malan.apps.queue.work import work
-from malan.services.app_queue import DONE, Job
+from malan.services.jobs.queue import DONE, Job
 from malan.workspace import Workspace
 
 

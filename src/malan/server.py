@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from malan.apps.queue.clock import JobClock
-    from malan.services.negotiation import Exchange
-    from malan.services.run_clock import RunClock
+    from malan.services.exchange.negotiation import Exchange
+    from malan.services.runs.clock import RunClock
 
 SEED = "MALAN_DSP_TEST_SEED"
 NO_WORKER = "--no-worker"
@@ -118,7 +118,7 @@ def _serve(
     closing: ExitStack, ws: Workspace, host: str, port: int, allowed: tuple[str, ...], *, has_workers: bool
 ) -> None:
     def is_single_user() -> bool:
-        from malan.services.accounts import has_accounts
+        from malan.services.accounts.parties import has_accounts
 
         return {host, *allowed} <= set(_LOOPBACK) and not has_accounts(ws)
 
@@ -144,7 +144,7 @@ def _begin_clock(ws: Workspace, *, has_workers: bool) -> Callable[[], None]:
 
     def begin() -> None:
         from malan.apps.queue.clock import JobClock
-        from malan.services.run_clock import RunClock
+        from malan.services.runs.clock import RunClock
 
         for clock in (RunClock(ws), JobClock(ws, has_workers=has_workers)):
             clocks.append(clock)
@@ -186,7 +186,7 @@ def _serve_test(
 
 def _open(ws: Workspace, url: str, is_single_user: Callable[[], bool]) -> Opened:
     from malan.exchange.app import create_exchange
-    from malan.services.negotiation import open_exchange
+    from malan.services.exchange.negotiation import open_exchange
 
     ex = open_exchange(ws, url)
     if any(anywhere in ex.root for anywhere in ("//0.0.0.0", "//[::]")):
@@ -196,7 +196,7 @@ def _open(ws: Workspace, url: str, is_single_user: Callable[[], bool]) -> Opened
 
 def _open_if_used(ws: Workspace, whole: SideBySide) -> None:
     """Open the connector where it was used before: something may wait to be sent."""
-    from malan.services.negotiation import was_used
+    from malan.services.exchange.negotiation import was_used
 
     try:
         if was_used(ws):
@@ -210,7 +210,7 @@ def _seal_by_the_clock(ws: Workspace, every_s: float = SEAL_EVERY_S) -> Callable
     stopped = threading.Event()
 
     def seal() -> None:
-        from malan.services.metering import has_unsealed, seal_usage
+        from malan.services.settlement.metering import has_unsealed, seal_usage
 
         while not stopped.wait(every_s):
             try:

@@ -16,8 +16,8 @@ from malan.apps.running import read_request, run_app
 from malan.core.errors import NotGranted, UsageError
 from malan.media.labels import label_of, verify
 from malan.services.access import Caller
-from malan.services.app_bills import UNITS
-from malan.services.publish import AiPart
+from malan.services.outputs.publish import AiPart
+from malan.services.settlement.app_bills import UNITS
 from malan.workspace import Workspace
 
 CODE = "001191440300708461136T10000"

@@ -19,17 +19,17 @@ from malan.rights import load_terms
 from malan.rights.ledgerbook import balances
 from malan.rights.meter import OUTPUTS
 from malan.runtime.database import reading
-from malan.services.app_bills import BILLS, bill_run, cost_of, list_bills
-from malan.services.assets import add_assets
-from malan.services.charges import charge_outputs, settlement_tables
-from malan.services.contracts import accept_contract, order_product, sign_contract
-from malan.services.datasets import freeze_snapshot
-from malan.services.grants import revoke_grant
-from malan.services.metering import meter
-from malan.services.products import Price, offer_product
-from malan.services.scan import scan_assets
-from malan.services.settlement_tables import CHARGES
-from malan.services.where import condition
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.market.contracts import accept_contract, order_product, sign_contract
+from malan.services.market.grants import revoke_grant
+from malan.services.market.products import Price, offer_product
+from malan.services.settlement.app_bills import BILLS, bill_run, cost_of, list_bills
+from malan.services.settlement.charges import charge_outputs, settlement_tables
+from malan.services.settlement.metering import meter
+from malan.services.settlement.tables import CHARGES
 from malan.workspace import Workspace
 
 BUYER = party(BUYER_NAME)

@@ -15,9 +15,9 @@ from malan.cli.main import app
 from malan.core import Clip
 from malan.core.errors import MalanError, NotFound, UsageError
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.tagging import apply_model
-from malan.services.where import condition
+from malan.services.accounts.parties import add_party
+from malan.services.clips.tagging import apply_model
+from malan.services.clips.where import condition
 from malan.workspace import Workspace
 
 

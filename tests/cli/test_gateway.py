@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, Rejected, UsageError
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.app_queue import Ask, submit
-from malan.services.gateway_keys import policy_of
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.keys import policy_of
+from malan.services.jobs.queue import Ask, submit
 from malan.workspace import Workspace
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, UsageError
-from malan.services.assets import add_assets
+from malan.services.footage.assets import add_assets
 from malan.workspace import Workspace
 
 pytest.importorskip("tokenizers")

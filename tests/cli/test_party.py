@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, Rejected, UsageError
-from malan.services import accounts, sessions
-from malan.services.api_keys import caller_of_key
+from malan.services.accounts import parties as accounts
+from malan.services.accounts import sessions
+from malan.services.accounts.api_keys import caller_of_key
 from malan.workspace import Workspace
 
 

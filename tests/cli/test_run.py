@@ -13,8 +13,8 @@ from run_place import BUYER, SET, grant_on
 from typer.testing import CliRunner, Result
 
 from malan.cli.main import app
-from malan.services.algorithms import submit_algorithm
-from malan.services.approvals import approve_algorithm
+from malan.services.runs.algorithms import submit_algorithm
+from malan.services.runs.approvals import approve_algorithm
 from malan.workspace import Workspace
 
 

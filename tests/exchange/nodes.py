@@ -17,7 +17,7 @@ from malan.exchange.app import create_exchange
 from malan.services.dsp import words
 from malan.services.dsp.contracts import AUTOMATIC, LocalContracts, Offer
 from malan.services.dsp.flow import Exchange
-from malan.services.negotiation import open_exchange
+from malan.services.exchange.negotiation import open_exchange
 from malan.web.server import listen
 from malan.workspace import Workspace
 

@@ -20,7 +20,7 @@ from malan.services.dsp.addresses import Addresses, networks
 from malan.services.dsp.errors import BadMessage
 from malan.services.dsp.read import read_message
 from malan.services.dsp.write import to_bytes
-from malan.services.negotiation import receive_request, request_contract, show_negotiation
+from malan.services.exchange.negotiation import receive_request, request_contract, show_negotiation
 
 PUBLIC = "93.184.216.34"
 

@@ -21,11 +21,11 @@ from malan.cli.exchange import app
 from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
 from malan.rights.terms import default_terms
 from malan.services.access import COMMAND_LINE, Caller
-from malan.services.datasets import freeze_snapshot
+from malan.services.datasets.freezing import freeze_snapshot
 from malan.services.dsp.contracts import LocalContracts, SignedAgreement
-from malan.services.exchange import offer_snapshot, show_exchange, withdraw_offer
-from malan.services.parties import remember_terms, terms_of
-from malan.services.withdrawal import withdraw_asset
+from malan.services.exchange.connector import offer_snapshot, show_exchange, withdraw_offer
+from malan.services.footage.owners import remember_terms, terms_of
+from malan.services.footage.withdrawal import withdraw_asset
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 

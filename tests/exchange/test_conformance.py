@@ -249,7 +249,7 @@ def test_a_message_that_is_refused_is_never_sent_again(under_test: Node, party: 
 
 
 def _problem(ex: object, pid: str) -> dict[str, str] | None:
-    from malan.services.negotiation import show_negotiation
+    from malan.services.exchange.negotiation import show_negotiation
 
     return show_negotiation(ex, pid).details.get("problem")  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ from malan.services.dsp.flow import Exchange
 from malan.services.dsp.read import Message, read_message
 from malan.services.dsp.tables import messages, outbox
 from malan.services.dsp.write import to_bytes
-from malan.services.negotiation import (
+from malan.services.exchange.negotiation import (
     negotiate,
     open_exchange,
     receive_message,

@@ -21,7 +21,6 @@ from sqlalchemy import select
 
 from malan.exchange.app import create_exchange
 from malan.runtime.database import reading, writing
-from malan.services import negotiation, transfers
 from malan.services.dsp import words
 from malan.services.dsp.automatic import is_as_published
 from malan.services.dsp.contracts import SignedAgreement, add_agreement
@@ -29,7 +28,8 @@ from malan.services.dsp.flow import Exchange
 from malan.services.dsp.read import LARGEST_MESSAGE_BYTES
 from malan.services.dsp.tables import messages, now, outbox, processes
 from malan.services.dsp.trust import issue_token
-from malan.services.negotiation import open_exchange
+from malan.services.exchange import negotiation, transfers
+from malan.services.exchange.negotiation import open_exchange
 
 US, PEER, RIVAL = "did:web:us.example", "did:web:peer.example", "did:web:rival.example"
 BACK = "http://127.0.0.1:9/back"

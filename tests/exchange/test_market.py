@@ -13,13 +13,13 @@ from nodes import Node, fresh, introduce, key_of, node
 
 from malan.core.errors import NotGranted
 from malan.rights.terms import party_id
-from malan.services import transfers
-from malan.services.contracts import export_contract, get_contract
 from malan.services.dsp.catalogue import read_remote
-from malan.services.grants import get_grant, grant_allows, list_grants, revoke_grant
-from malan.services.market import MarketContracts, offer_of
-from malan.services.negotiation import list_processes, negotiate, request_contract, show_negotiation
-from malan.services.products import Price, offer_product, withdraw_product
+from malan.services.exchange import transfers
+from malan.services.exchange.negotiation import list_processes, negotiate, request_contract, show_negotiation
+from malan.services.market.catalogue import MarketContracts, offer_of
+from malan.services.market.contracts import export_contract, get_contract
+from malan.services.market.grants import get_grant, grant_allows, list_grants, revoke_grant
+from malan.services.market.products import Price, offer_product, withdraw_product
 from malan.workspace import Workspace
 
 ARCHIVE, STUDIO = "did:web:archive.example", "did:web:studio.example"

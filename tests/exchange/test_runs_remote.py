@@ -17,17 +17,17 @@ from nodes import Node, fresh, introduce, key_of, node
 from run_place import OPEN, SET, draw_library
 
 from malan.rights.terms import party_id
-from malan.services import transfers
 from malan.services.access import COMMAND_LINE
-from malan.services.datasets import freeze_snapshot
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import read_remote
-from malan.services.grants import list_grants, revoke_grant
-from malan.services.negotiation import request_contract, show_negotiation
-from malan.services.products import Price, offer_product
-from malan.services.run_receipts import check_receipt
-from malan.services.run_work import work
-from malan.services.where import condition
+from malan.services.exchange import transfers
+from malan.services.exchange.negotiation import request_contract, show_negotiation
+from malan.services.market.grants import list_grants, revoke_grant
+from malan.services.market.products import Price, offer_product
+from malan.services.runs.receipts import check_receipt
+from malan.services.runs.worker import work
 from malan.workspace import Workspace
 
 ARCHIVE, STUDIO, OWNER = "did:web:archive.example", "did:web:studio.example", "湖南台"

@@ -21,19 +21,19 @@ from malan.core import Terms
 from malan.core.errors import ProofError, Rejected
 from malan.rights.meter import CLIP_SECONDS
 from malan.rights.terms import party_id, read_terms
-from malan.services import transfers
 from malan.services.access import COMMAND_LINE
-from malan.services.datasets import freeze_snapshot
+from malan.services.datasets.freezing import freeze_snapshot
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import read_remote
-from malan.services.facts import unlogged
-from malan.services.grants import list_grants, revoke_grant
+from malan.services.exchange import transfers
+from malan.services.exchange.negotiation import request_contract, show_negotiation
+from malan.services.footage.owners import remember_terms
+from malan.services.footage.withdrawal import withdraw_asset
 from malan.services.journal import record
-from malan.services.metering import meter
-from malan.services.negotiation import request_contract, show_negotiation
-from malan.services.parties import remember_terms
-from malan.services.products import Price, offer_product
-from malan.services.withdrawal import withdraw_asset
+from malan.services.log.facts import unlogged
+from malan.services.market.grants import list_grants, revoke_grant
+from malan.services.market.products import Price, offer_product
+from malan.services.settlement.metering import meter
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 
@@ -140,7 +140,7 @@ def consumed(trade: Trade) -> float:
 
 
 def test_a_sample_that_left_is_in_the_log_and_traced_to_its_clip(trade: Trade, tmp_path: Path) -> None:
-    from malan.services.outputs import trace_output
+    from malan.services.outputs.manifests import trace_output
 
     endpoint, secret, _ = trade.pull(offered(trade))
     listed = get(endpoint, secret).json()["samples"][0]
@@ -211,7 +211,7 @@ def test_when_the_meter_is_used_up_no_further_sample_leaves(trade: Trade) -> Non
 def test_while_another_is_cut_one_is_told_to_come_again_and_what_is_cut_still_leaves(
     trade: Trade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from malan.services import samples
+    from malan.services.clips import samples
 
     monkeypatch.setattr(samples, "_PATIENCE_S", 0.05)
     endpoint, secret, _ = trade.pull(offered(trade))
@@ -247,7 +247,7 @@ def test_a_transfer_asked_for_before_the_grant_is_stated_starts_once_it_is(
 
 
 def test_a_long_clip_is_shown_from_its_beginning(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
-    from malan.services import samples
+    from malan.services.clips import samples
 
     monkeypatch.setattr(samples, "LONGEST_S", 1)
     endpoint, secret, _ = trade.pull(offered(trade))
@@ -255,7 +255,7 @@ def test_a_long_clip_is_shown_from_its_beginning(trade: Trade, monkeypatch: pyte
 
 
 def test_an_offer_with_samples_that_is_no_product_counts_too(trade: Trade) -> None:
-    from malan.services.exchange import offer_snapshot
+    from malan.services.exchange.connector import offer_snapshot
 
     put_under(trade, uses=["retrieve"], recipients=[STUDIO], limits={"clip_seconds": 2})
     freeze_snapshot(trade.ws, "city", ClipQuery(), caller=CURATOR)
@@ -277,7 +277,7 @@ def test_an_offer_with_samples_that_is_no_product_counts_too(trade: Trade) -> No
 
 def test_samples_are_fetched_into_a_folder_once(trade: Trade, tmp_path: Path) -> None:
     from malan.media import probe
-    from malan.services.fetching import fetch_samples
+    from malan.services.exchange.fetching import fetch_samples
 
     _, _, pid = trade.pull(offered(trade))
     out = tmp_path / "samples"
@@ -294,7 +294,7 @@ def test_samples_are_fetched_into_a_folder_once(trade: Trade, tmp_path: Path) ->
 
 def test_what_a_partner_says_becomes_no_path(trade: Trade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from malan.ledger.post import Reply
-    from malan.services import fetching
+    from malan.services.exchange import fetching
 
     _, _, pid = trade.pull(offered(trade))
     for said in ([{"clip": "../../evil"}], [{"clip": "/etc/passwd"}], [{"clip": "a" * 65}], ["x"], {"clip": "a"}, None):

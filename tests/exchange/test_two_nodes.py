@@ -12,20 +12,20 @@ import httpx
 import pytest
 from nodes import Node, fresh, introduce, key_of, make_offer, node
 
-from malan.services import transfers
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import read_remote
 from malan.services.dsp.contracts import BY_HAND, LocalContracts
 from malan.services.dsp.errors import BadTransition
 from malan.services.dsp.tables import Process
-from malan.services.journal import read_event
-from malan.services.negotiation import (
+from malan.services.exchange import transfers
+from malan.services.exchange.negotiation import (
     list_processes,
     negotiate,
     offer_contract,
     request_contract,
     show_negotiation,
 )
+from malan.services.journal import read_event
 from malan.workspace import Workspace
 
 ARCHIVE, STUDIO = "did:web:archive.example", "did:web:studio.example"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from malan.services.access import COMMAND_LINE, Caller
-from malan.services.accounts import Party, add_login, add_party, caller_of_party
-from malan.services.passwords import Cost
+from malan.services.accounts.parties import Party, add_login, add_party, caller_of_party
+from malan.services.accounts.passwords import Cost
 from malan.workspace import Workspace
 
 CHEAP = Cost(log2_n=4)

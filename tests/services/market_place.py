@@ -8,13 +8,13 @@ from malan.core import Asset, Clip, Finding, Span, Terms, Track
 from malan.core.ids import digest_record
 from malan.rights.terms import party_id, read_terms
 from malan.services.access import BUYER, OPERATOR, OWNER, Caller
-from malan.services.contracts import accept_contract, order_product, sign_contract
-from malan.services.datasets import freeze_snapshot
-from malan.services.facts import unlogged
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
-from malan.services.parties import remember_owner, remember_terms
-from malan.services.products import Price, offer_product
-from malan.services.where import condition
+from malan.services.log.facts import unlogged
+from malan.services.market.contracts import accept_contract, order_product, sign_contract
+from malan.services.market.products import Price, offer_product
 from malan.store.rows import AssetRow, ScanRows
 from malan.workspace import Workspace
 

@@ -11,11 +11,11 @@ from store.library_factory import a_scan, an_asset
 
 from malan.core import Terms
 from malan.media.thumbs import encode_jpeg
-from malan.services.facts import unlogged
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
-from malan.services.model_bases import add_base
-from malan.services.model_rows import ModelRow
-from malan.services.parties import remember_owner, remember_terms
+from malan.services.log.facts import unlogged
+from malan.services.models.bases import add_base
+from malan.services.models.rows import ModelRow
 from malan.workspace import Workspace
 
 OWNER = "湖南台"

@@ -13,8 +13,8 @@ from weights_factory import as_file, lora_tensors
 from malan.core.ids import digest_bytes
 from malan.inference.tensors import Tensor, write_tensors
 from malan.rights.terms import party_id
-from malan.services.model_rows import ModelRow
-from malan.services.models import register_model
+from malan.services.models.registry import register_model
+from malan.services.models.rows import ModelRow
 from malan.workspace import Workspace
 
 ANN, BOB = party_id("安"), party_id("波")

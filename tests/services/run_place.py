@@ -11,14 +11,14 @@ from market_place import BUYER_NAME, CURATOR, STATION, STUDIO, party, terms_of
 from malan.core import Asset, Clip, Span, Terms, Track
 from malan.core.ids import digest_record
 from malan.rights.terms import party_id
-from malan.services.clip_labels import Label, label_each
-from malan.services.contracts import Changes, accept_contract, order_product, sign_contract
-from malan.services.datasets import freeze_snapshot
-from malan.services.facts import unlogged
+from malan.services.clips.labels import Label, label_each
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
-from malan.services.parties import remember_owner, remember_terms
-from malan.services.products import Price, offer_product
-from malan.services.where import condition
+from malan.services.log.facts import unlogged
+from malan.services.market.contracts import Changes, accept_contract, order_product, sign_contract
+from malan.services.market.products import Price, offer_product
 from malan.store.features import LOOK_WIDTH
 from malan.store.rows import AssetRow, ScanRows
 from malan.workspace import Workspace

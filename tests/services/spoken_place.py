@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx_factory import RATE_HZ, TONES, write_listener
 
-from malan.services.model_bases import add_base
-from malan.services.model_rows import ModelRow
+from malan.services.models.bases import add_base
+from malan.services.models.rows import ModelRow
 from malan.workspace import Workspace
 
 EAR = '[engines.ear]\nkind = "transcription"\nbackend = "sherpa"\nmodel = "ear"\n'

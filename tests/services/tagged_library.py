@@ -14,13 +14,13 @@ from malan.core import Clip, Finding, Terms
 from malan.core.ids import digest_bytes
 from malan.inference.tensors import Tensor, write_tensors
 from malan.rights.terms import party_id
-from malan.services.datasets import freeze_snapshot
-from malan.services.facts import unlogged
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
-from malan.services.model_rows import ModelRow
-from malan.services.models import register_model
-from malan.services.parties import remember_owner, remember_terms
-from malan.services.where import condition
+from malan.services.log.facts import unlogged
+from malan.services.models.registry import register_model
+from malan.services.models.rows import ModelRow
 from malan.store.features import NAMES, WIDTH
 from malan.workspace import Workspace
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from malan.core import Terms
 from malan.rights.decide import USES
 from malan.services.access import HOUSE, ROLES, Caller
-from malan.services.parties import remember_terms
+from malan.services.footage.owners import remember_terms
 from malan.services.uses import allowed_terms, decide_use, withdrawn_terms
 from malan.workspace import Workspace
 

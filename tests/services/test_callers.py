@@ -19,10 +19,10 @@ from market_place import single, terms_of
 import malan
 from malan.core.errors import NotFound, NotGranted
 from malan.services.access import Caller, NotSignedIn
-from malan.services.browse import SearchRequest
-from malan.services.contracts import Changes, export_contract, list_contracts
+from malan.services.clips.browse import SearchRequest
 from malan.services.journal import read_event
-from malan.services.settlement import Settled
+from malan.services.market.contracts import Changes, export_contract, list_contracts
+from malan.services.settlement.periods import Settled
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 
@@ -30,79 +30,79 @@ FACES = ("web", "cli", "exchange")
 
 WITHOUT = {
     # who asks is found out here
-    "accounts.has_accounts": "says only whether single-user mode is over",
-    "api_keys.caller_of_key": "makes the caller, of a key",
-    "api_keys.has_open_keys": "says only whether anybody could get in",
-    "oidc.begin_sign_in": "leads to the identity provider",
-    "oidc.finish_sign_in": "makes the session, of the identity provider's answer",
-    "oidc.is_configured": "says only whether there is a provider",
-    "products.caller_for": "makes the caller, of a name typed on this machine",
-    "products.party_of": "an id follows from a name, known or not",
-    "sessions.caller_of_session": "makes the caller, of a cookie",
-    "sessions.sign_in": "asks for the password",
-    "sessions.sign_out": "asks for the session's own secret",
+    "accounts.parties.has_accounts": "says only whether single-user mode is over",
+    "accounts.api_keys.caller_of_key": "makes the caller, of a key",
+    "accounts.api_keys.has_open_keys": "says only whether anybody could get in",
+    "accounts.oidc.begin_sign_in": "leads to the identity provider",
+    "accounts.oidc.finish_sign_in": "makes the session, of the identity provider's answer",
+    "accounts.oidc.is_configured": "says only whether there is a provider",
+    "market.products.caller_for": "makes the caller, of a name typed on this machine",
+    "market.products.party_of": "an id follows from a name, known or not",
+    "accounts.sessions.caller_of_session": "makes the caller, of a cookie",
+    "accounts.sessions.sign_in": "asks for the password",
+    "accounts.sessions.sign_out": "asks for the session's own secret",
     # shows a record that was asked for by a caller
-    "contracts.describe_contract": "shows what get_contract, list_contracts gave",
-    "algorithms.describe_algorithm": "shows what find_algorithm, list_algorithms gave",
-    "grants.describe_grant": "shows what get_grant, list_grants gave",
-    "products.describe_product": "shows what get_product, list_products gave",
-    "proofs.bundle": "proves an event that read_event gave",
-    "withdrawal.withdrawal_receipt": "proves what withdraw_asset did",
+    "market.contracts.describe_contract": "shows what get_contract, list_contracts gave",
+    "runs.algorithms.describe_algorithm": "shows what find_algorithm, list_algorithms gave",
+    "market.grants.describe_grant": "shows what get_grant, list_grants gave",
+    "market.products.describe_product": "shows what get_product, list_products gave",
+    "log.proofs.bundle": "proves an event that read_event gave",
+    "footage.withdrawal.withdrawal_receipt": "proves what withdraw_asset did",
     # the connector: the party is authenticated by its token, and every look-up is for that party
     "dsp.catalogue.catalog": "party by token",
     "dsp.catalogue.dataset": "party by token",
     "dsp.flow.show": "party by token",
-    "negotiation.receive_message": "party by token",
-    "negotiation.receive_offer": "party by token",
-    "negotiation.receive_request": "party by token",
-    "negotiation.show_negotiation": "party by token",
-    "transfers.receive_message": "party by token",
-    "transfers.receive_request": "party by token",
-    "transfers.show_transfer": "party by token",
-    "transfers.open_data": "asks for the secret of the session, and whether the agreement still holds",
-    "run_remote.cancel_remote": "asks for the secret of the session, then acts as the party of its grant",
-    "run_remote.list_remote": "asks for the secret of the session, then acts as the party of its grant",
-    "run_remote.receipt_remote": "asks for the secret of the session, then acts as the party of its grant",
-    "run_remote.show_remote": "asks for the secret of the session, then acts as the party of its grant",
-    "run_remote.submit_remote": "asks for the secret of the session, then acts as the party of its grant",
-    "samples.list_samples": "shows what open_data opened",
-    "samples.open_sample": "asks for the secret of the session, the terms and the meter",
-    "transfers.session_view": "shows what open_data opened",
+    "exchange.negotiation.receive_message": "party by token",
+    "exchange.negotiation.receive_offer": "party by token",
+    "exchange.negotiation.receive_request": "party by token",
+    "exchange.negotiation.show_negotiation": "party by token",
+    "exchange.transfers.receive_message": "party by token",
+    "exchange.transfers.receive_request": "party by token",
+    "exchange.transfers.show_transfer": "party by token",
+    "exchange.transfers.open_data": "asks for the secret of the session, and whether the agreement still holds",
+    "runs.remote.cancel_remote": "asks for the secret of the session, then acts as the party of its grant",
+    "runs.remote.list_remote": "asks for the secret of the session, then acts as the party of its grant",
+    "runs.remote.receipt_remote": "asks for the secret of the session, then acts as the party of its grant",
+    "runs.remote.show_remote": "asks for the secret of the session, then acts as the party of its grant",
+    "runs.remote.submit_remote": "asks for the secret of the session, then acts as the party of its grant",
+    "clips.samples.list_samples": "shows what open_data opened",
+    "clips.samples.open_sample": "asks for the secret of the session, the terms and the meter",
+    "exchange.transfers.session_view": "shows what open_data opened",
     # works on behalf of whoever submitted a run, and asks for that party again
-    "run_view.has_worker": "says only whether a worker is there",
-    "run_work.work": "the worker; runs are submitted with a caller",
+    "runs.view.has_worker": "says only whether a worker is there",
+    "runs.worker.work": "the worker; runs are submitted with a caller",
     # puts the program together, or test mode of the connector, which holds nothing of anybody
-    "negotiation.open_exchange": "the server itself",
+    "exchange.negotiation.open_exchange": "the server itself",
     "dsp.automatic.behave": "test mode",
     "dsp.automatic.state_agreements": "test mode",
     "dsp.contracts.add_agreement": "test mode",
-    "negotiation.negotiate": "test mode; people come by services.exchange",
-    "negotiation.request_contract": "test mode; people come by services.exchange",
-    "transfers.move_transfer": "test mode; people come by services.exchange",
-    "transfers.request_transfer": "test mode; people come by services.exchange",
+    "exchange.negotiation.negotiate": "test mode; people come by services.exchange.connector",
+    "exchange.negotiation.request_contract": "test mode; people come by services.exchange.connector",
+    "exchange.transfers.move_transfer": "test mode; people come by services.exchange.connector",
+    "exchange.transfers.request_transfer": "test mode; people come by services.exchange.connector",
     # the gateway: the party is that of the key, and every look-up is for that party
-    "gateway_keys.is_gateway_key": "says only of what kind a key is",
-    "gateway_keys.is_key_open": "says only whether a key is still open, to its holder",
-    "gateway_keys.policy_of": "makes the party and what it may ask for, of a key",
-    "app_queue.submit": "party by key; a job that was prepared for that party",
-    "app_queue.get_job": "party by key; without a party, for whoever holds the folder",
-    "app_queue.list_jobs": "party by key",
-    "app_queue.cancel": "a job that get_job gave",
-    "app_queue.forget": "a job that get_job gave",
-    "app_queue.job_counts": "numbers only, for operators and this machine",
-    "app_queue.live_workers": "numbers only, for operators and this machine",
-    "app_queue.longest_waits": "numbers only, for operators and this machine",
-    "app_queue_expiry.expires_s": "of a job that get_job gave",
-    "app_webhooks.check_webhook": "an address against the hosts that the operator allows",
-    "recall.marks_of": "outputs of a job or file that was asked for by a caller",
-    "gateway_prices.dearest": "prices of a table that everybody may read",
-    "gateway_prices.price_for": "prices of a table that everybody may read",
-    "gateway_royalties.book_usage": "what was used becomes what is owed, for whoever holds the folder",
-    "gateway_royalties.owe_royalties": "what was used becomes what is owed, for whoever holds the folder",
+    "gateway.keys.is_gateway_key": "says only of what kind a key is",
+    "gateway.keys.is_key_open": "says only whether a key is still open, to its holder",
+    "gateway.keys.policy_of": "makes the party and what it may ask for, of a key",
+    "jobs.queue.submit": "party by key; a job that was prepared for that party",
+    "jobs.queue.get_job": "party by key; without a party, for whoever holds the folder",
+    "jobs.queue.list_jobs": "party by key",
+    "jobs.queue.cancel": "a job that get_job gave",
+    "jobs.queue.forget": "a job that get_job gave",
+    "jobs.queue.job_counts": "numbers only, for operators and this machine",
+    "jobs.queue.live_workers": "numbers only, for operators and this machine",
+    "jobs.queue.longest_waits": "numbers only, for operators and this machine",
+    "jobs.expiry.expires_s": "of a job that get_job gave",
+    "jobs.webhooks.check_webhook": "an address against the hosts that the operator allows",
+    "outputs.recall.marks_of": "outputs of a job or file that was asked for by a caller",
+    "gateway.prices.dearest": "prices of a table that everybody may read",
+    "gateway.prices.price_for": "prices of a table that everybody may read",
+    "gateway.royalties.book_usage": "what was used becomes what is owed, for whoever holds the folder",
+    "gateway.royalties.owe_royalties": "what was used becomes what is owed, for whoever holds the folder",
     # nothing of anybody's
-    "health.is_well": "says only whether the database answers",
-    "parties.owner_names": "names only, for commands of whoever holds the folder",
-    "witness.show_witness": "what a witness publishes: its key and what it has signed",
+    "jobs.health.is_well": "says only whether the database answers",
+    "footage.owners.owner_names": "names only, for commands of whoever holds the folder",
+    "log.witness.show_witness": "what a witness publishes: its key and what it has signed",
 }
 """Functions that take a workspace, a connection or the connector, and no caller; each with what stands in its place."""
 
@@ -184,8 +184,8 @@ def test_whatever_takes_a_caller_hands_it_on_or_checks_it(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    from malan.services.contracts import order_product
-    from malan.services.products import Price, offer_product
+    from malan.services.market.contracts import order_product
+    from malan.services.market.products import Price, offer_product
 
     ws = Workspace.create(tmp_path_factory.mktemp("callers") / "ws")
     single(ws)
@@ -199,7 +199,7 @@ def _asked() -> list[str]:
     return sorted(name for name, one in reached().items() if _takes_caller(one) and _touches(one))
 
 
-EMPTY_HANDED = {"browse.filters", "browse.list_assets", "browse.search", "clips.find"}
+EMPTY_HANDED = {"clips.browse.filters", "clips.browse.list_assets", "clips.browse.search", "clips.search.find"}
 """What answers anybody, with nothing but what is theirs; each has a test of its own of what that is."""
 
 

@@ -15,8 +15,8 @@ import pytest
 from library_portrait import portrait
 from media_factory import draw_film
 
-from malan.services.assets import add_assets
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.workspace import Workspace
 
 FILMS = 5

@@ -15,11 +15,12 @@ from malan.core import Asset, Clip, Span, Track
 from malan.core.errors import Rejected
 from malan.core.ids import digest_record
 from malan.rights.terms import party_id, read_terms
-from malan.services import run_checks
 from malan.services.access import COMMAND_LINE
-from malan.services.clip_labels import label_sets
-from malan.services.clip_trace import trace_clip
-from malan.services.datasets import show_snapshot
+from malan.services.clips.labels import label_sets
+from malan.services.clips.tagging import apply_model
+from malan.services.clips.trace import trace_clip
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import show_snapshot
 from malan.services.demo.films import ARCHIVE, FILMS, STUDIO, TERMS, Film
 from malan.services.demo.learning import (
     _PLACES,
@@ -35,11 +36,10 @@ from malan.services.demo.learning import (
     train,
 )
 from malan.services.demo.paint import SCENES
-from malan.services.facts import unlogged
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
-from malan.services.parties import remember_owner, remember_terms
-from malan.services.tagging import apply_model
-from malan.services.where import condition
+from malan.services.log.facts import unlogged
+from malan.services.runs import checks as run_checks
 from malan.store.features import LOOK_WIDTH
 from malan.store.rows import AssetRow, Location, ScanRows
 from malan.workspace import Workspace

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from malan.core.errors import NotGranted, Rejected, UsageError
-from malan.services.engine_settings import read_engines
-from malan.services.engines import ai_part, open_engine
-from malan.services.model_bases import add_base_from
-from malan.services.model_endpoints import endpoint_id, endpoint_of
-from malan.services.model_rights import retire_model
-from malan.services.model_rows import list_rows
-from malan.services.model_upkeep import check_model, remove_model
-from malan.services.outputs import file_digest
-from malan.services.publish import Draft, publish
-from malan.services.recall import recall_model
+from malan.services.engines.opening import ai_part, open_engine
+from malan.services.engines.settings import read_engines
+from malan.services.models.bases import add_base_from
+from malan.services.models.endpoints import endpoint_id, endpoint_of
+from malan.services.models.rights import retire_model
+from malan.services.models.rows import list_rows
+from malan.services.models.upkeep import check_model, remove_model
+from malan.services.outputs.manifests import file_digest
+from malan.services.outputs.publish import Draft, publish
+from malan.services.outputs.recall import recall_model
 from malan.workspace import Workspace
 
 URL = "https://voices.example.org/v1"

@@ -11,7 +11,7 @@ from store.library_factory import a_scan, an_asset, shot
 
 from malan.core import Finding
 from malan.media.thumbs import encode_jpeg
-from malan.services.picking import look_into
+from malan.services.clips.picking import look_into
 from malan.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from services.meaning_place import stored_colours, with_encoder
 from typer.testing import CliRunner
 
 from malan.core.errors import MalanError, NotFound, UsageError
-from malan.services.meaning import build_index
-from malan.services.search_measure import MOST_ROWS, measure_search
+from malan.services.clips.meaning import build_index
+from malan.services.clips.search_measure import MOST_ROWS, measure_search
 from malan.workspace import Workspace
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from malan.core.errors import MissingExtra, UsageError
-from malan.services.algorithms import built_ins
+from malan.services.runs.algorithms import built_ins
 from malan.training.drawn import draw_holdings
 from malan.training.package import Package, ask_for_data, missing_packages, package_of
 from malan.training.package.starter import starter_files

@@ -19,7 +19,7 @@ from malan.core import Asset, Clip, Finding, Span, Terms
 from malan.media.index import PacketIndex, build_index
 from malan.media.probe import probe
 from malan.media.thumbs import encode_jpeg
-from malan.services.parties import remember_owner, remember_terms
+from malan.services.footage.owners import remember_owner, remember_terms
 from malan.store.rows import AssetRow, Location, ScanRows
 from malan.web.app import create_app
 from malan.web.server import listen, make_server

@@ -12,7 +12,7 @@ from console_factory import Stage
 from malan.apps.queue.runs import start_app
 from malan.apps.running import REPORT
 from malan.services.access import Caller
-from malan.services.app_queue import Ask, finish, submit, take
+from malan.services.jobs.queue import Ask, finish, submit, take
 
 HTML = {"accept": "text/html"}
 

@@ -290,8 +290,8 @@ def test_a_running_job_is_seen_moving_and_ending(page: Any, url: str, stage: Sta
 
 def test_an_order_is_made_and_terms_are_written_without_typing_toml(page: Any, tmp_path: Path) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.datasets import freeze_snapshot
-    from malan.services.products import Price, offer_product
+    from malan.services.datasets.freezing import freeze_snapshot
+    from malan.services.market.products import Price, offer_product
     from malan.store import ClipQuery
 
     ws, mine, _ = make_workspace(tmp_path)

@@ -19,10 +19,10 @@ from malan.apps.queue.runs import start_app
 from malan.apps.review.desk import decide_point, desk_view
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.services.access import COMMAND_LINE, Caller
-from malan.services.app_queue import Ask, get_job, submit
-from malan.services.assets import add_assets
-from malan.services.people import kept_findings
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.people import kept_findings
+from malan.services.footage.scan import scan_assets
+from malan.services.jobs.queue import Ask, get_job, submit
 from malan.web.app import create_app
 from malan.web.built import FOLDER
 from malan.workspace import Workspace

@@ -19,12 +19,12 @@ from media_factory import draw_film
 
 from malan.core import Terms
 from malan.rights.terms import party_id
-from malan.services import sessions
 from malan.services.access import ACTIONS, COMMAND_LINE, ROLES
-from malan.services.accounts import set_disabled, set_roles
-from malan.services.api_keys import make_key
-from malan.services.parties import remember_terms
-from malan.services.withdrawal import withdraw_asset
+from malan.services.accounts import sessions
+from malan.services.accounts.api_keys import make_key
+from malan.services.accounts.parties import set_disabled, set_roles
+from malan.services.footage.owners import remember_terms
+from malan.services.footage.withdrawal import withdraw_asset
 from malan.web.app import create_app, routes_of
 from malan.web.rules import PUBLIC, RULES
 from malan.workspace import Workspace

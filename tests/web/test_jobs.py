@@ -14,7 +14,7 @@ from console_factory import Stage, register, serving
 from media_factory import draw_film
 
 from malan.core.errors import MediaError
-from malan.services.assets import add_assets
+from malan.services.footage.assets import add_assets
 from malan.web import job_pages
 from malan.web.app import create_app
 from malan.workspace import Workspace

@@ -16,13 +16,13 @@ from sqlalchemy import update
 
 from malan.rights.terms import load_terms, read_terms
 from malan.runtime.database import writing
-from malan.services import sessions
 from malan.services.access import COMMAND_LINE
-from malan.services.datasets import freeze_snapshot
-from malan.services.grants import grant_allows
-from malan.services.market_tables import CONTRACTS, market
-from malan.services.parties import remember_terms
-from malan.services.products import Price, Product, offer_product
+from malan.services.accounts import sessions
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.owners import remember_terms
+from malan.services.market.grants import grant_allows
+from malan.services.market.products import Price, Product, offer_product
+from malan.services.market.tables import CONTRACTS, market
 from malan.store import ClipQuery
 from malan.web.app import create_app
 from malan.workspace import Workspace
@@ -178,8 +178,8 @@ def test_a_form_gives_the_file_that_says_the_same(built: tuple[Workspace, Produc
 
 @pytest.mark.parametrize("ready", ["evaluate", "train", "promo", "archive", "public-domain", "cc-by"])
 def test_ready_terms_fill_the_form_and_give_themselves_again(built: tuple[Workspace, Product], ready: str) -> None:
-    from malan.services.terms import ready_terms
-    from malan.services.terms_form import fill_form, read_form
+    from malan.services.market.terms import ready_terms
+    from malan.services.market.terms_form import fill_form, read_form
 
     form = fill_form({}, "zh", ready)
     said = {name: [one.value for one in choices if one.is_chosen] for name, choices in form.choices.items()}
@@ -212,7 +212,7 @@ def test_a_form_that_says_something_impossible_is_refused_on_the_page(
 
 
 def test_no_text_of_a_form_becomes_anything_but_text() -> None:
-    from malan.services.terms_form import write_toml
+    from malan.services.market.terms_form import write_toml
 
     for text in ('"', "\\", '"""', "a\nb = 1", "\x7f", "[x]", "🎬", "\u2028", '\\" = 1 #'):
         assert tomllib.loads(write_toml({"name": text, "list": [text], "t": {"x": text}})) == {

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 from model_factory import CLASSES, WIDTH, release_adapter, release_classifier
 
 from malan.core.errors import NotGranted, Rejected
-from malan.services.model_rights import confirm_limit, retire_model
-from malan.services.model_service import open_service
+from malan.services.models.rights import confirm_limit, retire_model
+from malan.services.models.service import open_service
 from malan.web.model_server import MOST_BODY_BYTES, create_model_app
 from malan.workspace import Workspace
 

@@ -17,10 +17,10 @@ from console_client import TestClient
 from identity_provider import CLIENT, SECRET, Provider, b64, identity_provider, public_keys, token
 
 from malan.core.errors import ProofError, UsageError
-from malan.services import oidc
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import end_login, set_disabled
-from malan.services.oidc_token import Expected, check_id_token
+from malan.services.accounts import oidc
+from malan.services.accounts.oidc_token import Expected, check_id_token
+from malan.services.accounts.parties import end_login, set_disabled
 from malan.web.app import create_app
 from malan.workspace import Workspace
 
@@ -163,7 +163,7 @@ def test_an_answer_is_good_once_for_one_browser_and_not_for_long(
     late = browser(ws)
     back = provider.authorize(leave(late))
     now = time.time()
-    monkeypatch.setattr("malan.services.oidc.time.time", lambda: now + 700)
+    monkeypatch.setattr("malan.services.accounts.oidc.time.time", lambda: now + 700)
     assert came_back(late, back).status_code == 401
     for said in ("", "?error=access_denied", "?code=x&state=y", f"?code={'x' * 3000}&state=y"):
         assert came_back(browser(ws), f"{BASE}/sign-in/back{said}").status_code == 401

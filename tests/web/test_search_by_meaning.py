@@ -10,7 +10,7 @@ from console_client import TestClient
 from onnx_factory import COLOURS
 from services.meaning_place import stored_colours, with_encoder
 
-from malan.services.meaning import build_index
+from malan.services.clips.meaning import build_index
 from malan.web.app import create_app
 from malan.workspace import Workspace
 

@@ -13,10 +13,11 @@ from browser import chromium
 from console_client import TestClient
 from console_factory import make_workspace, serving
 
-from malan.services import account_view, passwords, sessions
 from malan.services.access import NotSignedIn
-from malan.services.api_keys import caller_of_key, list_keys
-from malan.services.sessions import caller_of_session
+from malan.services.accounts import page as account_view
+from malan.services.accounts import passwords, sessions
+from malan.services.accounts.api_keys import caller_of_key, list_keys
+from malan.services.accounts.sessions import caller_of_session
 from malan.web.app import create_app
 from malan.web.built import FOLDER
 from malan.workspace import Workspace

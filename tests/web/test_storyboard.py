@@ -17,10 +17,10 @@ from malan.apps.promo.board import Storyboard, kept_board
 from malan.apps.queue.runs import start_app
 from malan.rights import load_terms
 from malan.services.access import Caller
-from malan.services.assets import add_assets
-from malan.services.parties import terms_of
-from malan.services.scan import scan_assets
-from malan.services.withdrawal import restore_asset, withdraw_asset
+from malan.services.footage.assets import add_assets
+from malan.services.footage.owners import terms_of
+from malan.services.footage.scan import scan_assets
+from malan.services.footage.withdrawal import restore_asset, withdraw_asset
 from malan.web.app import create_app
 from malan.web.built import FOLDER
 from malan.workspace import Workspace
@@ -278,7 +278,7 @@ def test_nothing_is_told_of_what_a_clip_nobody_may_see_looks_like(library: Works
 
 
 def test_a_blob_that_is_no_board_is_refused(client: TestClient, library: Workspace, tmp_path: Path) -> None:
-    from malan.services.blobs import keep_bytes
+    from malan.services.files.blobs import keep_bytes
 
     digest = keep_bytes(library, b"\x00weights\xff" * 10)
     assert client.get(f"/apps/boards/{digest}.json").json()["error"]["code"] == "promo.bad_board"

@@ -14,11 +14,11 @@ from market_place import BUYER_NAME, RIVAL, STATION, STUDIO
 from model_factory import release_adapter
 from run_place import BUYER, SET, grant_on
 
-from malan.services import sessions
-from malan.services.algorithms import find_algorithm, submit_algorithm
-from malan.services.approvals import said_about
-from malan.services.run_work import work
-from malan.services.runs import get_run, submit_run
+from malan.services.accounts import sessions
+from malan.services.runs.algorithms import find_algorithm, submit_algorithm
+from malan.services.runs.approvals import said_about
+from malan.services.runs.submission import get_run, submit_run
+from malan.services.runs.worker import work
 from malan.web.app import create_app
 from malan.workspace import Workspace
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_login, add_party
-from malan.services.passwords import Cost
+from malan.services.accounts.parties import add_login, add_party
+from malan.services.accounts.passwords import Cost
 from malan.web.built import FOLDER
 from malan.workspace import Workspace
 

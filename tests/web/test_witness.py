@@ -16,8 +16,8 @@ from drawn_log import DrawnLog
 from malan.ledger.note import NoteVerifier
 from malan.ledger.policy import Policy
 from malan.ledger.submit import submit_checkpoint
-from malan.services.keys import init_keys
-from malan.services.witness import know_log
+from malan.services.log.keys import init_keys
+from malan.services.log.witness import know_log
 from malan.workspace import Workspace
 
 LOG = DrawnLog(20)

@@ -1,4 +1,4 @@
-// What the pages show, exactly as `services/browse.py` writes it.
+// What the pages show, exactly as `services/clips/browse.py` writes it.
 
 export interface Failure { code: string; message: string; hint: string }
 

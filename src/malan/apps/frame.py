@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound
 from malan.services.access import HOUSE, Caller
-from malan.services.granted import opened_by, require_source
-from malan.services.outputs import Source
-from malan.services.publish import AiPart, Draft, Published, publish
+from malan.services.market.granted import opened_by, require_source
+from malan.services.outputs.manifests import Source
+from malan.services.outputs.publish import AiPart, Draft, Published, publish
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

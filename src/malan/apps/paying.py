@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.apps.frame import App, Expected, Foretells, Made, Request, Work
-from malan.services.app_bills import Cost, bill_run, cost_of, describe_cost
-from malan.services.grants import get_grant
+from malan.services.market.grants import get_grant
+from malan.services.settlement.app_bills import Cost, bill_run, cost_of, describe_cost
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from malan.apps.view import FileView, RunView, run_view
 from malan.core.catalogue import catalogue, entry
 from malan.services.access import Caller
-from malan.services.parties import owner_names
+from malan.services.footage.owners import owner_names
 from malan.services.spoken import clock, lasting, money, size
 
 if TYPE_CHECKING:

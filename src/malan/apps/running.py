@@ -25,7 +25,7 @@ from malan.apps.seats import GrantSeats, hold_seats
 from malan.core.errors import MalanError, NotFound, NotGranted, StoreError, UsageError
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
-from malan.services.app_bills import describe_cost
+from malan.services.settlement.app_bills import describe_cost
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

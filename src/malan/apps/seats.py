@@ -14,9 +14,9 @@ from malan.core.errors import NotGranted, RetryLater
 from malan.rights.meter import OUTPUTS, Reservation
 from malan.rights.meter_tables import HELD
 from malan.services.access import Caller
-from malan.services.grants import get_grant
-from malan.services.metering import count_output, meter
-from malan.services.outputs import Source
+from malan.services.market.grants import get_grant
+from malan.services.outputs.manifests import Source
+from malan.services.settlement.metering import count_output, meter
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

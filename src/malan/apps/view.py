@@ -16,11 +16,11 @@ from malan.apps.running import REPORT
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound
 from malan.services.access import Caller, require
-from malan.services.app_bills import CURRENCY
-from malan.services.app_queue import DONE, Job, list_jobs
-from malan.services.job_lines import state_of
-from malan.services.output_rights import require_output
-from malan.services.recall import marks_of
+from malan.services.jobs.lines import state_of
+from malan.services.jobs.queue import DONE, Job, list_jobs
+from malan.services.outputs.recall import marks_of
+from malan.services.outputs.rights import require_output
+from malan.services.settlement.app_bills import CURRENCY
 from malan.services.spoken import money
 from malan.services.views import Failure
 

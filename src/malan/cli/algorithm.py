@@ -33,7 +33,7 @@ def new(
     publisher: Annotated[str, typer.Option(help=speak("cli.algorithm.publisher"))] = "Example Lab",
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.algorithms import new_package
+    from malan.services.runs.algorithms import new_package
 
     files = new_package(folder, publisher)
     if as_json:
@@ -46,9 +46,9 @@ def new(
 
 @app.command("list", help=speak("cli.algorithm.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.algorithms import describe_algorithm, list_algorithms
-    from malan.services.approvals import describe_approvals
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithms import describe_algorithm, list_algorithms
+    from malan.services.runs.approvals import describe_approvals
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -81,9 +81,9 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.algorithms import describe_algorithm, find_algorithm
-    from malan.services.approvals import describe_approvals
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithms import describe_algorithm, find_algorithm
+    from malan.services.runs.approvals import describe_approvals
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -97,7 +97,7 @@ def show(
 
 @app.command(help=speak("cli.algorithm.check"))
 def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    from malan.services.algorithms import check_package
+    from malan.services.runs.algorithms import check_package
 
     found = check_package(folder)
     if as_json:
@@ -118,8 +118,8 @@ def smoke(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.algorithm_trials import describe_smoke, try_algorithm, try_package
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithm_trials import describe_smoke, try_algorithm, try_package
 
     if (folder := Path(algorithm)).is_dir():
         tried = try_package(folder, settings or (), base=base, seed=seed)
@@ -144,9 +144,9 @@ def submit(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.algorithms import describe_algorithm, submit_algorithm
-    from malan.services.approvals import describe_approvals
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithms import describe_algorithm, submit_algorithm
+    from malan.services.runs.approvals import describe_approvals
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -167,7 +167,7 @@ def approve(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.approvals import approve_algorithm
+    from malan.services.runs.approvals import approve_algorithm
 
     _decide(approve_algorithm, algorithm, reason, acting_as, workspace, as_json=as_json)
 
@@ -180,7 +180,7 @@ def reject(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.approvals import reject_algorithm
+    from malan.services.runs.approvals import reject_algorithm
 
     _decide(reject_algorithm, algorithm, reason, acting_as, workspace, as_json=as_json)
 
@@ -193,7 +193,7 @@ def revoke(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.approvals import revoke_approval
+    from malan.services.runs.approvals import revoke_approval
 
     _decide(revoke_approval, algorithm, reason, acting_as, workspace, as_json=as_json)
 
@@ -207,8 +207,8 @@ def trust(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.approvals import describe_trust, trust_publisher
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.approvals import describe_trust, trust_publisher
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -231,7 +231,7 @@ def diff(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.algorithm_trials import describe_difference
+    from malan.services.runs.algorithm_trials import describe_difference
 
     found = describe_difference(_difference(algorithm, before, acting_as, workspace))
     if as_json:
@@ -248,8 +248,8 @@ def tiers(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.products import caller_for
-    from malan.services.tier_words import describe_tiers, tiers_of_grant
+    from malan.services.market.products import caller_for
+    from malan.services.runs.tier_words import describe_tiers, tiers_of_grant
 
     if grant is None:
         found = describe_tiers(output_bytes=output_bytes)
@@ -264,9 +264,9 @@ def tiers(
 
 def _difference(algorithm: str, before: str | None, acting_as: str | None, workspace: Path | None) -> Any:
     """Of two folders, a folder and what is on record, or two versions on record."""
-    from malan.services.algorithm_trials import compare_folder, compare_folders
-    from malan.services.approvals import compare_with_before
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithm_trials import compare_folder, compare_folders
+    from malan.services.runs.approvals import compare_with_before
 
     if Path(algorithm).is_dir() and before is not None and Path(before).is_dir():
         return compare_folders(Path(before), Path(algorithm))
@@ -287,9 +287,9 @@ def _decide(
     as_json: bool,
 ) -> None:
     """Say an owner's word about an algorithm, and show what all owners have said then."""
-    from malan.services.algorithms import find_algorithm
-    from malan.services.approvals import describe_approvals
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.runs.algorithms import find_algorithm
+    from malan.services.runs.approvals import describe_approvals
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)

@@ -214,8 +214,8 @@ def cost_line(cost: dict[str, Any]) -> str:
 
 @app.command(help=speak("cli.app.bills"))
 def bills(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.app_bills import describe_bill, list_bills
-    from malan.services.parties import owner_names
+    from malan.services.footage.owners import owner_names
+    from malan.services.settlement.app_bills import describe_bill, list_bills
 
     ws = open_workspace(workspace)
     names, listed = owner_names(ws), list_bills(ws, caller=COMMAND_LINE)

@@ -24,8 +24,8 @@ from malan.services.access import COMMAND_LINE
 if TYPE_CHECKING:
     from malan.core import Asset, Finding, Track
     from malan.core.errors import MalanError
-    from malan.services.assets import AddReport, AssetRow, FileResult
-    from malan.services.scan import ScanReport
+    from malan.services.footage.assets import AddReport, AssetRow, FileResult
+    from malan.services.footage.scan import ScanReport
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.asset"))
 
@@ -44,7 +44,7 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     from malan.rights.terms import load_terms
-    from malan.services.assets import add_assets
+    from malan.services.footage.assets import add_assets
 
     ws = open_workspace(workspace, create=True)
     loaded = None if terms is None else load_terms(terms, owner)
@@ -62,8 +62,8 @@ def list_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.assets import list_assets, list_refused
-    from malan.services.parties import owner_names
+    from malan.services.footage.assets import list_assets, list_refused
+    from malan.services.footage.owners import owner_names
 
     ws = open_workspace(workspace)
     if refused:
@@ -86,9 +86,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     from malan.core.catalogue import session_language
-    from malan.services.assets import show_asset
-    from malan.services.marks import marks_on
-    from malan.services.parties import owner_names
+    from malan.services.footage.assets import show_asset
+    from malan.services.footage.marks import marks_on
+    from malan.services.footage.owners import owner_names
     from malan.services.spoken import summary_of
 
     ws = open_workspace(workspace)
@@ -110,7 +110,7 @@ def scan(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.scan import scan_assets
+    from malan.services.footage.scan import scan_assets
 
     ws = open_workspace(workspace)
     with progress_bar(speak("asset.cli.scanning"), quiet=as_json) as step:
@@ -130,8 +130,8 @@ def withdraw(
 ) -> None:
     from dataclasses import asdict
 
-    from malan.services.proofs import write_receipt
-    from malan.services.withdrawal import withdraw_asset, withdrawal_receipt
+    from malan.services.footage.withdrawal import withdraw_asset, withdrawal_receipt
+    from malan.services.log.proofs import write_receipt
 
     ws = open_workspace(workspace)
     taken = withdraw_asset(ws, asset, reason, caller=COMMAND_LINE)
@@ -156,7 +156,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     from malan.rights import load_terms
-    from malan.services.withdrawal import restore_asset
+    from malan.services.footage.withdrawal import restore_asset
 
     row = restore_asset(open_workspace(workspace), asset, load_terms(terms, owner), caller=COMMAND_LINE)
     if as_json:
@@ -248,7 +248,7 @@ def _mark_json(mark: Finding) -> dict[str, Any]:
 
 
 def _refusal_of(row: AssetRow) -> dict[str, str]:
-    from malan.services.assets import error_of
+    from malan.services.footage.assets import error_of
 
     error = error_of(row.code, row.values)
     return {"code": error.code, "message": error.message(), "hint": error.hint()}

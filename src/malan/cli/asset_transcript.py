@@ -22,7 +22,7 @@ from malan.core.time import timecode
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.transcripts import TranscriptReport
+    from malan.services.footage.transcripts import TranscriptReport
 
 
 def transcript(
@@ -31,7 +31,7 @@ def transcript(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.transcripts import transcript_of
+    from malan.services.footage.transcripts import transcript_of
 
     found = transcript_of(open_workspace(workspace), asset, caller=COMMAND_LINE)
     if srt is not None:
@@ -59,7 +59,7 @@ def transcribe(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.transcripts import transcribe_assets
+    from malan.services.footage.transcripts import transcribe_assets
 
     ws = open_workspace(workspace)
     with progress_bar(speak("asset.cli.transcribing"), quiet=as_json) as step:

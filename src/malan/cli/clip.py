@@ -25,7 +25,7 @@ from malan.core.time import timecode
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.clips import ClipHit, ClipPage, ClipQuery, ClipRow
+    from malan.services.clips.search import ClipHit, ClipPage, ClipQuery, ClipRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.clip"))
 
@@ -63,9 +63,9 @@ def find(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services import clips
-    from malan.services.parties import owner_names
-    from malan.services.where import condition, tagged
+    from malan.services.clips import search as clips
+    from malan.services.clips.where import condition, tagged
+    from malan.services.footage.owners import owner_names
 
     ws = open_workspace(workspace)
     query = replace(
@@ -91,8 +91,8 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services import clips
-    from malan.services.parties import owner_names
+    from malan.services.clips import search as clips
+    from malan.services.footage.owners import owner_names
 
     ws = open_workspace(workspace)
     shown, names = clips.show(ws, clip, caller=COMMAND_LINE), owner_names(ws)
@@ -122,8 +122,8 @@ def prove(
     as_json: JsonOption = False,
 ) -> None:
     from malan.cli.log import say_receipt
-    from malan.services.log import places_of
-    from malan.services.proofs import clip_receipt, write_receipt
+    from malan.services.log.proofs import clip_receipt, write_receipt
+    from malan.services.log.reading import places_of
 
     ws = open_workspace(workspace)
     receipt = clip_receipt(ws, dataset, clip, caller=COMMAND_LINE)
@@ -139,7 +139,7 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.exports import export_clips
+    from malan.services.clips.exports import export_clips
 
     with progress_bar(speak("cli.clip.exporting"), quiet=as_json) as step:
         done = export_clips(open_workspace(workspace), clip, out, progress=step, caller=COMMAND_LINE)
@@ -152,7 +152,7 @@ def export(
 
 def _by_meaning(ws: Any, query: ClipQuery, text: str, like: str, model: str, use: str) -> ClipPage:
     """What is like a text, a picture file or a clip; what names no file is the beginning of a clip's id."""
-    from malan.services.meaning import MeaningAsk, find_meaning
+    from malan.services.clips.meaning import MeaningAsk, find_meaning
 
     picture = Path(like) if like and not _ID.fullmatch(like) else None
     ask = MeaningAsk(text, picture, "" if picture else like)

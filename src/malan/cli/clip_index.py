@@ -29,7 +29,7 @@ def index(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.meaning import build_index, drop_index, told
+    from malan.services.clips.meaning import build_index, drop_index, told
 
     ws = open_workspace(workspace)
     if drop:
@@ -55,7 +55,7 @@ def measure(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.search_measure import measure_search
+    from malan.services.clips.search_measure import measure_search
 
     found = measure_search(open_workspace(workspace), truth, engine=model, top=top, caller=COMMAND_LINE)
     if as_json:
@@ -74,7 +74,7 @@ def measure(
 
 
 def _list(workspace: WorkspaceOption, as_json: bool) -> None:
-    from malan.services.meaning import list_indexes, told
+    from malan.services.clips.meaning import list_indexes, told
 
     found = list_indexes(open_workspace(workspace), caller=COMMAND_LINE)
     if as_json:

@@ -13,7 +13,7 @@ from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.core import Clip
-    from malan.services.clip_labels import Label, SetShown
+    from malan.services.clips.labels import Label, SetShown
     from malan.workspace import Workspace
 
 WhichArgument = Annotated[list[str] | None, typer.Argument(help=speak("cli.clip.which"), show_default=False)]
@@ -31,7 +31,7 @@ def label(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.clip_labels import Label, label_each
+    from malan.services.clips.labels import Label, label_each
 
     ws = open_workspace(workspace)
     labels = [Label.read(text) for text in as_ or ()]
@@ -51,7 +51,7 @@ def unlabel(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.clip_labels import unlabel_clips
+    from malan.services.clips.labels import unlabel_clips
 
     ws = open_workspace(workspace)
     _require(bool(as_))
@@ -63,8 +63,8 @@ def unlabel(
 
 
 def labels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.clip_labels import label_sets
-    from malan.services.parties import owner_names
+    from malan.services.clips.labels import label_sets
+    from malan.services.footage.owners import owner_names
 
     ws = open_workspace(workspace)
     found, names = label_sets(ws, caller=COMMAND_LINE), owner_names(ws)
@@ -78,7 +78,7 @@ def labels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
 
 def _clips(ws: Workspace, which: list[str] | None) -> list[Clip]:
-    from malan.services.clip_labels import chosen_clips
+    from malan.services.clips.labels import chosen_clips
 
     _require(bool(which))
     return chosen_clips(ws, which or [], caller=COMMAND_LINE)
@@ -86,7 +86,7 @@ def _clips(ws: Workspace, which: list[str] | None) -> list[Clip]:
 
 def _from_csv(ws: Workspace, file: Path, label_set: str) -> dict[Clip, list[Label]]:
     from malan.core.errors import NotFound, UsageError
-    from malan.services.clip_labels import read_csv
+    from malan.services.clips.labels import read_csv
 
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")

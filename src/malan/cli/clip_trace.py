@@ -11,7 +11,7 @@ from malan.core.time import timecode
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.clip_trace import ClipTrace, TracedTag
+    from malan.services.clips.trace import ClipTrace, TracedTag
 
 
 def trace(
@@ -20,7 +20,7 @@ def trace(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.clip_trace import describe_clip_trace, trace_clip
+    from malan.services.clips.trace import describe_clip_trace, trace_clip
 
     found = trace_clip(open_workspace(workspace), clip, tag, caller=COMMAND_LINE)
     print_json(describe_clip_trace(found)) if as_json else print_clip_trace(found)

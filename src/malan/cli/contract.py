@@ -12,7 +12,7 @@ from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_js
 from malan.core.errors import Rejected, UsageError
 
 if TYPE_CHECKING:
-    from malan.services.contracts import Changes, Contract
+    from malan.services.market.contracts import Changes, Contract
     from malan.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.contract"))
@@ -44,9 +44,9 @@ def order(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.contracts import order_product
-    from malan.services.products import caller_for
-    from malan.services.signing import read_public_key
+    from malan.services.market.contracts import order_product
+    from malan.services.market.products import caller_for
+    from malan.services.market.signing import read_public_key
 
     ws = open_workspace(workspace)
     changes = _changes(price, terms, starts, ends, limit, use, purpose)
@@ -69,8 +69,8 @@ def counter(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.contracts import counter_contract
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import counter_contract
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     changes = _changes(price, terms, starts, ends, limit, use, purpose)
@@ -81,8 +81,8 @@ def counter(
 def accept(
     number: NumberArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.contracts import accept_contract
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import accept_contract
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, accept_contract(ws, number, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -96,8 +96,8 @@ def refuse(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.contracts import refuse_contract
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import refuse_contract
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, refuse_contract(ws, number, reason, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -114,8 +114,8 @@ def sign(
     if key is not None:
         _sign_file(Path(number_or_file), key, as_json=as_json)
         return
-    from malan.services.contracts import sign_contract
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import sign_contract
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, sign_contract(ws, number_or_file, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -130,9 +130,9 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.contracts import export_contract
-    from malan.services.products import caller_for
-    from malan.services.signing import document_of
+    from malan.services.market.contracts import export_contract
+    from malan.services.market.products import caller_for
+    from malan.services.market.signing import document_of
 
     ws = open_workspace(workspace)
     data = export_contract(ws, number, caller=caller_for(ws, acting_as))
@@ -153,9 +153,9 @@ def import_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.contracts import add_signatures
-    from malan.services.products import caller_for
-    from malan.services.signing import attach_signature
+    from malan.services.market.contracts import add_signatures
+    from malan.services.market.products import caller_for
+    from malan.services.market.signing import attach_signature
 
     ws, data = open_workspace(workspace), _read(file)
     if signature is not None:
@@ -165,8 +165,8 @@ def import_(
 
 @app.command("list", help=speak("cli.contract.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.contracts import describe_contract, list_contracts
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import describe_contract, list_contracts
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     listed = list_contracts(ws, caller=caller_for(ws, acting_as))
@@ -193,8 +193,8 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
 def show(
     number: NumberArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.contracts import get_contract
-    from malan.services.products import caller_for
+    from malan.services.market.contracts import get_contract
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, get_contract(ws, number, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -210,8 +210,8 @@ def _changes(
     purposes: list[str] | None,
 ) -> Changes:
     from malan.rights import load_terms
-    from malan.services.contracts import Changes
-    from malan.services.products import Price
+    from malan.services.market.contracts import Changes
+    from malan.services.market.products import Price
 
     return Changes(
         terms=load_terms(terms, "-") if terms else None,
@@ -234,7 +234,7 @@ def _limit(text: str) -> tuple[str, int]:
 
 
 def _print(ws: Workspace, contract: Contract, *, as_json: bool) -> None:
-    from malan.services.contracts import describe_contract
+    from malan.services.market.contracts import describe_contract
 
     found = describe_contract(ws, contract)
     if as_json:
@@ -256,7 +256,7 @@ def _print(ws: Workspace, contract: Contract, *, as_json: bool) -> None:
 
 def _sign_file(file: Path, key: Path, *, as_json: bool) -> None:
     """Sign a file outside: no workspace is asked."""
-    from malan.services.signing import sign_file
+    from malan.services.market.signing import sign_file
 
     data = sign_file(_read(file), key)
     part = file.with_name(f".{file.name}.part")

@@ -37,9 +37,9 @@ def freeze(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.datasets import DEFAULT_SHARES, freeze_snapshot
-    from malan.services.products import party_of
-    from malan.services.where import condition
+    from malan.services.clips.where import condition
+    from malan.services.datasets.freezing import DEFAULT_SHARES, freeze_snapshot
+    from malan.services.market.products import party_of
 
     shares = dict(_share(text) for text in split) if split else DEFAULT_SHARES
     ws = open_workspace(workspace)
@@ -72,7 +72,7 @@ def freeze(
 
 @app.command("list", help=speak("cli.dataset.list"))
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.datasets import list_snapshots
+    from malan.services.datasets.freezing import list_snapshots
 
     found = list_snapshots(open_workspace(workspace), caller=COMMAND_LINE)
     if as_json:
@@ -90,7 +90,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.datasets import show_snapshot
+    from malan.services.datasets.freezing import show_snapshot
 
     saved, manifest = show_snapshot(open_workspace(workspace), name, caller=COMMAND_LINE)
     if as_json:
@@ -108,7 +108,7 @@ def prove(
     clip: Annotated[str, typer.Argument(help=speak("cli.clip.id"))],
     workspace: WorkspaceOption = None,
 ) -> None:
-    from malan.services.datasets import prove_clip
+    from malan.services.datasets.freezing import prove_clip
 
     print_json(prove_clip(open_workspace(workspace), name, clip, caller=COMMAND_LINE))
 
@@ -121,7 +121,7 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.datasets import export_snapshot
+    from malan.services.datasets.freezing import export_snapshot
 
     with progress_bar(speak("cli.dataset.exporting"), quiet=as_json) as step:
         done = export_snapshot(open_workspace(workspace), name, format_name, out, progress=step, caller=COMMAND_LINE)
@@ -151,7 +151,7 @@ def dossier(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.dossier import describe_dossier, write_dossier
+    from malan.services.datasets.dossier import describe_dossier, write_dossier
 
     made = write_dossier(open_workspace(workspace), name, out, caller=COMMAND_LINE)
     if as_json:
@@ -167,8 +167,8 @@ def check_dossier(
     key: Annotated[str | None, typer.Option(help=speak("cli.dataset.dossier_key"), show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.dossier import check_dossier as check
-    from malan.services.dossier import describe_dossier
+    from malan.services.datasets.dossier import check_dossier as check
+    from malan.services.datasets.dossier import describe_dossier
 
     found = check(folder, key)
     if as_json:

@@ -17,8 +17,8 @@ from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.core import Clip
-    from malan.services.clips import ClipHit
-    from malan.services.runs import Run
+    from malan.services.clips.search import ClipHit
+    from malan.services.runs.submission import Run
     from malan.workspace import Workspace
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -66,7 +66,7 @@ def _drawn(ws: Workspace) -> dict[str, list[Path]]:
 
 def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
     from malan.rights import load_terms
-    from malan.services.assets import add_assets
+    from malan.services.footage.assets import add_assets
 
     for owner, paths in files.items():
         terms_file = paths[0].parent / "terms.toml"
@@ -82,7 +82,7 @@ def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
 
 
 def _scan(ws: Workspace) -> None:
-    from malan.services.scan import scan_assets
+    from malan.services.footage.scan import scan_assets
 
     with progress_bar(speak("cli.demo.scanning")) as step:
         report = scan_assets(ws, progress=step, caller=COMMAND_LINE)
@@ -99,8 +99,8 @@ def _scan(ws: Workspace) -> None:
 
 
 def _find(ws: Workspace, words: str) -> tuple[ClipHit, ...]:
-    from malan.services import clips
-    from malan.services.where import condition
+    from malan.services.clips import search as clips
+    from malan.services.clips.where import condition
 
     page = clips.find(ws, condition(words), caller=COMMAND_LINE)
     print_line(speak("cli.demo.found", words=words, count=page.total, ms=f"{page.took_ms:.0f}"))
@@ -116,8 +116,8 @@ def _freeze(ws: Workspace) -> None:
     """A snapshot of every clip of a second or longer; the same clips give the same snapshot every time."""
     if not ws.library.count_clips():
         return
-    from malan.services.datasets import freeze_snapshot
-    from malan.services.where import condition
+    from malan.services.clips.where import condition
+    from malan.services.datasets.freezing import freeze_snapshot
 
     frozen = freeze_snapshot(ws, "demo", condition("min-duration=1"), caller=COMMAND_LINE)
     splits = "  ".join(f"{split} {clips}" for split, clips in frozen.clips_by_split.items())
@@ -129,7 +129,7 @@ def _learn(ws: Workspace) -> None:
     """Labels become a model under a grant, and the model is used; where nothing can be shut in, one line says so."""
     from malan.core.errors import MalanError
     from malan.services.demo import learning
-    from malan.services.run_checks import reached_level
+    from malan.services.runs.checks import reached_level
 
     truth = learning.drawn_truth(ws, caller=COMMAND_LINE)
     if not _is_trained(ws):
@@ -154,7 +154,7 @@ def _is_trained(ws: Workspace) -> bool:
     """Whether a demo before this one has left the model here."""
     from malan.core.errors import NotFound
     from malan.services.demo.learning import MODEL
-    from malan.services.models import get_model
+    from malan.services.models.registry import get_model
 
     try:
         model = get_model(ws, MODEL, caller=COMMAND_LINE)
@@ -166,8 +166,8 @@ def _is_trained(ws: Workspace) -> bool:
 
 def _say_run(ws: Workspace, run: Run) -> bool:
     """What became of the run; whether there is a model now."""
-    from malan.services.models import get_model
-    from malan.services.run_view import describe_run
+    from malan.services.models.registry import get_model
+    from malan.services.runs.view import describe_run
 
     if run.model_id is None:
         why = " ".join(one["text"] for one in describe_run(ws, run, caller=COMMAND_LINE)["reasons"])
@@ -184,10 +184,10 @@ def _say_run(ws: Workspace, run: Run) -> bool:
 def _use(ws: Workspace, truth: Mapping[Clip, str]) -> None:
     """Tag all clips, find some by what the model saw, and follow one back to its owners."""
     from malan.cli.clip_trace import print_clip_trace
-    from malan.services.clip_trace import trace_clip
+    from malan.services.clips.tagging import apply_model
+    from malan.services.clips.trace import trace_clip
+    from malan.services.clips.where import condition
     from malan.services.demo.learning import LABEL_SET, MODEL, share_right
-    from malan.services.tagging import apply_model
-    from malan.services.where import condition
 
     done = apply_model(ws, MODEL, condition(""), caller=COMMAND_LINE)
     right, count = share_right(ws, truth, caller=COMMAND_LINE)
@@ -202,7 +202,7 @@ def _use(ws: Workspace, truth: Mapping[Clip, str]) -> None:
 def _make_film(ws: Workspace) -> None:
     """A film of a description, from what may be used so; every frame has an owner."""
     from malan.apps.running import run_app
-    from malan.services.parties import owner_names
+    from malan.services.footage.owners import owner_names
 
     asked = {"prompt": speak("cli.demo.prompt"), "seconds": 8.0, "lines": 720, "title": speak("cli.demo.title")}
     began = time.monotonic()
@@ -222,11 +222,11 @@ def _make_film(ws: Workspace) -> None:
 def _trace(ws: Workspace) -> None:
     """Export one clip, and follow the file back to the owner of its footage."""
     from malan.cli.output import print_trace
-    from malan.services.clips import find
-    from malan.services.exports import export_clips
-    from malan.services.log import verify_log
-    from malan.services.outputs import trace_output
-    from malan.services.where import condition
+    from malan.services.clips.exports import export_clips
+    from malan.services.clips.search import find
+    from malan.services.clips.where import condition
+    from malan.services.log.reading import verify_log
+    from malan.services.outputs.manifests import trace_output
 
     found = find(ws, condition("min-duration=1"), use="export", caller=COMMAND_LINE).hits
     if not found:

@@ -19,7 +19,7 @@ PidArgument = Annotated[str, typer.Argument(help=speak("exchange.cli.pid"))]
 @app.command(help=speak("exchange.cli.show"))
 def show(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import show_exchange
+    from malan.services.exchange.connector import show_exchange
 
     shown = show_exchange(open_workspace(workspace), COMMAND_LINE)
     if as_json:
@@ -42,7 +42,7 @@ def offer(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import offer_snapshot
+    from malan.services.exchange.connector import offer_snapshot
 
     ws = open_workspace(workspace)
     made = offer_snapshot(ws, COMMAND_LINE, snapshot, samples=samples, by_hand=by_hand, party=only_for)
@@ -52,7 +52,7 @@ def offer(
 @app.command(help=speak("exchange.cli.offers"))
 def offers(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import list_offers
+    from malan.services.exchange.connector import list_offers
 
     found = list_offers(open_workspace(workspace), COMMAND_LINE)
     if as_json:
@@ -68,7 +68,7 @@ def withdraw(
     offer_id: Annotated[str, typer.Argument(help=speak("exchange.cli.offer_id"))], workspace: WorkspaceOption = None
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import withdraw_offer
+    from malan.services.exchange.connector import withdraw_offer
 
     withdraw_offer(open_workspace(workspace), COMMAND_LINE, offer_id)
     print_line(speak("exchange.cli.withdrawn", offer=offer_id))
@@ -77,7 +77,7 @@ def withdraw(
 @app.command(help=speak("exchange.cli.browse"))
 def browse(partner: PartnerArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import browse as browse_partner
+    from malan.services.exchange.connector import browse as browse_partner
 
     found = browse_partner(open_workspace(workspace), COMMAND_LINE, partner)
     if as_json:
@@ -96,7 +96,7 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import ask_for
+    from malan.services.exchange.connector import ask_for
 
     _tell(ask_for(open_workspace(workspace), COMMAND_LINE, partner, dataset, offer_id), as_json=as_json)
 
@@ -110,7 +110,7 @@ def use(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import use as use_agreement
+    from malan.services.exchange.connector import use as use_agreement
 
     _tell(use_agreement(open_workspace(workspace), COMMAND_LINE, partner, agreement, how), as_json=as_json)
 
@@ -123,7 +123,7 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.fetching import fetch_samples
+    from malan.services.exchange.fetching import fetch_samples
 
     found = fetch_samples(open_workspace(workspace), COMMAND_LINE, pid, out)
     if as_json:
@@ -136,7 +136,7 @@ def fetch(
 @app.command("list", help=speak("exchange.cli.list"))
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import describe_process, list_exchanges
+    from malan.services.exchange.connector import describe_process, list_exchanges
 
     found = list_exchanges(open_workspace(workspace), COMMAND_LINE)
     if as_json:
@@ -159,14 +159,14 @@ def move(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.access import COMMAND_LINE
-    from malan.services.exchange import move as move_process
+    from malan.services.exchange.connector import move as move_process
 
     _tell(move_process(open_workspace(workspace), COMMAND_LINE, pid, action), as_json=as_json)
 
 
 def _tell(process: object, *, as_json: bool) -> None:
     from malan.services.dsp.tables import Process
-    from malan.services.exchange import describe_process
+    from malan.services.exchange.connector import describe_process
 
     assert isinstance(process, Process)  # noqa: S101 - what every service above returns
     if as_json:

@@ -12,7 +12,7 @@ from malan.cli.working import IdleOption, OnceOption, ParentOption, is_to_stop
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.app_queue import Job
+    from malan.services.jobs.queue import Job
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.gateway"))
 key = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.gateway.key"))
@@ -38,7 +38,7 @@ def make(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.gateway_keys import Allowance, make_gateway_key
+    from malan.services.gateway.keys import Allowance, make_gateway_key
 
     ws = open_workspace(workspace)
     allowance = Allowance(program, tuple(model or ("*",)), budget, currency, rate, days, grant)
@@ -54,7 +54,7 @@ def make(
 
 @key.command("list", help=speak("cli.gateway.key.list"))
 def list_(party: PartyOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.gateway_keys import list_gateway_keys
+    from malan.services.gateway.keys import list_gateway_keys
 
     found = list_gateway_keys(open_workspace(workspace), COMMAND_LINE, party)
     if as_json:
@@ -67,7 +67,7 @@ def list_(party: PartyOption = None, workspace: WorkspaceOption = None, as_json:
 
 @key.command(help=speak("cli.gateway.key.end"))
 def end(prefix: PrefixArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.gateway_keys import end_gateway_key
+    from malan.services.gateway.keys import end_gateway_key
 
     ended = end_gateway_key(open_workspace(workspace), COMMAND_LINE, prefix)
     if as_json:
@@ -83,7 +83,7 @@ def budget(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.gateway_keys import raise_budget
+    from malan.services.gateway.keys import raise_budget
 
     found = raise_budget(open_workspace(workspace), COMMAND_LINE, prefix, minor)
     if as_json:
@@ -99,7 +99,7 @@ def usage(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.gateway_keys import gateway_usage
+    from malan.services.gateway.keys import gateway_usage
 
     found = gateway_usage(open_workspace(workspace), party=party, days=days, caller=COMMAND_LINE)
     if as_json:
@@ -117,7 +117,7 @@ def usage(
 
 @app.command(help=speak("cli.gateway.settle"))
 def settle(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.gateway_royalties import book_usage, owe_royalties
+    from malan.services.gateway.royalties import book_usage, owe_royalties
 
     ws = open_workspace(workspace)
     told = {"booked_minor": book_usage(ws), "royalties_minor": owe_royalties(ws)}
@@ -152,7 +152,7 @@ def list_jobs(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.app_queue import list_jobs as jobs_of
+    from malan.services.jobs.queue import list_jobs as jobs_of
 
     found, _ = jobs_of(open_workspace(workspace), limit=limit)
     if as_json:
@@ -164,7 +164,7 @@ def list_jobs(
 
 @job.command("show", help=speak("cli.gateway.job.show"))
 def show_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.app_queue import get_job
+    from malan.services.jobs.queue import get_job
 
     found = get_job(open_workspace(workspace), name)
     if as_json:
@@ -175,7 +175,7 @@ def show_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: Json
 
 @job.command("cancel", help=speak("cli.gateway.job.cancel"))
 def cancel_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.app_queue import cancel, get_job
+    from malan.services.jobs.queue import cancel, get_job
 
     ws = open_workspace(workspace)
     found = cancel(ws, get_job(ws, name))
@@ -186,7 +186,7 @@ def cancel_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: Js
 
 
 def _described(found: Job) -> dict[str, Any]:
-    from malan.services.gateway_keys import describe_cost
+    from malan.services.gateway.keys import describe_cost
 
     error = found.error
     return {

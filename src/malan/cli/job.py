@@ -20,7 +20,7 @@ from malan.cli.show import (
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.jobs import JobRow, JobView
+    from malan.services.jobs.control import JobRow, JobView
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.job"))
 
@@ -33,7 +33,7 @@ def list_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.jobs import describe_job, list_jobs
+    from malan.services.jobs.control import describe_job, list_jobs
 
     jobs = list_jobs(open_workspace(workspace), limit=limit, caller=COMMAND_LINE)
     if as_json:
@@ -45,7 +45,7 @@ def list_(
 
 @app.command(help=speak("job.cli.show"))
 def show(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs import show_job
+    from malan.services.jobs.control import show_job
 
     view = show_job(open_workspace(workspace), job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
@@ -53,7 +53,7 @@ def show(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOpt
 
 @app.command(help=speak("job.cli.watch"))
 def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs import show_job, watch_job
+    from malan.services.jobs.control import show_job, watch_job
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
@@ -65,7 +65,7 @@ def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
 @app.command(help=speak("job.cli.cancel"))
 def cancel(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs import cancel_job, describe_job
+    from malan.services.jobs.control import cancel_job, describe_job
 
     job = cancel_job(open_workspace(workspace), job_id, caller=COMMAND_LINE)
     if as_json:
@@ -77,7 +77,7 @@ def cancel(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonO
 @app.command(help=speak("job.cli.retry"))
 def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.apps.queue.runs import see_through
-    from malan.services.jobs import is_of_queue, retry_job, show_job
+    from malan.services.jobs.control import is_of_queue, retry_job, show_job
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
@@ -89,13 +89,13 @@ def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
 
 
 def _view_json(view: JobView) -> dict[str, Any]:
-    from malan.services.jobs import describe_item, describe_job
+    from malan.services.jobs.control import describe_item, describe_job
 
     return {**describe_job(view.job), "failures": [describe_item(item) for item in view.failures]}
 
 
 def _print_view(view: JobView) -> None:
-    from malan.services.jobs import describe_item, describe_job
+    from malan.services.jobs.control import describe_item, describe_job
 
     job = describe_job(view.job)
     state = speak(f"job.state.{job['state']}")

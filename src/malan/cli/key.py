@@ -10,7 +10,7 @@ from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_js
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.keys import KeysShown
+    from malan.services.log.keys import KeysShown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.key"))
 
@@ -22,7 +22,7 @@ def init(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.keys import init_keys
+    from malan.services.log.keys import init_keys
 
     _print(init_keys(open_workspace(workspace), origin=origin, organisation=organisation, caller=COMMAND_LINE), as_json)
 
@@ -34,7 +34,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.keys import show_keys
+    from malan.services.log.keys import show_keys
 
     shown = show_keys(open_workspace(workspace), caller=COMMAND_LINE)
     if vkey and not as_json:
@@ -51,7 +51,7 @@ def rotate(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.keys import rotate_key, show_keys
+    from malan.services.log.keys import rotate_key, show_keys
 
     ws = open_workspace(workspace)
     rotated = rotate_key(ws, name, caller=COMMAND_LINE)
@@ -64,7 +64,7 @@ def rotate(
 
 
 def _print(shown: KeysShown, as_json: bool) -> None:
-    from malan.services.keys import describe_keys
+    from malan.services.log.keys import describe_keys
 
     if as_json:
         print_json(describe_keys(shown))

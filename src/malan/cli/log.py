@@ -25,7 +25,7 @@ from malan.cli.show import (
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.log import EventShown, LogVerified, Signer
+    from malan.services.log.reading import EventShown, LogVerified, Signer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.log"))
 
@@ -42,7 +42,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.log import describe_event, list_events
+    from malan.services.log.reading import describe_event, list_events
 
     found = list_events(open_workspace(workspace), about=about, last=last, caller=COMMAND_LINE)
     if as_json:
@@ -61,8 +61,8 @@ def prove(
     as_json: JsonOption = False,  # noqa: ARG001 - a proof is JSON either way
 ) -> None:
     from malan.services.journal import read_event
-    from malan.services.log import places_of
-    from malan.services.proofs import bundle
+    from malan.services.log.proofs import bundle
+    from malan.services.log.reading import places_of
 
     ws = open_workspace(workspace)
     print_json(bundle(ws, read_event(ws, places_of(ws, event, caller=COMMAND_LINE)[-1], caller=COMMAND_LINE)))
@@ -75,8 +75,8 @@ def receipt(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.log import places_of
-    from malan.services.proofs import event_receipt
+    from malan.services.log.proofs import event_receipt
+    from malan.services.log.reading import places_of
 
     ws = open_workspace(workspace)
     place = places_of(ws, event, caller=COMMAND_LINE)[-1]
@@ -92,7 +92,7 @@ def verify(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.log import verify_log
+    from malan.services.log.reading import verify_log
 
     ws = open_workspace(workspace) if folder is None or not key else None
     with progress_bar(speak("cli.log.verifying"), quiet=as_json) as step:
@@ -111,7 +111,7 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.log import export_log
+    from malan.services.log.reading import export_log
 
     files = export_log(open_workspace(workspace), out, caller=COMMAND_LINE)
     if as_json:
@@ -129,7 +129,7 @@ def forget(
 ) -> None:
     from malan.services.journal import forget as forget_data
     from malan.services.journal import read_event
-    from malan.services.log import places_of
+    from malan.services.log.reading import places_of
 
     ws = open_workspace(workspace)
     place = places_of(ws, event, caller=COMMAND_LINE)[-1]
@@ -142,7 +142,7 @@ def forget(
 
 def say_receipt(*, ws_path: Path | None, out: Path, index: int, as_json: bool) -> None:
     """Tell where a receipt lies and how a stranger checks it."""
-    from malan.services.keys import show_keys
+    from malan.services.log.keys import show_keys
 
     vkey = show_keys(open_workspace(ws_path), caller=COMMAND_LINE).vkey
     if as_json:

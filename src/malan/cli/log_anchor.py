@@ -10,7 +10,7 @@ from malan.cli.show import JsonOption, WorkspaceOption, fail, open_workspace, pr
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.anchors import AnchorShown
+    from malan.services.log.anchors import AnchorShown
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=speak("cli.anchor"))
 
@@ -21,20 +21,20 @@ def add(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.anchors import anchor_log
+    from malan.services.log.anchors import anchor_log
 
     _print(anchor_log(open_workspace(workspace), name or [], caller=COMMAND_LINE), as_json=as_json)
 
 
 @app.command(help=speak("cli.anchor.check"))
 def check(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.anchors import check_anchors
+    from malan.services.log.anchors import check_anchors
 
     _print(check_anchors(open_workspace(workspace), caller=COMMAND_LINE), as_json=as_json)
 
 
 def _print(shown: list[AnchorShown], *, as_json: bool) -> None:
-    from malan.services.anchors import describe_anchor
+    from malan.services.log.anchors import describe_anchor
 
     if as_json:
         print_json({"anchors": [describe_anchor(each) for each in shown]})

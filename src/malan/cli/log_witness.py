@@ -28,7 +28,7 @@ from malan.core.errors import ProofError
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.witness import AskedWitnesses
+    from malan.services.log.witness import AskedWitnesses
 
 
 class _CosignByDefault(TyperGroup):
@@ -54,7 +54,7 @@ def cosign(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.witness import cosign_folder
+    from malan.services.log.witness import cosign_folder
 
     done = cosign_folder(open_workspace(workspace), folder, key or [], caller=COMMAND_LINE)
     if out is not None:
@@ -69,7 +69,7 @@ def cosign(
 
 @app.command(help=speak("cli.witness.show"))
 def show(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.witness import show_witness
+    from malan.services.log.witness import show_witness
 
     shown = show_witness(open_workspace(workspace))
     if as_json:
@@ -90,7 +90,7 @@ def know(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.witness import know_log
+    from malan.services.log.witness import know_log
 
     origin = know_log(open_workspace(workspace), key, caller=COMMAND_LINE)
     if as_json:
@@ -118,7 +118,7 @@ def ask(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.witness import ask_witnesses
+    from malan.services.log.witness import ask_witnesses
 
     asked = ask_witnesses(open_workspace(workspace), policy, timeout_s=timeout, caller=COMMAND_LINE)
     _print_asked(asked, as_json=as_json)
@@ -135,7 +135,7 @@ def accept(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.witness import accept_cosignature
+    from malan.services.log.witness import accept_cosignature
 
     text = file.read_bytes()[: 1 << 16].decode("utf-8", "replace")
     _print_asked(accept_cosignature(open_workspace(workspace), text, key, caller=COMMAND_LINE), as_json=as_json)
@@ -149,7 +149,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help=speak("cli.witness.evidence_out"))] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.witness import compare_copies, describe_comparison
+    from malan.services.log.witness import compare_copies, describe_comparison
 
     found = compare_copies(first, second, key or [])
     described = describe_comparison(found)

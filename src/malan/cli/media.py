@@ -20,7 +20,7 @@ FileArgument = Annotated[Path, typer.Argument(help=speak("cli.media.file"))]
 
 @app.command(help=speak("cli.media.probe"))
 def probe(file: FileArgument, as_json: JsonOption = False) -> None:
-    from malan.services.files import probe_file
+    from malan.services.files.plain import probe_file
 
     found = probe_file(file)
     if as_json:
@@ -39,7 +39,7 @@ def index(
     packets: Annotated[bool, typer.Option("--packets", help=speak("cli.media.packets"))] = False,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.files import index_file
+    from malan.services.files.plain import index_file
 
     found = index_file(file, packets=packets)
     if as_json:
@@ -54,7 +54,7 @@ def shots(
     full: Annotated[bool, typer.Option("--full", help=speak("cli.media.full"))] = False,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.files import shots_of_file
+    from malan.services.files.plain import shots_of_file
 
     found = shots_of_file(file, mode="full" if full else "auto")
     if as_json:
@@ -80,7 +80,7 @@ def captions(
     srt: Annotated[Path | None, typer.Option(help=speak("cli.media.srt"))] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.files import captions_of_file
+    from malan.services.files.plain import captions_of_file
 
     found = captions_of_file(file, srt=srt)
     if as_json:
@@ -104,7 +104,7 @@ def thumbs(
     height: Annotated[int, typer.Option(min=16, max=720, help=speak("cli.media.height"))] = 108,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.files import thumbnails_of_file
+    from malan.services.files.plain import thumbnails_of_file
 
     found = thumbnails_of_file(file, out, columns=columns, height_px=height)
     if as_json:

@@ -28,7 +28,7 @@ def write(
     propagate_id: Annotated[str | None, typer.Option(help=speak("cli.label.propagate_id"))] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.labels import write_label
+    from malan.services.files.labels import write_label
 
     found = write_label(
         file,
@@ -48,7 +48,7 @@ def write(
 
 @app.command(help=speak("cli.label.verify"))
 def verify(file: FileArgument, as_json: JsonOption = False) -> None:
-    from malan.services.labels import verify_label
+    from malan.services.files.labels import verify_label
 
     found = verify_label(file)
     if as_json:

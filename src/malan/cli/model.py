@@ -27,8 +27,8 @@ from malan.core.errors import UsageError
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.model_rights import Asked
-    from malan.services.model_upkeep import Checked
+    from malan.services.models.rights import Asked
+    from malan.services.models.upkeep import Checked
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.model"))
 
@@ -42,8 +42,8 @@ _PURPOSES = (_COMMERCIAL, "research")
 
 @app.command("list", help=speak("cli.model.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.model_cards import list_descriptions
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.cards import list_descriptions
 
     ws = open_workspace(workspace)
     found = list_descriptions(ws, caller=caller_for(ws, acting_as))
@@ -73,8 +73,8 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import model_card, show_model
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.cards import model_card, show_model
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -99,8 +99,8 @@ def add(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_bases import add_base_from
-    from malan.services.model_cards import show_model
+    from malan.services.models.bases import add_base_from
+    from malan.services.models.cards import show_model
 
     ws = open_workspace(workspace)
     made = add_base_from(
@@ -123,8 +123,8 @@ def pull(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import show_model
-    from malan.services.model_upkeep import pull_base
+    from malan.services.models.cards import show_model
+    from malan.services.models.upkeep import pull_base
 
     ws = open_workspace(workspace)
     with progress_bar(speak("cli.model.fetching"), quiet=as_json) as step:
@@ -150,8 +150,8 @@ def check(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_upkeep import check_model, describe_check
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.upkeep import check_model, describe_check
 
     ws = open_workspace(workspace)
     found = check_model(ws, model, caller=caller_for(ws, acting_as))
@@ -177,7 +177,7 @@ def _print_check(found: Checked) -> None:
 
 @app.command(help=speak("cli.model.remove"))
 def remove(model: ModelArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.model_upkeep import remove_model
+    from malan.services.models.upkeep import remove_model
 
     done = remove_model(open_workspace(workspace), model, caller=COMMAND_LINE)
     if as_json:
@@ -199,8 +199,8 @@ def compare(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import compare_models, figure_name
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.cards import compare_models, figure_name
 
     ws = open_workspace(workspace)
     found = compare_models(ws, first, second, caller=caller_for(ws, acting_as))
@@ -232,8 +232,8 @@ def merge(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import show_model
-    from malan.services.model_merge import merge_models, read_weights
+    from malan.services.models.cards import show_model
+    from malan.services.models.merge import merge_models, read_weights
 
     ws = open_workspace(workspace)
     done = merge_models(
@@ -268,8 +268,8 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_exports import export_model
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.exports import export_model
 
     ws = open_workspace(workspace)
     done = export_model(
@@ -307,8 +307,8 @@ def apply(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.tagging import apply_model
-    from malan.services.where import condition
+    from malan.services.clips.tagging import apply_model
+    from malan.services.clips.where import condition
 
     ws = open_workspace(workspace)
     with progress_bar(speak("cli.model.applying"), quiet=as_json) as step:
@@ -335,9 +335,9 @@ def approve(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import show_model
-    from malan.services.model_rights import approve_model, confirm_limit
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.cards import show_model
+    from malan.services.models.rights import approve_model, confirm_limit
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -358,8 +358,8 @@ def retire(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_cards import show_model
-    from malan.services.model_rights import retire_model
+    from malan.services.models.cards import show_model
+    from malan.services.models.rights import retire_model
 
     ws = open_workspace(workspace)
     done = retire_model(ws, model, reason, caller=COMMAND_LINE)
@@ -379,8 +379,8 @@ def recall(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_rows import RELEASED
-    from malan.services.recall import describe_recall, recall_model, restore_outputs
+    from malan.services.models.rows import RELEASED
+    from malan.services.outputs.recall import describe_recall, recall_model, restore_outputs
 
     ws = open_workspace(workspace)
     if undo:
@@ -412,8 +412,8 @@ def trace(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.model_trace import describe_trace, model_receipt, trace_model
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
+    from malan.services.models.trace import describe_trace, model_receipt, trace_model
 
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
@@ -438,7 +438,7 @@ def trace(
 
 
 def _asked(action: str, purpose: str, territory: str | None) -> Asked:
-    from malan.services.model_rights import Asked
+    from malan.services.models.rights import Asked
 
     if purpose not in _PURPOSES:
         raise UsageError("models.bad_purpose", purpose=purpose[:40], known=", ".join(_PURPOSES))
@@ -446,7 +446,7 @@ def _asked(action: str, purpose: str, territory: str | None) -> Asked:
 
 
 def _print_model(found: dict[str, Any]) -> None:
-    from malan.services.model_cards import figure_name
+    from malan.services.models.cards import figure_name
 
     lang = session_language()
     print_line(f"{found['name']}  {found['model']}")

@@ -21,7 +21,7 @@ from malan.core.time import timecode
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.outputs import Trace
+    from malan.services.outputs.manifests import Trace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.output"))
 
@@ -30,8 +30,8 @@ OutputArgument = Annotated[str, typer.Argument(help=speak("cli.output.file"))]
 
 @app.command(help=speak("cli.output.trace"))
 def trace(output: OutputArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.outputs import trace_output
-    from malan.services.recall import describe_marks, marks_of
+    from malan.services.outputs.manifests import trace_output
+    from malan.services.outputs.recall import describe_marks, marks_of
 
     ws = open_workspace(workspace)
     found = trace_output(ws, output, caller=COMMAND_LINE)
@@ -54,8 +54,8 @@ def prove(
     as_json: JsonOption = False,
 ) -> None:
     from malan.cli.log import say_receipt
-    from malan.services.outputs import trace_output
-    from malan.services.proofs import output_receipt, write_receipt
+    from malan.services.log.proofs import output_receipt, write_receipt
+    from malan.services.outputs.manifests import trace_output
 
     ws = open_workspace(workspace)
     write_out(out, write_receipt(output_receipt(ws, output, clip, caller=COMMAND_LINE)))

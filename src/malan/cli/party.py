@@ -12,8 +12,8 @@ from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_js
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.accounts import Party
-    from malan.services.api_keys import ApiKey
+    from malan.services.accounts.api_keys import ApiKey
+    from malan.services.accounts.parties import Party
     from malan.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.party"))
@@ -36,7 +36,7 @@ def add(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.accounts import add_login, add_party, check_login, has_accounts
+    from malan.services.accounts.parties import add_login, add_party, check_login, has_accounts
 
     ws = open_workspace(workspace)
     password = _new_password(login, password_stdin, generate) if login else ""
@@ -56,7 +56,7 @@ def add(
 
 @app.command("list", help=speak("cli.party.list"))
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.accounts import describe_party, list_parties
+    from malan.services.accounts.parties import describe_party, list_parties
 
     found = list_parties(open_workspace(workspace), caller=COMMAND_LINE)
     if as_json:
@@ -69,8 +69,8 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 
 @app.command(help=speak("cli.party.show"))
 def show(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.accounts import describe_party, find_party
-    from malan.services.api_keys import describe_key, list_keys
+    from malan.services.accounts.api_keys import describe_key, list_keys
+    from malan.services.accounts.parties import describe_party, find_party
 
     ws = open_workspace(workspace)
     party = find_party(ws, name, caller=COMMAND_LINE)
@@ -91,7 +91,7 @@ def role(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.accounts import set_roles
+    from malan.services.accounts.parties import set_roles
 
     party = set_roles(open_workspace(workspace), COMMAND_LINE, name, add=add or (), remove=remove or ())
     if as_json:
@@ -110,7 +110,7 @@ def login(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.accounts import add_login, end_login, find_party, has_accounts
+    from malan.services.accounts.parties import add_login, end_login, find_party, has_accounts
 
     ws = open_workspace(workspace)
     party, was_open = find_party(ws, name, caller=COMMAND_LINE), not has_accounts(ws)
@@ -135,7 +135,7 @@ def password(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.accounts import party_of_login, set_password
+    from malan.services.accounts.parties import party_of_login, set_password
 
     ws = open_workspace(workspace)
     party_of_login(ws, login, caller=COMMAND_LINE)
@@ -159,8 +159,8 @@ def key(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.accounts import find_party
-    from malan.services.api_keys import describe_key, end_key, list_keys, make_key
+    from malan.services.accounts.api_keys import describe_key, end_key, list_keys, make_key
+    from malan.services.accounts.parties import find_party
 
     ws = open_workspace(workspace)
     party = find_party(ws, name, caller=COMMAND_LINE)
@@ -191,8 +191,8 @@ def enable(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonO
 
 @app.command("sign-out", help=speak("cli.party.signout"))
 def sign_out(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.accounts import find_party
-    from malan.services.sessions import sign_out_everywhere
+    from malan.services.accounts.parties import find_party
+    from malan.services.accounts.sessions import sign_out_everywhere
 
     ws = open_workspace(workspace)
     party = find_party(ws, name, caller=COMMAND_LINE)
@@ -204,7 +204,7 @@ def sign_out(name: NameArgument, workspace: WorkspaceOption = None, as_json: Jso
 
 
 def _set_state(ws: Workspace, name: str, said: str, *, is_disabled: bool, as_json: bool) -> None:
-    from malan.services.accounts import set_disabled
+    from malan.services.accounts.parties import set_disabled
 
     party = set_disabled(ws, COMMAND_LINE, name, is_disabled=is_disabled)
     _print_json(party) if as_json else print_line(speak(said, name=party.name))
@@ -215,7 +215,7 @@ def _new_password(login: str, from_stdin: bool, generate: bool) -> str:
     from malan.core.errors import UsageError
 
     if generate:
-        from malan.services.passwords import new_password
+        from malan.services.accounts.passwords import new_password
 
         return new_password()
     if from_stdin:
@@ -237,7 +237,7 @@ def _say_login(login: str, made: str, *, was_open: bool = False) -> None:
 
 
 def _print_json(party: Party, password: str | None = None) -> None:
-    from malan.services.accounts import describe_party
+    from malan.services.accounts.parties import describe_party
 
     print_json({**describe_party(party), **({"password": password} if password else {})})
 

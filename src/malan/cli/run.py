@@ -24,7 +24,7 @@ from malan.cli.working import IdleOption, OnceOption, ParentOption, is_to_stop
 
 if TYPE_CHECKING:
     from malan.services.access import Caller
-    from malan.services.runs import Run
+    from malan.services.runs.submission import Run
     from malan.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.run"))
@@ -52,7 +52,7 @@ def submit(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.runs import Asked, submit_run
+    from malan.services.runs.submission import Asked, submit_run
 
     ws, caller = _open(workspace, acting_as)
     asked = Asked(tier, priority, name, purpose, territory, base, seed)
@@ -67,8 +67,8 @@ def list_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.run_view import describe_run
-    from malan.services.runs import list_runs
+    from malan.services.runs.submission import list_runs
+    from malan.services.runs.view import describe_run
 
     ws, caller = _open(workspace, acting_as)
     runs = list_runs(ws, state=state, limit=limit, caller=caller)
@@ -95,7 +95,7 @@ def list_(
 def show(
     run: IdArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.runs import get_run
+    from malan.services.runs.submission import get_run
 
     ws, caller = _open(workspace, acting_as)
     _print(ws, get_run(ws, run, caller=caller), caller, as_json=as_json)
@@ -105,8 +105,8 @@ def show(
 def watch(
     run: IdArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.run_view import describe_run
-    from malan.services.runs import get_run
+    from malan.services.runs.submission import get_run
+    from malan.services.runs.view import describe_run
 
     ws, caller = _open(workspace, acting_as)
     with progress_bar(speak("cli.run.watching"), quiet=as_json) as step:
@@ -128,7 +128,7 @@ def cancel(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.runs import cancel_run
+    from malan.services.runs.submission import cancel_run
 
     ws, caller = _open(workspace, acting_as)
     _print(ws, cancel_run(ws, run, reason, caller=caller), caller, as_json=as_json)
@@ -138,7 +138,7 @@ def cancel(
 def resume(
     run: IdArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.runs import resume_run
+    from malan.services.runs.submission import resume_run
 
     ws, caller = _open(workspace, acting_as)
     _print(ws, resume_run(ws, run, caller=caller), caller, as_json=as_json)
@@ -153,7 +153,7 @@ def decide(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.runs import decide_run
+    from malan.services.runs.submission import decide_run
 
     ws, caller = _open(workspace, acting_as)
     _print(ws, decide_run(ws, run, answer, reason, caller=caller), caller, as_json=as_json)
@@ -163,7 +163,7 @@ def decide(
 def log(
     run: IdArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.runs import run_log
+    from malan.services.runs.submission import run_log
 
     ws, caller = _open(workspace, acting_as)
     text = run_log(ws, run, caller=caller)
@@ -184,7 +184,7 @@ def receipt(
 ) -> None:
     import json
 
-    from malan.services.runs import run_receipt
+    from malan.services.runs.submission import run_receipt
 
     ws, caller = _open(workspace, acting_as)
     found = run_receipt(ws, run, caller=caller)
@@ -204,7 +204,7 @@ def work(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.run_work import work as work_on
+    from malan.services.runs.worker import work as work_on
 
     ws = open_workspace(workspace)
     stop = is_to_stop(parent)
@@ -221,7 +221,7 @@ def work(
 
 
 def _open(workspace: Path | None, acting_as: str | None) -> tuple[Workspace, Caller]:
-    from malan.services.products import caller_for
+    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     return ws, caller_for(ws, acting_as)
@@ -232,7 +232,7 @@ def _state(told: dict[str, Any]) -> str:
 
 
 def _print(ws: Workspace, run: Run, caller: Caller, *, as_json: bool) -> None:
-    from malan.services.run_view import describe_run, has_worker
+    from malan.services.runs.view import describe_run, has_worker
 
     found = describe_run(ws, run, caller=caller)
     if as_json:

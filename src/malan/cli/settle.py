@@ -25,8 +25,8 @@ from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.rights.shares import Fee
-    from malan.services.settlement import Settled
-    from malan.services.statement_files import Checked
+    from malan.services.settlement.periods import Settled
+    from malan.services.settlement.statement_files import Checked
     from malan.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.settle"))
@@ -47,7 +47,7 @@ def charge(
     as_json: JsonOption = False,
 ) -> None:
     from malan.rights.shares import shown_money
-    from malan.services.charges import charge as charge_grant
+    from malan.services.settlement.charges import charge as charge_grant
 
     kind = about.partition(":")[0] if about else "fee"
     made = charge_grant(
@@ -68,7 +68,7 @@ def run(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.settlement import release_due, settle_period
+    from malan.services.settlement.periods import release_due, settle_period
 
     ws = open_workspace(workspace)
     statement = settle_period(
@@ -89,7 +89,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.settlement import get_statement, list_statements
+    from malan.services.settlement.periods import get_statement, list_statements
 
     ws = open_workspace(workspace)
     if statement is None:
@@ -114,8 +114,8 @@ def verify(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.keys import show_keys
-    from malan.services.statement_files import check_statement_file
+    from malan.services.log.keys import show_keys
+    from malan.services.settlement.statement_files import check_statement_file
 
     data = _read(file)
     checked = check_statement_file(
@@ -137,8 +137,8 @@ def dispute(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.settlement import decide_dispute
-    from malan.services.settlement import dispute as object_to
+    from malan.services.settlement.periods import decide_dispute
+    from malan.services.settlement.periods import dispute as object_to
 
     if (party is not None) + uphold + reject != 1 or (party is not None and not reason.strip()):
         raise UsageError("settle.what_to_do")
@@ -240,7 +240,7 @@ def _print_statement(statement: Settled) -> None:
 
 def _rows(ws: Workspace, statement: Settled, party_id: str | None) -> list[tuple[str, str, int]]:
     """Who gets how much of which currency, the most first."""
-    from malan.services.settlement import tables_of
+    from malan.services.settlement.periods import tables_of
 
     sums: dict[tuple[str, str], int] = {}
     for line, table in zip(statement.body["lines"], tables_of(ws, statement, caller=COMMAND_LINE), strict=True):
@@ -259,8 +259,8 @@ def _print_parts(rows: Sequence[tuple[str, str, int]]) -> None:
 
 
 def _write(ws: Workspace, statement: Settled, party_id: str | None, out: Path, as_json: bool) -> None:
-    from malan.services.keys import show_keys
-    from malan.services.statement_files import statement_file, write_statement
+    from malan.services.log.keys import show_keys
+    from malan.services.settlement.statement_files import statement_file, write_statement
 
     write_out(out, write_statement(statement_file(ws, statement, party_id, caller=COMMAND_LINE)))
     vkey = show_keys(ws, caller=COMMAND_LINE).vkey

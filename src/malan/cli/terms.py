@@ -11,7 +11,7 @@ from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_js
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
-    from malan.services.terms import TermsShown
+    from malan.services.market.terms import TermsShown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.terms"))
 
@@ -27,7 +27,7 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     from malan.core.errors import Rejected
-    from malan.services.terms import new_terms, ready_names
+    from malan.services.market.terms import new_terms, ready_names
 
     if name is None:
         if as_json:
@@ -57,7 +57,7 @@ def check(
     odrl: OdrlOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.terms import check_terms
+    from malan.services.market.terms import check_terms
 
     shown = check_terms(path, owner)
     _print(shown, odrl=odrl, as_json=as_json)
@@ -72,7 +72,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.terms import stored_terms
+    from malan.services.market.terms import stored_terms
 
     _print(stored_terms(open_workspace(workspace), terms, caller=COMMAND_LINE), odrl=odrl, as_json=as_json)
 
@@ -88,7 +88,7 @@ def signals(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.signals import find_terms, publish_signals
+    from malan.services.footage.signals import find_terms, publish_signals
 
     ws = None if Path(file_or_id).is_file() else open_workspace(workspace)
     said = publish_signals(
@@ -101,7 +101,7 @@ def signals(
 
 
 def _print(shown: TermsShown, *, odrl: bool, as_json: bool) -> None:
-    from malan.services.terms import describe_terms
+    from malan.services.market.terms import describe_terms
 
     if odrl or as_json:
         print_json(describe_terms(shown, odrl=odrl))

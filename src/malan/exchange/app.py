@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from malan import __version__
 from malan.core.errors import MalanError, NotFound
 from malan.exchange.bodies import HEADERS, answer, failed, int_of, read_body
-from malan.services import negotiation, run_remote, samples, transfers
+from malan.services.clips import samples
 from malan.services.dsp import words
 from malan.services.dsp.catalogue import catalog, dataset
 from malan.services.dsp.errors import NotAuthenticated
@@ -30,6 +30,8 @@ from malan.services.dsp.flow import Exchange
 from malan.services.dsp.read import Message, read_json, read_message
 from malan.services.dsp.tables import Process
 from malan.services.dsp.write import process_body, version_body
+from malan.services.exchange import negotiation, transfers
+from malan.services.runs import remote as run_remote
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PREFIXES = (words.ROOT, words.VERSION_PATH)

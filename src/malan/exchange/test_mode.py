@@ -26,7 +26,6 @@ from malan.core.errors import MalanError, Rejected, UsageError
 from malan.exchange.app import create_exchange
 from malan.exchange.bodies import read_body
 from malan.runtime.database import writing
-from malan.services import negotiation, transfers
 from malan.services.dsp import words
 from malan.services.dsp.addresses import Addresses, networks
 from malan.services.dsp.automatic import behave, state_agreements
@@ -37,6 +36,7 @@ from malan.services.dsp.policy import plain_use
 from malan.services.dsp.read import read_json
 from malan.services.dsp.settings import ExchangeSettings
 from malan.services.dsp.tables import Process, now
+from malan.services.exchange import negotiation, transfers
 from malan.workspace import Workspace
 
 SEED = "MALAN_DSP_TEST_SEED"

@@ -3,8 +3,8 @@
     chat · embeddings · speech · transcription · image · video · music · encoder · depth
 
 Arrays carry their layout in their names. Everything that may take long is told how far it is and may be stopped. An
-implementation is opened by `malan.services.engines`, which asks the licence first, holds the lock of its device and
-closes it when nobody has asked for a while. Start reading at `Engine`.
+implementation is opened by `malan.services.engines.opening`, which asks the licence first, holds the lock of its
+device and closes it when nobody has asked for a while. Start reading at `Engine`.
 """
 
 from __future__ import annotations

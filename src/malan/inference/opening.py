@@ -1,6 +1,6 @@
 """What a backend is given to open an engine: the row of `models.toml` resolved, files checked, nothing to look up.
 
-Who may use which weights is decided before (`services/engines.py`). Start reading at `Opening`.
+Who may use which weights is decided before (`services/engines/opening.py`). Start reading at `Opening`.
 """
 
 from __future__ import annotations

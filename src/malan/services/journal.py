@@ -273,7 +273,7 @@ def _signers(ws: Workspace, owners: tuple[str, ...], operator: ActorKey) -> list
 
 def owner_key(ws: Workspace, owner_id: str) -> ActorKey:
     """The key that signs for an owner here; made, and registered in the log, when first needed."""
-    from malan.services.parties import owner_name
+    from malan.services.footage.owners import owner_name
 
     name = OWNER + owner_id
     if name not in ws.keys.names():

@@ -14,7 +14,7 @@ from malan.core import Decision, Reason, Terms
 from malan.core.errors import NotFound, NotGranted, ProofError
 from malan.rights.decide import CompiledTerms, Use, compile_terms
 from malan.services.access import ALL, HOUSE, Caller, scope
-from malan.services.parties import compiled_terms, terms_of
+from malan.services.footage.owners import compiled_terms, terms_of
 
 if TYPE_CHECKING:
     from malan.store import AssetRow

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from malan import __version__
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MalanError, NotFound, UsageError
-from malan.services.health import is_well
+from malan.services.jobs.health import is_well
 from malan.services.views import Failure
 from malan.web import (
     app_pages,

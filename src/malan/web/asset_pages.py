@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from malan.services import browse, inspect, pictures, previews
+from malan.services.clips import browse
+from malan.services.footage import pictures, previews
+from malan.services.footage import portrait as inspect
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 
 from malan.core.errors import Rejected, UsageError
-from malan.services.sessions import is_form_token
+from malan.services.accounts.sessions import is_form_token
 from malan.web.gate import caller_of, session_of
 
 _MOST_FIELDS = 200

@@ -24,10 +24,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from malan.core.errors import MalanError, NotFound, NotGranted, Rejected
 from malan.services.access import SINGLE_USER, Caller, NotSignedIn, denied, may
-from malan.services.accounts import has_accounts
-from malan.services.api_keys import caller_of_key
-from malan.services.gateway_keys import is_gateway_key
-from malan.services.sessions import caller_of_session
+from malan.services.accounts.api_keys import caller_of_key
+from malan.services.accounts.parties import has_accounts
+from malan.services.accounts.sessions import caller_of_session
+from malan.services.gateway.keys import is_gateway_key
 from malan.web.guard import LOOPBACK
 from malan.web.rules import PUBLIC, rule_of
 

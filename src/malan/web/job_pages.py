@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from malan.core.errors import RetryLater
-from malan.services import watch
 from malan.services.access import NotSignedIn, may
+from malan.services.jobs import watch
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages, to_json

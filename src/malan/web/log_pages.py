@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from malan.services import log_view
+from malan.services.log import view as log_view
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages

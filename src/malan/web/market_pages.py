@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError
-from malan.services import market_view, terms_form
-from malan.services.contracts import export_contract
+from malan.services.market import terms_form
+from malan.services.market import view as market_view
+from malan.services.market.contracts import export_contract
 from malan.services.views import Failure
 from malan.web.failures import status_of
 from malan.web.forms import firsts, read_form

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from malan.services import playback
+from malan.services.footage import playback
 from malan.web.gate import caller_of
 from malan.web.ranges import RangeResponse
 

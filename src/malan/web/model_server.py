@@ -24,8 +24,8 @@ from malan import __version__
 from malan.core.catalogue import say
 from malan.core.errors import MalanError, NotFound, UsageError
 from malan.services.access import COMMAND_LINE
-from malan.services.model_rights import Asked
-from malan.services.model_service import MOST_ROWS, ModelService, open_service
+from malan.services.models.rights import Asked
+from malan.services.models.service import MOST_ROWS, ModelService, open_service
 from malan.web.failures import failure_response
 from malan.web.guard import LOOPBACK, Guard
 from malan.web.language import language_of

@@ -18,7 +18,7 @@ from malan import __version__
 from malan.core.catalogue import catalogue, entry
 from malan.services import spoken
 from malan.services.access import may
-from malan.services.sessions import form_token
+from malan.services.accounts.sessions import form_token
 from malan.web.built import Built, read_built
 from malan.web.gate import session_of
 from malan.web.language import language_of

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from malan.services import browse, choice
-from malan.services.browse import SearchRequest
+from malan.services.clips import browse, choice
+from malan.services.clips.browse import SearchRequest
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages

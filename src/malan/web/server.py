@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from malan.core.catalogue import say
 from malan.core.errors import UsageError
-from malan.services.accounts import has_accounts
-from malan.services.api_keys import has_open_keys
+from malan.services.accounts.api_keys import has_open_keys
+from malan.services.accounts.parties import has_accounts
 from malan.web.built import read_built
 from malan.web.guard import LOOPBACK
 

@@ -14,9 +14,10 @@ from fastapi import APIRouter, Form, Path, Request
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError, Rejected
-from malan.services import account_view, api_keys, oidc, sessions
 from malan.services.access import NotSignedIn
-from malan.services.sessions import TooManyTries, form_token, is_form_token
+from malan.services.accounts import api_keys, oidc, sessions
+from malan.services.accounts import page as account_view
+from malan.services.accounts.sessions import TooManyTries, form_token, is_form_token
 from malan.services.views import Failure
 from malan.web.failures import status_of
 from malan.web.gate import caller_of, cookie_name, first_page, session_of

@@ -1,6 +1,6 @@
 """What owners are asked, what runs on their footage, and the models that come of it: pages, steps, the same as JSON.
 
-What anybody sees here, and which step stands on a page, is said by `services.desk_of_owners`; every step is checked
+What anybody sees here, and which step stands on a page, is said by `services.runs.owners_desk`; every step is checked
 again by the service that does it.
 """
 
@@ -14,10 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError
-from malan.services import desk_of_owners as desk
-from malan.services.approvals import approve_algorithm, reject_algorithm
-from malan.services.recall import recall_model, restore_outputs
-from malan.services.runs import cancel_run, decide_run, resume_run, run_log, run_receipt
+from malan.services.outputs.recall import recall_model, restore_outputs
+from malan.services.runs import owners_desk as desk
+from malan.services.runs.approvals import approve_algorithm, reject_algorithm
+from malan.services.runs.submission import cancel_run, decide_run, resume_run, run_log, run_receipt
 from malan.services.views import Failure
 from malan.web.failures import status_of
 from malan.web.forms import firsts, read_form

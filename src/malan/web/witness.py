@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from malan.core.catalogue import say
 from malan.core.errors import MalanError
-from malan.services.witness import LARGEST_REQUEST_BYTES, WitnessDesk, show_witness
+from malan.services.log.witness import LARGEST_REQUEST_BYTES, WitnessDesk, show_witness
 from malan.web.server import listen, run
 from malan.workspace import Workspace
 

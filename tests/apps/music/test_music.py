@@ -28,9 +28,9 @@ from malan.media.explicit.burn_sound import heard_at_start
 from malan.media.labels.verify import glance
 from malan.media.mastering import write_wav_24
 from malan.media.midi import read_midi
-from malan.services.engines import BACKENDS, Backend
-from malan.services.models import register_model
-from malan.services.outputs import trace_output
+from malan.services.engines.opening import BACKENDS, Backend
+from malan.services.models.registry import register_model
+from malan.services.outputs.manifests import trace_output
 from malan.workspace import Workspace
 
 CODE = "001191110000802100433B10001"  # a well-formed code of an organisation that does not exist

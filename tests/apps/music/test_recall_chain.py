@@ -18,12 +18,12 @@ from malan.inference.music_lm import VOCABULARY
 from malan.inference.tensors import Tensor, write_tensors
 from malan.media.labels.verify import verify
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.log import verify_log
-from malan.services.models import register_model
-from malan.services.outputs import Source, log_output, trace_output
-from malan.services.recall import marks_of, recall_model, restore_outputs
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.log.reading import verify_log
+from malan.services.models.registry import register_model
+from malan.services.outputs.manifests import Source, log_output, trace_output
+from malan.services.outputs.recall import marks_of, recall_model, restore_outputs
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 

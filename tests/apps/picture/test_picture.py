@@ -19,10 +19,10 @@ from malan.core.errors import MediaError, NotFound, NotGranted, StoreError, Usag
 from malan.ledger.statement import urn
 from malan.rights import load_terms
 from malan.services.access import Caller
-from malan.services.assets import add_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.services.journal import read_event
-from malan.services.outputs import trace_output
-from malan.services.scan import scan_assets
+from malan.services.outputs.manifests import trace_output
 from malan.workspace import Workspace
 
 CODE = "001191110000802100433B10001"  # a well-formed code of an organisation that does not exist
@@ -85,7 +85,7 @@ def test_every_format_has_its_size_and_exactly_its_frames(made):
 def test_it_is_labelled_signed_and_logged_with_what_was_brought(place, made):
     from malan.media.credentials import read_credential
     from malan.media.labels import verify
-    from malan.services.keys import media_chain
+    from malan.services.log.keys import media_chain
 
     (ws, root), (out, told) = place, made
     digests = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in ("photo.jpg", "depth.png")]
@@ -252,7 +252,7 @@ class FramesOfTheFirst:
 @pytest.fixture
 def engines(place, monkeypatch):
     """Both in `models.toml`, opened by a backend of the tests."""
-    from malan.services import engines as opened
+    from malan.services.engines import opening as opened
 
     ws, _ = place
     kinds = {"depth": DrawnDepth, "video": FramesOfTheFirst}

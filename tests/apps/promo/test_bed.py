@@ -11,8 +11,8 @@ from media_factory import draw_film
 
 from malan.apps.running import run_app
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.workspace import Workspace
 
 CODE = "001191110000802100433B10001"  # a well-formed code of an organisation that does not exist

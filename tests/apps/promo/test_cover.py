@@ -15,8 +15,8 @@ from malan.apps.running import run_app
 from malan.core.errors import MalanError
 from malan.media.render.process import failure
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.workspace import Workspace
 
 

@@ -18,8 +18,8 @@ from malan.apps.promo.make import tags_of
 from malan.apps.running import run_app
 from malan.core.errors import NotFound, UsageError
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
 from malan.workspace import Workspace
 
 KINDS = ("4k", "10-bit", "hdr", "vfr", "vertical", "mono", "surround", "silent", "60p")

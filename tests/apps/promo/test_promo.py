@@ -18,10 +18,10 @@ from malan.apps.running import prepare, read_request, run_app
 from malan.core.errors import MediaError, NotFound, NotGranted, UsageError
 from malan.rights import load_terms
 from malan.services.access import Caller
-from malan.services.assets import add_assets
-from malan.services.outputs import trace_output
-from malan.services.scan import scan_assets
-from malan.services.withdrawal import withdraw_asset
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.footage.withdrawal import withdraw_asset
+from malan.services.outputs.manifests import trace_output
 from malan.workspace import Workspace
 
 

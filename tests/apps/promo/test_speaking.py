@@ -15,9 +15,9 @@ from malan.apps.running import run_app
 from malan.core.errors import NotGranted, UsageError
 from malan.media.labels import verify
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.model_bases import add_base
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.models.bases import add_base
 from malan.workspace import Workspace
 
 pytest.importorskip("sherpa_onnx")

@@ -11,8 +11,8 @@ import pytest
 
 from malan.apps.queue import clock as module
 from malan.apps.queue.clock import JobClock
-from malan.services.app_queue import Ask, note_worker, submit, take
-from malan.services.run_rows import me
+from malan.services.jobs.queue import Ask, note_worker, submit, take
+from malan.services.runs.rows import me
 from malan.workspace import Workspace
 
 
@@ -105,6 +105,6 @@ def test_a_server_without_workers_starts_none_and_sees_to_the_dead(
     take(ws, "cpu", worker="elsewhere:1:1", now_s=time.time() - 100)
     clock.look()
     assert started == []
-    from malan.services.app_queue import QUEUED, get_job
+    from malan.services.jobs.queue import QUEUED, get_job
 
     assert get_job(ws, job.id).state == QUEUED

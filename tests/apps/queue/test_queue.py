@@ -14,8 +14,12 @@ from malan.core.errors import NotFound, Rejected, RetryLater, UsageError
 from malan.runtime.database import writing
 from malan.runtime.migrations import STEPS
 from malan.services.access import COMMAND_LINE, NotSignedIn
-from malan.services.accounts import add_party
-from malan.services.app_queue import (
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.budget import OverBudget, TooFast
+from malan.services.gateway.keys import Allowance, end_gateway_key, list_gateway_keys, make_gateway_key
+from malan.services.gateway.prices import Price
+from malan.services.jobs.expiry import expire, expires_s, sweep
+from malan.services.jobs.queue import (
     CANCELLED,
     DONE,
     EXPIRED,
@@ -39,12 +43,8 @@ from malan.services.app_queue import (
     take,
     waiting_devices,
 )
-from malan.services.app_queue_costs import asking
-from malan.services.app_queue_expiry import expire, expires_s, sweep
-from malan.services.gateway_budget import OverBudget, TooFast
-from malan.services.gateway_keys import Allowance, end_gateway_key, list_gateway_keys, make_gateway_key
-from malan.services.gateway_prices import Price
-from malan.services.run_rows import me
+from malan.services.jobs.queue_costs import asking
+from malan.services.runs.rows import me
 from malan.workspace import Workspace
 
 DAY = 86_400.0

@@ -21,13 +21,13 @@ from malan.apps.running import REPORT
 from malan.cli.main import app
 from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
 from malan.rights import load_terms
-from malan.services import watch
 from malan.services.access import COMMAND_LINE, Caller
-from malan.services.app_queue import CANCELLED, DONE, FAILED, QUEUED, finish, get_job, take
-from malan.services.assets import add_assets
-from malan.services.jobs import cancel_job, list_jobs, retry_job, show_job, watch_job
-from malan.services.run_rows import me
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.jobs import watch
+from malan.services.jobs.control import cancel_job, list_jobs, retry_job, show_job, watch_job
+from malan.services.jobs.queue import CANCELLED, DONE, FAILED, QUEUED, finish, get_job, take
+from malan.services.runs.rows import me
 from malan.workspace import Workspace
 
 ASKED = {"length": 3, "lines": 360}

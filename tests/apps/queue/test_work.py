@@ -16,9 +16,9 @@ import pytest
 
 from malan.apps.queue.work import work
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.app_queue import CANCELLED, DONE, FAILED, QUEUED, Ask, Job, cancel, get_job, recover, submit
-from malan.services.gateway_keys import Allowance, gateway_usage, list_gateway_keys, make_gateway_key
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.keys import Allowance, gateway_usage, list_gateway_keys, make_gateway_key
+from malan.services.jobs.queue import CANCELLED, DONE, FAILED, QUEUED, Ask, Job, cancel, get_job, recover, submit
 from malan.workspace import Workspace
 
 PROGRAM = "queue_programs:carry_out"

@@ -22,8 +22,8 @@ from malan.apps.running import run_app
 from malan.cli.main import app
 from malan.core.errors import MalanError, NotFound, ProofError, Rejected, UsageError
 from malan.services.access import Caller
-from malan.services.keys import init_keys
-from malan.services.signed_reports import check_report
+from malan.services.log.keys import init_keys
+from malan.services.outputs.signed_reports import check_report
 from malan.workspace import Workspace
 
 TOLD = {"title": "老地方见", "drama_class": 3, "platform": "马栏", "as_of": "2026-10-01", "pdf": False, "ai": False}

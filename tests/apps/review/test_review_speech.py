@@ -12,7 +12,7 @@ from services.spoken_place import EAR, spoken_sound
 from malan.apps.review.report import read_report
 from malan.apps.running import run_app
 from malan.core.errors import NotGranted
-from malan.services.model_bases import add_base
+from malan.services.models.bases import add_base
 from malan.workspace import Workspace
 
 pytest.importorskip("sherpa_onnx")

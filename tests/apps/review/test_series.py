@@ -21,9 +21,9 @@ from malan.apps.review.words import Lexicon, Pattern
 from malan.apps.running import run_app
 from malan.core.errors import Rejected
 from malan.inference.ocr import OnnxTextReader
-from malan.services.assets import add_assets
-from malan.services.people import kept_findings
-from malan.services.scan import scan_assets
+from malan.services.footage.assets import add_assets
+from malan.services.footage.people import kept_findings
+from malan.services.footage.scan import scan_assets
 from malan.workspace import Workspace
 
 WORDS = {

@@ -17,10 +17,10 @@ from malan.apps.running import run_app
 from malan.apps.video.plan import _in_order
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.rights import load_terms
-from malan.services.assets import add_assets
-from malan.services.outputs import trace_output
-from malan.services.scan import scan_assets
-from malan.services.withdrawal import withdraw_asset
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.footage.withdrawal import withdraw_asset
+from malan.services.outputs.manifests import trace_output
 from malan.workspace import Workspace
 
 FILMS = {"张家界云海": "湖南台", "橘子洲日出": "湖南台", "岳麓山红叶": "橘洲工作室"}
@@ -234,7 +234,7 @@ def test_what_no_word_finds_is_found_by_meaning_and_that_is_said(tmp_path):
     """An encoder that knows colours: red shots for a word that stands in no caption or name."""
     from meaning_place import stored_colours, with_encoder
 
-    from malan.services.meaning import build_index
+    from malan.services.clips.meaning import build_index
 
     ws = Workspace.create(tmp_path / "ws")
     clips = stored_colours(ws, [("red",), ("blue",), ("green",)], uses=("retrieve", "derive", "publish"))

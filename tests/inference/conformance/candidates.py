@@ -14,7 +14,7 @@ from typing import Any
 
 from malan.inference.backends import Engine, Kind
 from malan.inference.opening import Opening
-from malan.services.engines import BACKENDS
+from malan.services.engines.opening import BACKENDS
 
 _HERE = Path(__file__).resolve().parents[2]
 _PLACES = ("inference", "inference/diffusion", "web/gateway", "training/algorithms")

@@ -16,7 +16,7 @@ from candidates import CANDIDATES, Candidate
 
 from malan.core.errors import MalanError
 from malan.inference.backends import ChatAsk, Engine, ImageAsk, Message, MusicAsk, SpeechAsk, VideoAsk, go_on
-from malan.services.engines import BACKENDS
+from malan.services.engines.opening import BACKENDS
 
 Work = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from diffusion_bases import KINDS
 
-from malan.services.model_bases import add_base
-from malan.services.model_upkeep import check_model
+from malan.services.models.bases import add_base
+from malan.services.models.upkeep import check_model
 from malan.workspace import Workspace
 
 

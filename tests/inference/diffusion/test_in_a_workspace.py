@@ -17,10 +17,10 @@ from test_diffusion import ask_of
 from malan.core.errors import NotFound, NotGranted, ProofError, UsageError
 from malan.inference.backends import Filmer
 from malan.services.access import Caller
-from malan.services.engines import ai_part, open_engine
-from malan.services.model_bases import add_base
-from malan.services.model_rights import retire_model
-from malan.services.models import register_model
+from malan.services.engines.opening import ai_part, open_engine
+from malan.services.models.bases import add_base
+from malan.services.models.registry import register_model
+from malan.services.models.rights import retire_model
 from malan.workspace import Workspace
 
 
@@ -42,7 +42,7 @@ def release(ws: Workspace, name: str, arrays: dict[str, Any], **more: Any) -> An
 
 
 def ws_base(ws: Workspace) -> str:
-    from malan.services.model_rows import find_model
+    from malan.services.models.rows import find_model
 
     return find_model(ws, "wan").id
 

@@ -16,10 +16,10 @@ from test_adapters import drawn
 
 from malan.apps.running import run_app
 from malan.media.labels.verify import glance
-from malan.services.engines import ai_part
-from malan.services.model_bases import add_base
-from malan.services.model_rows import find_model
-from malan.services.models import register_model
+from malan.services.engines.opening import ai_part
+from malan.services.models.bases import add_base
+from malan.services.models.registry import register_model
+from malan.services.models.rows import find_model
 from malan.workspace import Workspace
 
 CODE = "001191430000MA4L5XXX7X00001"

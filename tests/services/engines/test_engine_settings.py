@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from malan.core.errors import NotFound, StoreError, UsageError
-from malan.services.engine_settings import EngineBook, parse_engines, read_engines
+from malan.services.engines.settings import EngineBook, parse_engines, read_engines
 from malan.workspace import Workspace
 
 GOOD = """

@@ -14,11 +14,11 @@ from onnx_factory import write_depth
 from malan.core.errors import MalanError, NotFound, NotGranted, ProofError, RetryLater
 from malan.inference.backends import Kind
 from malan.runtime import devices as device_module
-from malan.services import weight_files
-from malan.services.engines import BACKENDS, Backend, ai_part, open_engine
-from malan.services.model_bases import add_base, base_files
-from malan.services.model_rights import Asked, confirm_limit, retire_model
-from malan.services.model_rows import find_model
+from malan.services.engines.opening import BACKENDS, Backend, ai_part, open_engine
+from malan.services.models import weight_files
+from malan.services.models.bases import add_base, base_files
+from malan.services.models.rights import Asked, confirm_limit, retire_model
+from malan.services.models.rows import find_model
 from malan.workspace import Workspace
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8)
@@ -238,7 +238,7 @@ def test_a_remote_engine_needs_the_key_its_row_names(ws: Workspace, monkeypatch:
 
 def test_a_backend_that_is_not_installed_names_its_extra(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Backend("no_such_module_of_models:open", frozenset({"depth"}), extra="train")
-    monkeypatch.setattr("malan.services.engines.BACKENDS", BACKENDS | {"onnx": missing})
+    monkeypatch.setattr("malan.services.engines.opening.BACKENDS", BACKENDS | {"onnx": missing})
     error = refused(ws)
     assert (error.code, "malan[train]" in str(error)) == ("engines.extra", True)
 

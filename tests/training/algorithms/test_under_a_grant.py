@@ -19,20 +19,20 @@ from media_factory import draw_film
 from run_place import BUYER, OPEN
 from tiny_models import save_video_base
 
-from malan.services import run_checks
-from malan.services.assets import add_assets
-from malan.services.contracts import accept_contract, order_product, sign_contract
-from malan.services.datasets import freeze_snapshot
-from malan.services.model_bases import add_base
-from malan.services.model_trace import trace_model
-from malan.services.models import get_model
-from malan.services.products import Price, offer_product
-from malan.services.run_receipts import read_receipt
-from malan.services.run_view import describe_run
-from malan.services.run_work import work
-from malan.services.runs import Asked, get_run, run_log, submit_run
-from malan.services.scan import scan_assets
-from malan.services.where import condition
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import freeze_snapshot
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.market.contracts import accept_contract, order_product, sign_contract
+from malan.services.market.products import Price, offer_product
+from malan.services.models.bases import add_base
+from malan.services.models.registry import get_model
+from malan.services.models.trace import trace_model
+from malan.services.runs import checks as run_checks
+from malan.services.runs.receipts import read_receipt
+from malan.services.runs.submission import Asked, get_run, run_log, submit_run
+from malan.services.runs.view import describe_run
+from malan.services.runs.worker import work
 from malan.workspace import Workspace
 
 WANTED = {"rank": 4, "frames": 9, "size_px": 32, "tokens": 16, "steps": 30, "batch": 4, "together": 4, "rate": 2e-3}

@@ -16,8 +16,8 @@ from leak_attacks import HIDDEN, SECRET_BYTES, WIDTH, Attack, Received, program
 from malan.core.errors import MalanError
 from malan.rights.meter import OUTPUT_BYTES
 from malan.runtime.sandbox import RunLimits
-from malan.services.metering import meter
-from malan.services.run_meter import RunAccount
+from malan.services.runs.meter import RunAccount
+from malan.services.settlement.metering import meter
 from malan.training.gate import Declared, Metric, Policy, inspect_output
 from malan.training.gate.budget import reserve_output, settle_output
 from malan.training.gate.receipt import Run, party_receipt

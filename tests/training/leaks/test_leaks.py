@@ -20,7 +20,7 @@ from leak_run import POLICY, SHORT, run_ours, workspace
 from malan.core.errors import NotGranted
 from malan.rights.meter import OUTPUT_BYTES
 from malan.runtime.sandbox import measure_level
-from malan.services.metering import meter
+from malan.services.settlement.metering import meter
 from malan.workspace import Workspace
 
 SILENT = [one for one in ATTACKS if one.is_silent]

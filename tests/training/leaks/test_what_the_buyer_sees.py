@@ -13,14 +13,14 @@ from market_place import BUYER_NAME
 from run_place import BUYER, OWNER, SET, grant_on
 
 from malan.core.errors import NotGranted
-from malan.services.algorithms import submit_algorithm
-from malan.services.approvals import trust_publisher
-from malan.services.grants import describe_grant, get_grant
-from malan.services.model_rows import find_model
-from malan.services.models import weights_bytes
-from malan.services.run_view import describe_run
-from malan.services.run_work import work
-from malan.services.runs import decide_run, get_run, list_runs, run_log, run_receipt, submit_run
+from malan.services.market.grants import describe_grant, get_grant
+from malan.services.models.registry import weights_bytes
+from malan.services.models.rows import find_model
+from malan.services.runs.algorithms import submit_algorithm
+from malan.services.runs.approvals import trust_publisher
+from malan.services.runs.submission import decide_run, get_run, list_runs, run_log, run_receipt, submit_run
+from malan.services.runs.view import describe_run
+from malan.services.runs.worker import work
 from malan.training.package.starter import starter_files
 from malan.workspace import Workspace
 

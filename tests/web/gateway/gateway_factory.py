@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.gateway_keys import Allowance, NewGatewayKey, list_gateway_keys, make_gateway_key
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.keys import Allowance, NewGatewayKey, list_gateway_keys, make_gateway_key
 from malan.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -247,8 +247,8 @@ def test_errors_are_told_in_the_language_of_whoever_asks(served: Gateway) -> Non
 
 def test_an_engine_whose_model_was_retired_is_not_asked_and_the_next_one_is(served: Gateway) -> None:
     """`chat-uncounted` first, where nothing is registered; then registered, used, retired."""
-    from malan.services.model_bases import add_base_from
-    from malan.services.model_rights import retire_model
+    from malan.services.models.bases import add_base_from
+    from malan.services.models.rights import retire_model
 
     client = served.client()
     assert client.chat.completions.create(model="chat-uncounted", messages=HELLO).choices

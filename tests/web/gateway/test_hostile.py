@@ -20,9 +20,9 @@ from PIL import Image
 
 from malan.apps.queue.work import work
 from malan.services.access import COMMAND_LINE
-from malan.services.app_queue import get_job
-from malan.services.app_queue_expiry import expire
-from malan.services.gateway_keys import end_gateway_key, gateway_usage
+from malan.services.gateway.keys import end_gateway_key, gateway_usage
+from malan.services.jobs.expiry import expire
+from malan.services.jobs.queue import get_job
 
 HELLO = [{"role": "user", "content": "hello there my friend"}]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the company, not of the interface

@@ -17,7 +17,7 @@ from gateway_factory import Gateway
 from PIL import Image
 
 from malan.apps.queue.work import work
-from malan.services.app_queue import get_job
+from malan.services.jobs.queue import get_job
 
 PROGRAM = "queue_programs:carry_out"
 pytestmark = pytest.mark.filterwarnings(

@@ -13,9 +13,9 @@ import pytest
 from gateway_factory import Gateway
 
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import set_disabled
-from malan.services.api_keys import make_key
-from malan.services.gateway_keys import Allowance, end_gateway_key, gateway_usage, make_gateway_key, raise_budget
+from malan.services.accounts.api_keys import make_key
+from malan.services.accounts.parties import set_disabled
+from malan.services.gateway.keys import Allowance, end_gateway_key, gateway_usage, make_gateway_key, raise_budget
 from malan.workspace import Workspace
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -70,7 +70,7 @@ def test_an_ended_key_opens_nothing_from_the_next_request_on(served: Gateway) ->
 
 
 def test_a_party_that_is_shut_out_takes_its_keys_along(served: Gateway) -> None:
-    from malan.services.accounts import add_party
+    from malan.services.accounts.parties import add_party
 
     add_party(served.ws, COMMAND_LINE, "gone tomorrow", has=("buyer",))
     key = served.new_key("gone tomorrow")

@@ -15,12 +15,12 @@ from console_factory import serving
 from PIL import Image
 
 from malan.inference.openai_endpoint import wav_of
-from malan.services import engines
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.engines import Backend
-from malan.services.gateway_keys import Allowance, make_gateway_key
-from malan.services.outputs import trace_output
+from malan.services.accounts.parties import add_party
+from malan.services.engines import opening as engines
+from malan.services.engines.opening import Backend
+from malan.services.gateway.keys import Allowance, make_gateway_key
+from malan.services.outputs.manifests import trace_output
 from malan.workspace import Workspace
 
 KINDS = ("speech", "transcription", "image")

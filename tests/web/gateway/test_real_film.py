@@ -14,14 +14,14 @@ from media_factory import draw_film
 from malan.apps.queue.clock import JobClock
 from malan.rights import load_terms
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.app_bills import list_bills
-from malan.services.app_queue import get_job
-from malan.services.assets import add_assets
-from malan.services.gateway_keys import Allowance, list_gateway_keys, make_gateway_key
-from malan.services.outputs import sources_of
-from malan.services.scan import scan_assets
-from malan.services.withdrawal import withdraw_asset
+from malan.services.accounts.parties import add_party
+from malan.services.footage.assets import add_assets
+from malan.services.footage.scan import scan_assets
+from malan.services.footage.withdrawal import withdraw_asset
+from malan.services.gateway.keys import Allowance, list_gateway_keys, make_gateway_key
+from malan.services.jobs.queue import get_job
+from malan.services.outputs.manifests import sources_of
+from malan.services.settlement.app_bills import list_bills
 from malan.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")

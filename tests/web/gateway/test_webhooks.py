@@ -15,10 +15,10 @@ import pytest
 from malan.apps.queue.work import work
 from malan.core.errors import UsageError
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import add_party
-from malan.services.app_queue import Ask, submit
-from malan.services.app_webhooks import address_of, check_webhook, send_due
-from malan.services.gateway_keys import Allowance, NewGatewayKey, make_gateway_key
+from malan.services.accounts.parties import add_party
+from malan.services.gateway.keys import Allowance, NewGatewayKey, make_gateway_key
+from malan.services.jobs.queue import Ask, submit
+from malan.services.jobs.webhooks import address_of, check_webhook, send_due
 from malan.workspace import Workspace
 
 HEARD: list[tuple[dict[str, str], bytes]] = []

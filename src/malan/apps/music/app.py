@@ -32,7 +32,7 @@ from malan.media.explicit.rhythm import GAPS, PATTERN, PAUSE_UNITS, UNIT_S
 from malan.media.mastering import RATE_HZ, Sound, master, write_wav_24
 from malan.media.midi import write_midi
 from malan.media.render.process import from_fd, readable, run_ffmpeg
-from malan.services.publish import AiPart
+from malan.services.outputs.publish import AiPart
 
 LABEL_S = round((sum(PATTERN) + sum(GAPS) + PAUSE_UNITS) * UNIT_S, 6)
 SHORTEST_FILE_S = 5.0
@@ -150,7 +150,7 @@ def check_request(request: MusicRequest) -> None:
 
 def _inferred(request: MusicRequest, work: Work, seconds: float) -> Piece:
     """Written by a model of the registry and played by us, or played by an engine."""
-    from malan.services.engines import ai_part
+    from malan.services.engines.opening import ai_part
 
     row = find_music_model(work, request.model)
     if row is None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from malan.composing import bed
-from malan.services.publish import AiPart
+from malan.services.outputs.publish import AiPart
 
 
 def make_bed(

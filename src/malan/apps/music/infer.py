@@ -20,7 +20,7 @@ from malan.media.mastering import RATE_HZ, Sound, faded
 
 if TYPE_CHECKING:
     from malan.apps.frame import Work
-    from malan.services.model_rows import ModelRow
+    from malan.services.models.rows import ModelRow
 
 _RING_S, _FADE_S = 2.0, 1.5
 _BPM = 100.0
@@ -36,9 +36,9 @@ def find_music_model(work: Work, name: str) -> ModelRow | None:
         Rejected: A model of this name writes no music.
         NotGranted: It may not be used so.
     """
-    from malan.services.engine_settings import read_engines
-    from malan.services.model_rights import require_model_use
-    from malan.services.models import get_model
+    from malan.services.engines.settings import read_engines
+    from malan.services.models.registry import get_model
+    from malan.services.models.rights import require_model_use
 
     if name in read_engines(work.library).engines:
         return None
@@ -57,7 +57,7 @@ def written_by_model(work: Work, row: ModelRow, plan: Plan) -> Score:
         Rejected: Its weights are no music-lm.
     """
     from malan.inference.tensors import parse_tensors
-    from malan.services.models import weights_bytes
+    from malan.services.models.registry import weights_bytes
 
     tensors = parse_tensors(weights_bytes(work.library, row)).tensors
     weights = {one.name: np.asarray(one.values(), np.float32) for one in tensors.values()}
@@ -101,7 +101,7 @@ def played_by_engine(work: Work, name: str, prompt: str, seconds: float, seed: i
         NotFound, UsageError, NotGranted, MissingExtra: As `open_engine` says.
     """
     from malan.inference.backends import MusicAsk, Musician
-    from malan.services.engines import open_engine
+    from malan.services.engines.opening import open_engine
 
     with open_engine(work.library, name, "music", caller=work.caller, stop=work.stop_if_asked) as engine:
         musician: Musician = engine  # type: ignore[assignment]  # its kind says so

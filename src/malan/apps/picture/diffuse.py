@@ -14,8 +14,8 @@ from malan.apps.picture.request import PictureRequest
 from malan.core.errors import UsageError
 from malan.inference.backends import Film, VideoAsk
 from malan.media.film_file import write_film
-from malan.services.engine_settings import read_engines
-from malan.services.engines import ai_part, open_engine
+from malan.services.engines.opening import ai_part, open_engine
+from malan.services.engines.settings import read_engines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

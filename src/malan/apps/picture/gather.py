@@ -15,11 +15,11 @@ from malan.apps.frame import Work
 from malan.apps.picture.request import PictureRequest
 from malan.core import Clip, Span
 from malan.core.errors import NotFound, UsageError
-from malan.services.engine_settings import read_engines
-from malan.services.engines import ai_part, open_engine
-from malan.services.outputs import Source, file_digest
-from malan.services.picking import Shelf, chosen
-from malan.services.publish import AiPart
+from malan.services.clips.picking import Shelf, chosen
+from malan.services.engines.opening import ai_part, open_engine
+from malan.services.engines.settings import read_engines
+from malan.services.outputs.manifests import Source, file_digest
+from malan.services.outputs.publish import AiPart
 from malan.services.uses import require_use
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from malan.apps.refused import refusal
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound, UsageError
-from malan.services.blobs import keep_bytes, read_blob
+from malan.services.files.blobs import keep_bytes, read_blob
 
 if TYPE_CHECKING:
     from malan.apps.frame import Work

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from malan.media.labels.verify import glance
-from malan.services.outputs import file_digest
-from malan.services.publish import AiPart
+from malan.services.outputs.manifests import file_digest
+from malan.services.outputs.publish import AiPart
 
 
 def brought_to(*files: str) -> tuple[str, ...]:

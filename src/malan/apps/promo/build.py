@@ -24,11 +24,11 @@ from malan.apps.promo.writing import write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
 from malan.media.render import Piece, Timeline, matrix_of, primaries_of
-from malan.services.outputs import Source
-from malan.services.picking import Candidate, Footage, Shelf, chosen, look_into
+from malan.services.clips.picking import Candidate, Footage, Shelf, chosen, look_into
+from malan.services.outputs.manifests import Source
 
 if TYPE_CHECKING:
-    from malan.services.clips import ClipRow
+    from malan.services.clips.search import ClipRow
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from malan.media.thumbs import encode_jpeg
 
 if TYPE_CHECKING:
     from malan.apps.promo.board import Storyboard
-    from malan.services.clips import ClipRow
-    from malan.services.picking import Shelf
+    from malan.services.clips.picking import Shelf
+    from malan.services.clips.search import ClipRow
 
 Picture = NDArray[np.uint8]
 

@@ -23,13 +23,13 @@ from malan.apps.refused import refusal
 from malan.apps.running import read_request
 from malan.core.errors import MalanError, NotFound, NotGranted, UsageError
 from malan.services.access import Caller, require
-from malan.services.granted import Opened, opened_by, require_source
-from malan.services.picking import candidates
+from malan.services.clips.picking import candidates
+from malan.services.clips.where import condition
+from malan.services.market.granted import Opened, opened_by, require_source
 from malan.services.uses import require_visible_clip
-from malan.services.where import condition
 
 if TYPE_CHECKING:
-    from malan.services.clips import ClipRow
+    from malan.services.clips.search import ClipRow
     from malan.workspace import Workspace
 
 MOST_OTHERS = 24

@@ -33,8 +33,8 @@ from malan.apps.promo.plan import USES
 from malan.core.errors import UsageError
 from malan.media.render import Mixed, Music, Rendered, Timeline, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
-from malan.services.picking import Shelf
-from malan.services.publish import AiPart, check_producer
+from malan.services.clips.picking import Shelf
+from malan.services.outputs.publish import AiPart, check_producer
 
 
 def make_film(

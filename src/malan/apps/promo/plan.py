@@ -12,10 +12,10 @@ from malan.apps.promo.choose import choose
 from malan.apps.promo.request import PromoRequest
 from malan.apps.promo.rhythm import Beats, beats_of, lay_slots
 from malan.core.errors import NotFound, UsageError
-from malan.services.picking import Candidate, candidates, chosen, look_into, nearest, of_snapshot
+from malan.services.clips.picking import Candidate, candidates, chosen, look_into, nearest, of_snapshot
 
 if TYPE_CHECKING:
-    from malan.services.clips import ClipQuery
+    from malan.services.clips.search import ClipQuery
 
 USES = ("derive", "publish")
 _RATES = (24, 25, 30)
@@ -77,7 +77,7 @@ def _found(request: PromoRequest, work: Work) -> tuple[list[Candidate], bool]:
 
 def _query(text: str) -> ClipQuery:
     """Words, and conditions such as `scene.light=night` as `clip find` takes them."""
-    from malan.services.where import condition
+    from malan.services.clips.where import condition
 
     return condition(text)
 

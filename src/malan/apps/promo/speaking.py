@@ -15,7 +15,7 @@ from malan.core.catalogue import entry
 from malan.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from malan.services.publish import AiPart
+    from malan.services.outputs.publish import AiPart
 
 VOICE = "voice.wav"
 _LATE_S = 0.3
@@ -30,7 +30,7 @@ def with_voice(board: Storyboard, request: PromoRequest, work: Work) -> tuple[St
     """
     if not request.speaker:
         return board, None
-    from malan.services.voice import speak_script
+    from malan.services.engines.voice import speak_script
 
     lines = lay(board, request.script, work).captions
     if board.voice or not lines:

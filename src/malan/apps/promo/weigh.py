@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core.catalogue import entry
-from malan.services.picking import Candidate, Strip
+from malan.services.clips.picking import Candidate, Strip
 
 Floats = NDArray[np.float64]
 

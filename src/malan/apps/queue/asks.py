@@ -21,13 +21,13 @@ from malan.apps.running import INPUTS, prepare, quote_app, read_request
 from malan.apps.video.script import RULES, most_tokens
 from malan.core.errors import NotFound, UsageError
 from malan.services.access import Caller
-from malan.services.app_queue import FOLDER, Ask, new_id
-from malan.services.app_queue_costs import asking
-from malan.services.gateway_book import APP_MODELS, Named, check_currency_of
-from malan.services.gateway_keys import Policy
-from malan.services.gateway_prices import FREE, Price, price_for
-from malan.services.outputs import file_digest
-from malan.services.publish import AiPart, check_producer
+from malan.services.gateway.book import APP_MODELS, Named, check_currency_of
+from malan.services.gateway.keys import Policy
+from malan.services.gateway.prices import FREE, Price, price_for
+from malan.services.jobs.queue import FOLDER, Ask, new_id
+from malan.services.jobs.queue_costs import asking
+from malan.services.outputs.manifests import file_digest
+from malan.services.outputs.publish import AiPart, check_producer
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -273,7 +273,7 @@ def _target(named: Named, policy: Policy, model: str, kind: Literal["video", "mu
 
 
 def _device(ws: Workspace, model: str) -> str:
-    from malan.services.engine_settings import read_engines
+    from malan.services.engines.settings import read_engines
 
     rows = read_engines(ws).engines
     return rows[model].device if model in rows else "cpu"

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
-from malan.services.app_queue import busy_devices, live_workers, recover, waiting_devices
-from malan.services.app_queue_expiry import expire, sweep
-from malan.services.app_webhooks import send_due
-from malan.services.gateway_royalties import book_usage, owe_royalties
+from malan.services.gateway.royalties import book_usage, owe_royalties
+from malan.services.jobs.expiry import expire, sweep
+from malan.services.jobs.queue import busy_devices, live_workers, recover, waiting_devices
+from malan.services.jobs.webhooks import send_due
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from malan.runtime.worker import report_progress
-from malan.services.accounts import caller_of_job
+from malan.services.accounts.parties import caller_of_job
 from malan.workspace import Workspace
 
 _TELL_S = 0.1

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from malan.apps.builtin import app_named
 from malan.core.errors import NotFound, UsageError
 from malan.services.access import Caller
-from malan.services.app_queue import DONE, Job
-from malan.services.granted import opened_by, require_source
-from malan.services.outputs import sources_of
+from malan.services.jobs.queue import DONE, Job
+from malan.services.market.granted import opened_by, require_source
+from malan.services.outputs.manifests import sources_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

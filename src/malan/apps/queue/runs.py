@@ -17,7 +17,7 @@ from malan.apps.queue.asks import app_ask
 from malan.apps.running import REPORT
 from malan.core.errors import NotFound, Rejected
 from malan.services.access import HOUSE, Caller, require
-from malan.services.app_queue import DONE, Job, ask_again, cancel, get_job, live_workers, submit
+from malan.services.jobs.queue import DONE, Job, ask_again, cancel, get_job, live_workers, submit
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from malan.core.errors import MalanError, Rejected, RetryLater, WorkerDied
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Task, WorkerPool
-from malan.services.app_queue import (
+from malan.services.jobs.queue import (
     CANCELLED,
     DONE,
     FAILED,
@@ -34,7 +34,7 @@ from malan.services.app_queue import (
     recover,
     take,
 )
-from malan.services.run_rows import me
+from malan.services.runs.rows import me
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace

@@ -127,7 +127,7 @@ def _decided(said: str, work: Work) -> list[Decision]:
 
     if work.workspace is None or not re.fullmatch(r"[0-9a-f]{64}", said):
         return read_decisions(Path(said))
-    from malan.services.blobs import read_blob
+    from malan.services.files.blobs import read_blob
 
     return parse_decisions(read_blob(work.workspace, said).decode("utf-8", "replace"), said[:12])
 

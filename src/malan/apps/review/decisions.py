@@ -162,7 +162,7 @@ def keep_labels(ws: Workspace, labels: Sequence[Mapping[str, Any]], *, by: str =
     Raises:
         NotGranted: The caller may not label, or a clip may not be looked at.
     """
-    from malan.services.clip_labels import NOTHING, Label, label_each
+    from malan.services.clips.labels import NOTHING, Label, label_each
 
     said: dict[Clip, set[str]] = {}
     for one in labels:

@@ -24,11 +24,11 @@ from malan.apps.review.report.page import clock, lacking
 from malan.core.errors import MalanError, NotFound
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
-from malan.services.app_queue import get_job
-from malan.services.blobs import keep_bytes
+from malan.services.files.blobs import keep_bytes
+from malan.services.jobs.queue import get_job
 
 if TYPE_CHECKING:
-    from malan.services.app_queue import Job
+    from malan.services.jobs.queue import Job
     from malan.workspace import Workspace
 
 SHOWN = ("waiting", "decided", "open", "all")

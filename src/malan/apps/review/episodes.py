@@ -94,7 +94,7 @@ def _measure_all(files: Sequence[Path], work: Work, speech: SpeechReader | None,
     from malan.apps.review.measure.episode import measure
     from malan.apps.review.measure.kept import find, keep
     from malan.inference.ocr import OnnxTextReader
-    from malan.services.outputs import file_digest
+    from malan.services.outputs.manifests import file_digest
 
     reader, kept, read = OnnxTextReader(detect_side_px=DETECT_SIDE_PX), measured_folder(work), _Read()
     tell = lambda *_: work.stop_if_asked()  # noqa: E731

@@ -22,7 +22,7 @@ from malan.apps.review.names import episode_keys, episode_number
 
 if TYPE_CHECKING:
     from malan.curation.fingerprint import Alignment, ClipPrint
-    from malan.services.prints import PrintOwner
+    from malan.services.footage.prints import PrintOwner
     from malan.workspace import Workspace
 
 OPENING_S, CLOSING_S = 40.0, 60.0
@@ -184,7 +184,7 @@ def library_matches(ws: Workspace, episodes: Sequence[Measured], allowed: frozen
         allowed: Ids of terms that allow it.
     """
     from malan.curation.fingerprint import find_duplicates
-    from malan.services.prints import library_prints
+    from malan.services.footage.prints import library_prints
 
     names = {f"episode {n:05}": n for n in range(len(episodes))}
     own = [clip for name, n in names.items() for clip in prints_of(episodes[n], name)]

@@ -12,7 +12,7 @@ from malan.apps.review.language.values import Moment
 
 if TYPE_CHECKING:
     from malan.apps.frame import Work
-    from malan.services.file_speech import FileSpeech
+    from malan.services.files.speech import FileSpeech
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def spoken(work: Work) -> Iterator[Spoken | None]:
     if work.workspace is None:
         yield None
         return
-    from malan.services.file_speech import open_speech
+    from malan.services.files.speech import open_speech
 
     with open_speech(work.workspace, caller=work.caller, stop=work.stop_if_asked) as hears:
         yield None if hears is None else Spoken(hears)

@@ -25,7 +25,7 @@ from malan.apps.video.prompt import read_prompt
 from malan.apps.video.request import VideoRequest
 from malan.apps.video.script import plan_by_model, planner_of
 from malan.apps.video.sheet import draw_sheet
-from malan.services.publish import AiPart
+from malan.services.outputs.publish import AiPart
 
 MAP = "frames.json"
 

@@ -20,15 +20,15 @@ from malan.apps.video.wording import expand
 from malan.core.errors import UsageError
 from malan.inference.backends import Film, VideoAsk
 from malan.media.film_file import write_film
-from malan.services.engine_settings import read_engines
-from malan.services.engines import ai_part, open_engine
+from malan.services.engines.opening import ai_part, open_engine
+from malan.services.engines.settings import read_engines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from malan.inference.backends import Filmer
     from malan.media.render import Format
-    from malan.services.publish import AiPart
+    from malan.services.outputs.publish import AiPart
 
 SECONDS = 5.0
 LONGEST_S = 30.0

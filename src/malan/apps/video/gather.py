@@ -14,9 +14,9 @@ from malan.apps.frame import Work
 from malan.apps.promo.plan import USES
 from malan.apps.video.prompt import Beat
 from malan.core.errors import NotFound
-from malan.services.meaning import ready_encoder
-from malan.services.picking import Candidate, candidates, how_many, meant, nearest, of_snapshot
-from malan.services.where import condition
+from malan.services.clips.meaning import ready_encoder
+from malan.services.clips.picking import Candidate, candidates, how_many, meant, nearest, of_snapshot
+from malan.services.clips.where import condition
 
 _MOST = 400  # clips of one word
 _MOST_QUESTIONS = 40  # of one phrase

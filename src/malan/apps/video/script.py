@@ -18,8 +18,8 @@ from malan.apps.video.prompt import MOST_BEATS, Beat, Brief
 from malan.core.catalogue import entry
 from malan.core.errors import MalanError
 from malan.inference.backends import Chat, ChatAsk, ChatPiece, Message
-from malan.services.engine_settings import read_engines
-from malan.services.engines import open_engine
+from malan.services.engines.opening import open_engine
+from malan.services.engines.settings import read_engines
 
 RULES = "rules"
 _LONGEST_REPLY = 20_000  # characters

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from malan.apps.frame import Work
-    from malan.services.clips import ClipRow
+    from malan.services.clips.search import ClipRow
 
 _HEIGHT, _GAP, _BAR = 108, 6, 22
 _MOST = 24  # shots of a version that are shown

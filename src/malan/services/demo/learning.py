@@ -18,16 +18,16 @@ from malan.core.errors import NotFound
 from malan.datasets.split import split_assets
 from malan.rights.terms import party_id
 from malan.services.access import ANNOTATOR, BUYER, HOUSE, Caller, require
-from malan.services.accounts import add_party, find_party
-from malan.services.clip_labels import Label, Labelled, label_each
-from malan.services.contracts import Contract, accept_contract, list_contracts, order_product, sign_contract
-from malan.services.datasets import Frozen, freeze_snapshot
+from malan.services.accounts.parties import add_party, find_party
+from malan.services.clips.labels import Label, Labelled, label_each
+from malan.services.clips.where import condition
+from malan.services.datasets.freezing import Frozen, freeze_snapshot
 from malan.services.demo.films import FILMS, OVERLAP, Film, Shot
-from malan.services.products import Price, offer_product
-from malan.services.run_rows import Run
-from malan.services.run_work import work
-from malan.services.runs import Asked, get_run, submit_run
-from malan.services.where import condition
+from malan.services.market.contracts import Contract, accept_contract, list_contracts, order_product, sign_contract
+from malan.services.market.products import Price, offer_product
+from malan.services.runs.rows import Run
+from malan.services.runs.submission import Asked, get_run, submit_run
+from malan.services.runs.worker import work
 
 if TYPE_CHECKING:
     from malan.store import ClipRow

@@ -1,4 +1,5 @@
 """The Dataspace Protocol 2025-1 behind its HTTP face: words, messages, state machines, delivery, trust.
 
-`services.negotiation` and `services.transfers` are the use cases; start there. Here is what both stand on.
+`services.exchange.negotiation` and `services.exchange.transfers` are the use cases; start there. Here is what both
+stand on.
 """

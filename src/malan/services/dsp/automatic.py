@@ -11,7 +11,6 @@ from sqlalchemy import and_, or_, select
 
 from malan.core.errors import NotGranted
 from malan.runtime.database import reading, updating
-from malan.services import transfers
 from malan.services.dsp import words
 from malan.services.dsp.contracts import AUTOMATIC, change_agreement, unstated_agreements
 from malan.services.dsp.errors import BadMessage, BadTransition
@@ -21,6 +20,7 @@ from malan.services.dsp.steps import ACTS
 from malan.services.dsp.tables import Process, processes
 from malan.services.dsp.words import NEGOTIATION
 from malan.services.dsp.write import reasons_of
+from malan.services.exchange import transfers
 
 _log = logging.getLogger("malan.exchange")
 

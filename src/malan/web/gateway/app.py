@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from malan.core.errors import MalanError, NotFound, NotGranted, StoreError, UsageError
 from malan.services.access import may
-from malan.services.api_keys import caller_of_key
+from malan.services.accounts.api_keys import caller_of_key
 from malan.web.gateway import chat, jobs, models, pictures, sound
 from malan.web.gateway.call import Call, Gone
 from malan.web.gateway.desk import Counter

@@ -25,8 +25,8 @@ from malan.core.errors import (
 )
 from malan.inference.openai_passthrough import UpstreamBusy, UpstreamFailed
 from malan.services.access import NotSignedIn
-from malan.services.app_queue import TooManyJobs
-from malan.services.gateway_budget import OverBudget, TooFast
+from malan.services.gateway.budget import OverBudget, TooFast
+from malan.services.jobs.queue import TooManyJobs
 from malan.web.language import language_of
 
 MOST_JSON_BYTES = 32 * 2**20  # pictures come inside, as data:

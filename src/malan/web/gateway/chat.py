@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from malan.core.errors import MalanError, UsageError
 from malan.inference.openai_passthrough import UpstreamFailed
-from malan.services.engine_settings import EngineRow
+from malan.services.engines.settings import EngineRow
 from malan.web.gateway.call import Call, dump, error_body, parse_json, read_object, whole_of
 from malan.web.gateway.desk import Counter, Paid, key_of, model_of
 from malan.web.gateway.words import Saying, hold, texts_of_answer, texts_of_chat

@@ -23,13 +23,13 @@ from starlette.concurrency import run_in_threadpool
 from malan.core.errors import NotFound, NotGranted, UsageError
 from malan.inference.backends import Kind
 from malan.inference.openai_passthrough import Upstream, UpstreamBusy, UpstreamFailed
-from malan.services.engine_settings import EngineRow
-from malan.services.gateway_book import Book, Named, check_currency_of
-from malan.services.gateway_budget import Use
-from malan.services.gateway_desk import Desk
-from malan.services.gateway_keys import Policy, describe_cost, is_key_open, policy_of
-from malan.services.gateway_prices import dearest, price_for
-from malan.services.model_endpoints import require_endpoint_use
+from malan.services.engines.settings import EngineRow
+from malan.services.gateway.book import Book, Named, check_currency_of
+from malan.services.gateway.budget import Use
+from malan.services.gateway.desk import Desk
+from malan.services.gateway.keys import Policy, describe_cost, is_key_open, policy_of
+from malan.services.gateway.prices import dearest, price_for
+from malan.services.models.endpoints import require_endpoint_use
 from malan.web.gateway.call import Call
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from anyio import to_thread
 
 from malan.core.errors import Rejected
 from malan.inference.backends import Kind, Stop
-from malan.services.engine_settings import EngineRow
-from malan.services.engines import open_engine
+from malan.services.engines.opening import open_engine
+from malan.services.engines.settings import EngineRow
 from malan.web.gateway.desk import key_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def with_engine(counter: Counter, row: EngineRow, kind: Kind, caller: Call
     """Use an engine of this machine: licence asked, its device waited for.
 
     Raises:
-        MalanError: As `services.engines.open_engine`; what the engine says.
+        MalanError: As `services.engines.opening.open_engine`; what the engine says.
     """
     over = threading.Event()
 

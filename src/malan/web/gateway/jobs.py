@@ -25,7 +25,9 @@ from malan.apps.queue.made import job_file
 from malan.apps.running import INPUTS
 from malan.core.errors import MalanError, NotFound, Rejected, UsageError
 from malan.services.access import require
-from malan.services.app_queue import (
+from malan.services.gateway.keys import Policy, describe_cost
+from malan.services.jobs.expiry import expires_s
+from malan.services.jobs.queue import (
     CANCELLED,
     DONE,
     EXPIRED,
@@ -43,10 +45,8 @@ from malan.services.app_queue import (
     new_id,
     submit,
 )
-from malan.services.app_queue_expiry import expires_s
-from malan.services.app_webhooks import check_webhook
-from malan.services.gateway_keys import Policy, describe_cost
-from malan.services.recall import describe_marks, marks_of
+from malan.services.jobs.webhooks import check_webhook
+from malan.services.outputs.recall import describe_marks, marks_of
 from malan.web.gateway.call import Call, Early, read_object, whole_of
 from malan.web.gateway.forms import Form, read_form
 from malan.web.gateway.references import check_picture

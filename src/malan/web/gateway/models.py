@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from malan.core.errors import NotFound
-from malan.services.gateway_book import APP_MODELS
-from malan.services.gateway_prices import price_for
+from malan.services.gateway.book import APP_MODELS
+from malan.services.gateway.prices import price_for
 from malan.web.gateway.call import Call
 
 if TYPE_CHECKING:
-    from malan.services.gateway_book import Named
+    from malan.services.gateway.book import Named
     from malan.web.gateway.desk import Counter
 
 

@@ -16,8 +16,8 @@ from malan.apps.queue.asks import size_of
 from malan.core.errors import UsageError
 from malan.inference.backends import ImageAsk, Stop
 from malan.inference.openai_passthrough import UpstreamFailed
-from malan.services.engine_settings import EngineRow
-from malan.services.gateway_made import keep_pictures
+from malan.services.engines.settings import EngineRow
+from malan.services.gateway.made import keep_pictures
 from malan.web.gateway.call import Call, dump, parse_json, text_of, whole_of
 from malan.web.gateway.desk import Counter, Paid, model_of
 from malan.web.gateway.engines import ask_endpoint, with_engine

@@ -18,8 +18,8 @@ from malan.core.errors import MediaError, UsageError
 from malan.inference.backends import Sound, SpeechAsk, Stop, Transcript
 from malan.inference.openai_endpoint import LISTEN_RATE_HZ
 from malan.inference.openai_passthrough import UpstreamFailed
-from malan.services.engine_settings import EngineRow
-from malan.services.gateway_made import keep_sound
+from malan.services.engines.settings import EngineRow
+from malan.services.gateway.made import keep_sound
 from malan.web.gateway.call import Call, dump, header_of, parse_json, text_of
 from malan.web.gateway.desk import Counter, model_of
 from malan.web.gateway.engines import ask_endpoint, with_engine

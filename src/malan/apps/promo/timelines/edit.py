@@ -20,7 +20,7 @@ from malan.media.render import Format
 
 if TYPE_CHECKING:
     from malan.apps.promo.build import Built
-    from malan.services.picking import Footage
+    from malan.services.clips.picking import Footage
 
 _RATES = tuple(Fraction(*one) for one in (
     (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1),

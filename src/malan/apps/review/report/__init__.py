@@ -16,7 +16,7 @@ from malan.core.errors import ProofError
 if TYPE_CHECKING:
     from malan.apps.frame import Work
     from malan.apps.review.episodes import Reviewed
-    from malan.services.signed_reports import SignedReport
+    from malan.services.outputs.signed_reports import SignedReport
 
 __all__ = ["check_signature", "read_report", "write_reports"]
 
@@ -79,7 +79,7 @@ def check_signature(path: Path, media: Sequence[Path] = (), key: str | None = No
         ProofError: There is no signature, it does not hold or is of another key, or a picture or a file is not the one
             the report is about.
     """
-    from malan.services.signed_reports import check_report
+    from malan.services.outputs.signed_reports import check_report
 
     signature = path.with_name("review.sig.json")
     if not path.is_file() or not signature.is_file():
@@ -104,7 +104,7 @@ def _check_pictures(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def _check_media(report: Mapping[str, Any], media: Sequence[Path]) -> None:
-    from malan.services.outputs import file_digest
+    from malan.services.outputs.manifests import file_digest
 
     known = {one["digest"] for one in report["episodes"]}
     for file in media:
@@ -115,7 +115,7 @@ def _check_media(report: Mapping[str, Any], media: Sequence[Path]) -> None:
 def _sign(value: dict[str, Any], data: bytes, work: Work) -> bytes | None:
     if work.workspace is None:
         return None
-    from malan.services.signed_reports import sign_report
+    from malan.services.outputs.signed_reports import sign_report
 
     media = [one["digest"] for one in value["episodes"]]
     facts = {"app": "review", "pack": value["pack"]["digest"], "as_of": value["as_of"], "verdict": value["verdict"]}
