@@ -36,9 +36,21 @@ def test_something_said_among_the_rare_opens_them() -> None:
     assert app_form("promo", "en", caller=SINGLE_USER, said={"query": ["night"], "seed": ["7"]}).is_open
 
 
-def test_files_of_this_machine_are_asked_of_whoever_runs_it_alone() -> None:
-    names = {one.name for form in (app_form("picture", "en", caller=GUEST),) for one in (*form.fields, *form.rare)}
-    assert not names & {"file", "depth", "mask"}
+def test_places_on_this_machine_are_asked_of_whoever_runs_it_and_all_others_bring_their_files() -> None:
+    for caller, kind in ((GUEST, "file"), (SINGLE_USER, "text")):
+        form = app_form("picture", "en", caller=caller)
+        found = {one.name: one for one in (*form.fields, *form.rare)}
+        for name in ("file", "depth", "mask"):
+            assert (found[name].kind, found[name].upload) == (kind, "image")
+    assert "board" not in {one.name for one in app_form("promo", "en", caller=GUEST).rare}
+
+
+def test_what_was_brought_before_is_shown_by_its_name() -> None:
+    said = {"file": ["upload:" + "0" * 64 + "/photo.jpg"]}
+    form = app_form("picture", "en", caller=GUEST, said=said)
+    (field,) = (one for one in form.fields if one.name == "file")
+    assert [(one.value, one.label, one.is_chosen) for one in field.choices] == [(*said["file"], "photo.jpg", True)]
+    assert values_of("picture", said)["file"] == said["file"][0]
 
 
 def test_a_sentence_that_says_the_label_again_is_left_out() -> None:

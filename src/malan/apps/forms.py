@@ -18,6 +18,7 @@ from malan.apps.builtin import app_named
 from malan.apps.view import CardView, card_view
 from malan.core.catalogue import catalogue
 from malan.services.access import Caller, require
+from malan.services.files.uploads import PREFIX
 
 if TYPE_CHECKING:
     from malan.apps.frame import Request
@@ -37,9 +38,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """A field of a form: `text`, `area`, `lines`, `number`, `date`, `tick`, `choice` (one of), `ticks` (any of).
+    """A field of a form: `text`, `area`, `lines`, `number`, `date`, `tick`, `choice` (one of), `ticks` (any), `file`.
 
-    The choices of what may be left unsaid begin with an empty one; `maybe` is that with yes and no.
+    The choices of what may be left unsaid begin with an empty one; `maybe` is that with yes and no. Those of a field
+    that takes files (`upload` says of which kind) are the ones brought along before.
     """
 
     name: str
@@ -53,6 +55,7 @@ class FormField:
     most: str = ""
     longest: int = 1000
     is_needed: bool = False
+    upload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,11 @@ def app_form(name: str, lang: str, *, caller: Caller, said: Mapping[str, Sequenc
     """
     require(caller, "app.see")
     app = app_named(name)
-    shown = [one for one in app.request.model_fields.items() if caller.is_operator or not _extra(one[1]).get("file")]
-    fresh = {key: _field(name, key, field, lang, None) for key, field in shown}
-    fields = fresh if said is None else {key: _field(name, key, one, lang, said.get(key, ())) for key, one in shown}
+    shown = [one for one in app.request.model_fields.items() if caller.is_operator or _is_for_all(one[1])]
+    fresh = {key: _field(name, key, field, lang, None, caller) for key, field in shown}
+    fields = fresh
+    if said is not None:
+        fields = {key: _field(name, key, field, lang, said.get(key, ()), caller) for key, field in shown}
     is_rare = {key: bool(_extra(field).get("rare")) for key, field in shown}
     rare = tuple(one for key, one in fields.items() if is_rare[key])
     usual = tuple(one for key, one in fields.items() if not is_rare[key])
@@ -124,14 +129,32 @@ def is_rare(request: type[Request], name: str) -> bool:
     return bool(_extra(request.model_fields[name]).get("rare"))
 
 
-def _field(app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] | None) -> FormField:
+def _is_for_all(field: FieldInfo) -> bool:
+    """Files of this machine are named by those who work on it; all others bring theirs along."""
+    return not _extra(field).get("file") or bool(_extra(field).get("upload"))
+
+
+def uploads_of(name: str) -> frozenset[str]:
+    """The fields of an app that take files somebody brings along."""
+    return frozenset(key for key, field in app_named(name).request.model_fields.items() if _extra(field).get("upload"))
+
+
+def _field(
+    app: str, key: str, field: FieldInfo, lang: str, said: Sequence[str] | None, caller: Caller
+) -> FormField:  # fmt: skip
+    upload = str(_extra(field).get("upload") or "")
+    brought = [one for one in said or () if one.startswith(PREFIX)] if upload else []
+    said = [one for one in said if one not in brought] if said is not None else None
     kind, values = _kind(field)
     value, choices = _value(key, field, lang, kind, values, said)
+    if upload:
+        choices = tuple(Choice(one, one.rpartition("/")[2], is_chosen=True) for one in brought)
+        kind = kind if caller.is_operator or not _extra(field).get("file") else "file"
     least, most = _bounds(field)
     return FormField(
         key, _label(app, key, lang), _help(app, key, lang, kind), kind, value, choices,
         step="1" if _is_whole(field) else "any", least=least, most=most, longest=_longest(field) or _LONG,
-        is_needed=field.is_required(),
+        is_needed=field.is_required() and not upload, upload=upload,
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Card:
         needs_workspace: Whether it works on a library; otherwise plain files do.
         is_guarded: Whether the operator's rule packs are held against its requests; not where it judges itself.
         makes_media: Whether films, pictures or sound come out; not where it only writes about them.
+        is_labelled: Whether all it makes is labelled as made by AI, in part at least, whatever the mode.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Card:
     needs_workspace: bool = True
     is_guarded: bool = True
     makes_media: bool = True
+    is_labelled: bool = False
 
     def title(self, lang: str | None = None) -> str:
         """The name people know."""

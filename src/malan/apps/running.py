@@ -25,6 +25,7 @@ from malan.apps.seats import GrantSeats, hold_seats
 from malan.core.errors import MalanError, NotFound, NotGranted, StoreError, UsageError
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
+from malan.services.files.uploads import PREFIX, is_brought, path_of
 from malan.services.settlement.app_bills import describe_cost
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def prepare(
 ) -> Ready:  # fmt: skip
     """Check a request: role, fields, files, the operator's rule packs.
 
-    Files in the folder `given` came with the request, and may be named by whoever sent them.
+    Files in the folder `given` came with the request, and may be named by whoever sent them; what somebody brought
+    before is named `upload:…`.
 
     Raises:
         NotFound: There is no such app.
@@ -74,8 +76,8 @@ def prepare(
     """
     require(caller, "app.run")
     app = app_named(name)
-    request = read_request(app, values)
-    check_files(app, request, caller, given)
+    request = read_request(app, _with_uploads(ws, app, values, caller))
+    check_files(app, request, caller, given, ws)
     warnings = check_words(ws, texts_of(request), where="input") if app.card.is_guarded else []
     caller = replace(caller, grant_id=request.grant) if request.grant else caller
     return Ready(app, request, caller, run_id or _run_key(ws, app, request, caller), tuple(warnings))
@@ -196,8 +198,26 @@ def _stamps(app: App[Any], request: Request) -> list[list[str]]:
     return found
 
 
-def check_files(app: App[Any], request: Request, caller: Caller, given: Path | None = None) -> None:
-    """Files of this machine may be named by whoever runs it, and by nobody else; what is kept by its digest by all.
+def _with_uploads(ws: Workspace | None, app: App[Any], values: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """The values with the places of the files the caller brought along, where fields take such."""
+
+    def placed(one: Any) -> Any:
+        is_brought_along = ws is not None and isinstance(one, str) and one.startswith(PREFIX)
+        return str(path_of(ws, one, caller=caller)) if ws is not None and is_brought_along else one
+
+    found = dict(values)
+    for name, field in app.request.model_fields.items():
+        extra, said = field.json_schema_extra, found.get(name)
+        if isinstance(extra, dict) and extra.get("upload") and said:
+            found[name] = [placed(one) for one in said] if isinstance(said, list | tuple) else placed(said)
+    return found
+
+
+def check_files(
+    app: App[Any], request: Request, caller: Caller, given: Path | None = None, ws: Workspace | None = None
+) -> None:
+    """Files of this machine may be named by whoever runs it, and by nobody else; what is kept by its digest by all,
+    what somebody brought along by whoever did.
 
     Raises:
         NotGranted: Somebody else named one.
@@ -211,6 +231,8 @@ def check_files(app: App[Any], request: Request, caller: Caller, given: Path | N
             if extra.get("kept") and re.fullmatch(r"[0-9a-f]{64}", said):
                 continue
             if given is not None and Path(said).resolve().is_relative_to(given.resolve()):
+                continue
+            if ws is not None and is_brought(ws, Path(said), caller=caller):
                 continue
             raise NotGranted("app.no_files", app=app.card.name, field=name)
 

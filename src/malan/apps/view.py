@@ -105,10 +105,16 @@ def recent_runs(ws: Workspace, lang: str, *, caller: Caller, limit: int = 8) -> 
 
 
 def _line(job: Job, lang: str) -> RunLine:
-    said = (job.request.get(name) for name in _TELLING)
-    first = next((", ".join(map(str, one)) if isinstance(one, list | tuple) else str(one) for one in said if one), "")
+    said = next((one for name in _TELLING if (one := job.request.get(name))), "")
+    first = ", ".join(map(_shown, said)) if isinstance(said, list | tuple) else _shown(said)
     at = datetime.fromtimestamp(job.created_s, UTC).isoformat(timespec="minutes")
     return RunLine(job.id, job.app, app_named(job.app).card.title(lang), first[:80], state_of(job.state), at)
+
+
+def _shown(value: object) -> str:
+    """Of a file its name."""
+    text = str(value)
+    return Path(text).name if text.startswith("/") else text
 
 
 def card_view(app: App[Any], lang: str) -> CardView:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from malan.apps import forms, run_page, running, view
 from malan.apps.queue import runs
 from malan.core.errors import MalanError, Rejected
+from malan.services.files import uploads
 from malan.services.views import Failure
 from malan.web.failures import status_of
-from malan.web.forms import read_form
+from malan.web.forms import read_files, read_form
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages
 from malan.web.ranges import RangeResponse
 
 router = APIRouter()
+_MOST_FILES = 40
+_MOST_BYTES = 2 * uploads.MOST_BYTES  # of one form
 Name = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{6,64}$")]
 Again = Annotated[str, Query(pattern=r"^[0-9A-Za-z_-]{0,64}$")]
@@ -72,16 +77,28 @@ def run_file(request: Request, job_id: Id, name: File) -> Response:
 def app_page(request: Request, name: Name, again: Again = "") -> Response:
     """The form, empty or as a run was asked for."""
     caller = caller_of(request)
-    said = forms.said_by(runs.run_of(_ws(request), again, caller=caller).request) if again else None
+    said = None
+    if again:
+        ws = _ws(request)
+        asked = forms.said_by(runs.run_of(ws, again, caller=caller).request)
+        said = {key: [uploads.as_token(ws, one, caller=caller) for one in ones] for key, ones in asked.items()}
     form = forms.app_form(name, _lang(request), caller=caller, said=said)
     return _html(request, "app.html", form=form, failure=None, quote=None)
 
 
-@router.post("/apps/{name}", include_in_schema=False)
+@router.post("/apps/{name}", include_in_schema=False, max_body_size=_MOST_BYTES)
 async def start(request: Request, name: Name) -> Response:
-    """Start a run from the form and go to it."""
-    said = await read_form(request)
-    return await run_in_threadpool(_start, request, name, said)
+    """Start a run from the form and go to it; files that were chosen are kept first."""
+    async with read_files(request, _MOST_FILES) as (said, files):
+        return await run_in_threadpool(_start, request, name, said, files)
+
+
+@router.post("/api/uploads", max_body_size=_MOST_BYTES)
+async def bring(request: Request) -> Response:
+    """Bring files along for runs (`multipart/form-data`, any field names); what requests may call them is answered."""
+    async with read_files(request, _MOST_FILES) as (_, files):
+        brought = await run_in_threadpool(_kept, request, files)
+    return JSONResponse({"files": [{"field": field, "file": token} for field, token in brought]}, status_code=201)
 
 
 @router.post("/api/apps/{name}")
@@ -131,13 +148,19 @@ async def resume(request: Request, job_id: Id) -> Response:
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
 
-def _start(request: Request, name: str, said: Any) -> Response:
+def _kept(request: Request, files: Sequence[tuple[str, UploadFile]]) -> list[tuple[str, str]]:
+    """The files of a form, each with the field it was chosen for and the name requests call it by from now on."""
+    ws, caller = _ws(request), caller_of(request)
+    return [(field, uploads.keep_upload(ws, one.filename or "", one.file, caller=caller)) for field, one in files]
+
+
+def _start(request: Request, name: str, sent: Any, files: Sequence[tuple[str, UploadFile]]) -> Response:
     lang, caller = _lang(request), caller_of(request)
-    values = {key: one for key, one in said.items() if key != "quote"}
-    if "quote" in said:
-        return _quote(request, name, values)
-    said = values
+    said = {key: list(ones) for key, ones in sent.items() if key != "quote"}
     try:
+        _bring(request, name, said, files)
+        if "quote" in sent:
+            return _quote(request, name, said)
         job_id = runs.start_app(_ws(request), name, forms.values_of(name, said), caller=caller)
     except MalanError as error:
         form = forms.app_form(name, lang, caller=caller, said=said)
@@ -145,6 +168,13 @@ def _start(request: Request, name: str, said: Any) -> Response:
             request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang), quote=None
         )
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
+
+
+def _bring(request: Request, name: str, said: dict[str, list[str]], files: Sequence[tuple[str, UploadFile]]) -> None:
+    """Put the names of the files into their fields, before what was there."""
+    takes = forms.uploads_of(name)
+    for field, token in _kept(request, [one for one in files if one[0] in takes]):
+        said[field] = [token, *said.get(field, ())]
 
 
 def _quote(request: Request, name: str, said: Any) -> Response:

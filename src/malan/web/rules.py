@@ -36,6 +36,7 @@ RULES: Mapping[str, str] = {
     "GET /apps/{name}": "app.see",
     "POST /apps/{name}": "app.run",
     "POST /api/apps/{name}": "app.run",
+    "POST /api/uploads": "app.run",
     "POST /api/apps/{name}/quote": "app.run",
     "GET /api/apps/runs/{job_id}": "app.see",
     "POST /api/apps/runs/{job_id}/cancel": "app.run",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class PictureApp:
     """Picture to video."""
 
-    card = Card("picture", "render", uses=USES, meter="output_second", price_minor=3)
+    card = Card("picture", "render", uses=USES, meter="output_second", price_minor=3, is_labelled=True)
     request: type[Request] = PictureRequest
 
     def expect(self, request: PictureRequest, work: Work) -> Expected:

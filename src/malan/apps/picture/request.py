@@ -16,15 +16,15 @@ Asked = Literal["auto", "push", "pull", "pan", "orbit", "swing", "dolly-zoom", "
 class PictureRequest(Request):
     """A picture to be set in motion."""
 
-    file: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    file: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "upload": "image"})
     clip: str = Field(default="", max_length=100, json_schema_extra={"reference": True})
     at: float = Field(default=-1.0, ge=-1, le=10**6, json_schema_extra={"rare": True})
     move: Asked = "auto"
     mode: Literal["render", "diffuse"] = Field(default="render", json_schema_extra={"rare": True})
     model: str = Field(default="", max_length=100, json_schema_extra={"rare": True})
     adapter: tuple[str, ...] = Field(default=(), max_length=8, json_schema_extra={"rare": True})
-    depth: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
-    mask: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
+    depth: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True, "upload": "image"})
+    mask: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True, "upload": "image"})
     seconds: float = Field(default=5.0, ge=0.5, le=60)
     format: tuple[Shape, ...] = Field(default=("16:9",), min_length=1, max_length=4)
     lines: Literal[360, 720, 1080] = Field(default=1080, json_schema_extra={"rare": True})

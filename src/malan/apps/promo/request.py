@@ -34,9 +34,9 @@ class PromoRequest(Request):
     title: str = Field(default="", max_length=60)
     ending: str = Field(default="", max_length=60, json_schema_extra={"rare": True})
     script: str = Field(default="", max_length=2000)
-    music: str = Field(default="", max_length=1000, json_schema_extra={"file": True})
+    music: str = Field(default="", max_length=1000, json_schema_extra={"file": True, "upload": "audio"})
     bed: str = Field(default="", max_length=200)
-    voice: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True})
+    voice: str = Field(default="", max_length=1000, json_schema_extra={"rare": True, "file": True, "upload": "audio"})
     # engine of models.toml that speaks the captions
     speaker: str = Field(default="", max_length=80, json_schema_extra={"rare": True})
     speaker_voice: str = Field(default="", max_length=80, json_schema_extra={"rare": True})

@@ -220,11 +220,8 @@ def check_maker(ws: Workspace, app: str, request: Mapping[str, Any]) -> None:
     """
     card = app_named(app).card
     mode = str(request.get("mode") or card.mode)
-    if (
-        card.makes_media
-        and not request.get("plan_only")
-        and (mode in BY_MACHINE or request.get("bed") or request.get("speaker"))
-    ):
+    has_part = card.is_labelled or mode in BY_MACHINE or request.get("bed") or request.get("speaker")
+    if card.makes_media and has_part and not request.get("plan_only"):
         check_producer(ws, AiPart("generated"), Path("made.mp4"))
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from malan.core.errors import MalanError
+from malan.services.files.uploads import sweep_uploads
 from malan.services.gateway.royalties import book_usage, owe_royalties
 from malan.services.jobs.expiry import expire, sweep
 from malan.services.jobs.queue import busy_devices, live_workers, recover, waiting_devices
@@ -102,6 +103,7 @@ class JobClock:
             book_usage(self._ws)
             owe_royalties(self._ws)
             expire(self._ws)
+            sweep_uploads(self._ws)
 
     def _tick(self) -> None:
         with suppress(OSError, MalanError):

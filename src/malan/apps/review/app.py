@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class ReviewRequest(Request):
     """What is to be reviewed, and what the submission says of it. What is not said stays unknown, never false."""
 
-    paths: tuple[str, ...] = Field(min_length=1, json_schema_extra={"place": "argument", "stamped": True})
+    paths: tuple[str, ...] = Field(
+        min_length=1, json_schema_extra={"place": "argument", "stamped": True, "upload": "video"}
+    )
     as_of: str = Field(json_schema_extra={"format": "date"})
     pack: str = "cn-microdrama"
     kind: str = Field(default="microdrama", json_schema_extra={"rare": True})

@@ -18,6 +18,7 @@ from malan.apps.review.names import shown_names
 from malan.apps.review.packs import Pack
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MediaError, NotFound, Rejected
+from malan.services.files.uploads import is_brought
 
 if TYPE_CHECKING:
     from malan.apps.review.language.values import Moment
@@ -148,10 +149,15 @@ def episode_files(paths: Sequence[str], work: Work) -> Iterator[Path]:
             if not listed:
                 raise NotFound("review.no_episodes", paths=said[:200])
             yield from sorted(listed, key=lambda one: _natural(one.name))
-        elif work.caller.is_operator and path.is_file():
+        elif (work.caller.is_operator or _is_brought(path, work)) and path.is_file():
             yield path
         else:
             yield _asset(said, work)
+
+
+def _is_brought(path: Path, work: Work) -> bool:
+    """Whether it is a file the caller brought along."""
+    return work.workspace is not None and is_brought(work.workspace, path, caller=work.caller)
 
 
 def _asset(said: str, work: Work) -> Path:
