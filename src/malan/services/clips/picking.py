@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 MOST = 1000
 _BLACK, _LEAST_BAR = 0.09, 0.03
+_CELLS = 8  # of a picture, a side, when it is held against the next
+_LEAST_MOMENTS = 3
+_ANOTHER, _STANDS_OUT = 0.3, 4.0  # one less correlation: of another picture, and so many times that of the others
+_AROUND = 0.25  # of the time between two pictures: dissolves begin before what is seen of them
 Stretch = tuple[float, float]
 _Written = tuple[float, float, tuple[float, float, float, float]]
 
@@ -55,14 +59,16 @@ class Candidate:
 class Strip:
     """What the filmstrip of a clip tells, at moments evenly spread over it: one number a moment, 0 to 1.
 
-    `active` is the picture without black bars, as shares (x, y, width, height).
+    `active` is the picture without black bars, as shares (x, y, width, height). `turn` is where the picture becomes
+    another, as shares of the clip: a dissolve nobody found.
     """
 
     light: NDArray[np.float32]  # mean brightness
     spread: NDArray[np.float32]  # standard deviation of brightness: nothing to see where it is near 0
     black: NDArray[np.float32]  # share of the active picture that is nearly black
     active: tuple[float, float, float, float]
-    clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end
+    turn: Stretch | None = None
+    clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end, nor a turn
     aspect: float = 0.0  # width over height of the picture without its bars; 0: not known
     faces_s: tuple[float, ...] = ()  # seconds of the file at which faces were seen
 
@@ -198,8 +204,18 @@ def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
         if strip and size:
             read, aspect = read_strip(strip, size[0] / size[1]), size[0] / size[1]
             shown = aspect * read.active[2] / read.active[3]
-            found[row.id] = replace(read, clear=clear[row.id], aspect=shown, faces_s=faces.get(row.id, ()))
+            whole = _without_turn(clear[row.id], row, read.turn)
+            found[row.id] = replace(read, clear=whole, aspect=shown, faces_s=faces.get(row.id, ()))
     return found
+
+
+def _without_turn(clear: Stretch, row: ClipRow, turn: Stretch | None) -> Stretch:
+    """The longer part of a stretch, before or after the picture becomes another."""
+    if turn is None:
+        return clear
+    start, length = row.span.start_s, row.span.end_s - row.span.start_s
+    before, after = (clear[0], start + turn[0] * length), (start + turn[1] * length, clear[1])
+    return max(before, after, key=lambda part: part[1] - part[0])
 
 
 def _faces(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, tuple[float, ...]]:
@@ -256,7 +272,28 @@ def read_strip(jpeg: bytes, aspect: float) -> Strip:
     inner = tiles[:, top:bottom, left:right]
     height = luma.shape[0]
     active = (left / width, top / height, (right - left) / width, (bottom - top) / height)
-    return Strip(inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2)), active)
+    light, spread, black = inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2))
+    return Strip(light, spread, black, active, _turn(inner))
+
+
+def _turn(tiles: NDArray[np.float64]) -> Stretch | None:
+    """Between which moments the picture becomes another for good, where it is one picture before and one after.
+
+    What changes all the time is a shot that moves, and what comes out of black is a fade.
+    """
+    count, height, width = tiles.shape
+    rows, columns = min(_CELLS, height), min(_CELLS, width)
+    cut = tiles[:, : height // rows * rows, : width // columns * columns]
+    cells = cut.reshape(count, rows, -1, columns, cut.shape[2] // columns).mean(axis=(2, 4)).reshape(count, -1)
+    cells = cells - cells.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(cells, axis=1)
+    if count < _LEAST_MOMENTS or norms.min() < 1e-3:
+        return None
+    alike = (cells[1:] * cells[:-1]).sum(axis=1) / (norms[1:] * norms[:-1])
+    at = int(np.argmin(alike))
+    change, usual = 1 - alike[at], 1 - np.delete(alike, at).min()
+    is_turn = change > _ANOTHER and change > _STANDS_OUT * usual
+    return ((at - _AROUND) / count, (at + 1 + _AROUND) / count) if is_turn else None
 
 
 def _bars(brightest: NDArray[np.float32]) -> tuple[int, int, int, int]:

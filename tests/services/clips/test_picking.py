@@ -1,0 +1,82 @@
+"""What a filmstrip and its findings tell whoever picks shots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store.library_factory import a_scan, an_asset, shot
+
+from malan.core import Finding
+from malan.media.thumbs import encode_jpeg
+from malan.services.clips.picking import look_into, read_strip
+from malan.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("faces", "told"),
+    [
+        ([{"at_s": 2.0, "box": [0.1, 0.1, 0.2, 0.2]}, {"at_s": 0.5}, {"at_s": 2.0}], (0.5, 2.0)),
+        ([], ()),
+        ([{"when": 3}, "somewhere", None, {"at_s": "now"}, {"at_s": 1}], (1.0,)),
+        ({"at_s": 1.0}, ()),
+        (None, ()),
+    ],
+)
+def test_when_faces_were_seen_is_told_whoever_wrote_the_finding(
+    tmp_path: Path, faces: object, told: tuple[float, ...]
+) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    row = an_asset()
+    ws.library.put_assets([row])
+    seen = Finding(shot(row, 0), "privacy.face", "guest", "1", {"share": 0.5, "size": 0.2, "faces": faces})
+    plain = encode_jpeg(np.full((90, 640, 3), 120, np.uint8))
+    ws.library.put_scan(
+        replace(a_scan(row, findings=(seen,)), filmstrips={shot(row, 0).id: plain, shot(row, 1).id: plain})
+    )
+    strips = look_into(ws, ws.library.clips(row.asset.id))
+    assert strips[shot(row, 0).id].faces_s == told
+    assert strips[shot(row, 1).id].faces_s == ()
+
+
+def pictures(*seeds: int, columns: int = 16) -> bytes:
+    """A filmstrip, 90 lines high: pictures of one seed are alike, those of two are not."""
+    drawn = [np.random.default_rng(seed).integers(0, 255, (9, columns), np.uint8) for seed in seeds]
+    tiles = [np.kron(one, np.ones((10, 10), np.uint8)) for one in drawn]
+    noise = np.random.default_rng(99)
+    noisy = [np.clip(one + noise.normal(0, 6, one.shape), 0, 255).astype(np.uint8) for one in tiles]
+    return encode_jpeg(np.repeat(np.concatenate(noisy, axis=1)[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "turn"),
+    [
+        ((1, 1, 1, 1), None),  # one picture
+        ((1, 1, 2, 2), (0.1875, 0.5625)),  # another one from the middle on
+        ((1, 2, 2, 2), (-0.0625, 0.3125)),
+        ((1, 2, 3, 4), None),  # it changes all the time: a shot that moves
+        ((1, 2), None),  # too little to tell
+    ],
+)
+def test_where_a_picture_becomes_another_for_good_is_seen(
+    seeds: tuple[int, ...], turn: tuple[float, float] | None
+) -> None:
+    assert read_strip(pictures(*seeds), 16 / 9).turn == turn
+
+
+def test_of_a_clip_in_which_one_picture_becomes_another_the_longer_part_is_clear(tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    row = an_asset()
+    ws.library.put_assets([row])
+    first, second = shot(row, 0), shot(row, 1)
+    size = row.asset.first("video").shown_size_px
+    columns = round(9 * size[0] / size[1])
+    strips = {first.id: pictures(1, 2, 2, 2, columns=columns), second.id: pictures(1, 1, 1, 1, columns=columns)}
+    ws.library.put_scan(replace(a_scan(row), filmstrips=strips))
+    told = look_into(ws, ws.library.clips(row.asset.id))
+    span = first.span
+    length = span.end_s - span.start_s
+    assert told[first.id].clear == pytest.approx((span.start_s + 0.3125 * length, span.end_s))
+    assert told[second.id].clear == pytest.approx((second.span.start_s, second.span.end_s))
