@@ -25,7 +25,7 @@ KILLS = 6
 WORK = """
 import sys
 from pathlib import Path
-from malan.services import assets, scan
+from malan.services.footage import assets, scan
 from malan.workspace import Workspace
 assets._BATCH_S = scan._BATCH_S = 0
 ws = Workspace(Path(sys.argv[1]))

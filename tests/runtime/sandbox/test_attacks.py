@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +198,17 @@ def test_nothing_tells_where_it_runs(shut_in: ShutIn, tmp_path: Path, monkeypatc
     assert shown.ran.end == "ok"
 
 
-def test_no_descriptor_is_inherited(shut_in: ShutIn, tmp_path: Path) -> None:
-    with (tmp_path / "secret").open("w") as secret:
+@pytest.mark.parametrize("open_before", [0, 300])
+def test_no_descriptor_is_inherited(shut_in: ShutIn, tmp_path: Path, open_before: int) -> None:
+    with ExitStack() as others, (tmp_path / "secret").open("w") as secret:
+        for _ in range(open_before):  # the descriptors of the run then lie above its own limit
+            others.callback(os.close, os.open("/dev/null", os.O_RDONLY))
         os.set_inheritable(secret.fileno(), True)
         shown = shut_in("""
             def kind(fd):
                 try: return os.fstat(fd).st_mode >> 12
                 except OSError: return None
-            print({fd: kind(fd) for fd in range(300) if kind(fd)})
+            print({fd: kind(fd) for fd in range(1000) if kind(fd)})
             """)
     assert shown.log.strip() == "{0: 2, 1: 1, 2: 1, 3: 2, 4: 1}"  # null, log, log, null instead of data, results
     assert shown.ran.end == "ok"

@@ -114,7 +114,7 @@ def _capabilities(libc: ctypes.CDLL) -> int:
 
 
 def _descriptors(wanted: set[int]) -> list[Any]:
-    extra = [fd for fd in range(256) if fd not in wanted and _is_open(fd)]
+    extra = [fd for fd in range(4096) if fd not in wanted and _is_open(fd)]
     return [not extra, str(extra)]
 
 

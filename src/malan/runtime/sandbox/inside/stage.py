@@ -64,6 +64,8 @@ def _filter(program: bytes) -> int:
 def _become(orders: dict[str, Any]) -> None:
     """Descriptors 3, 4, 5 are the run's: requests, results, shared memory; nothing else is open."""
     above = [fcntl.fcntl(fd, fcntl.F_DUPFD, _PARKED) for fd in orders["fds"]]
+    for fd in orders["fds"]:
+        os.close(fd)  # by number: of a launcher with many files open they lie above the limit that holds by now
     os.closerange(3, _PARKED)
     for number, fd in enumerate(above, 3):
         os.dup2(fd, number)
