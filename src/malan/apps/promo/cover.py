@@ -1,6 +1,6 @@
 """The cover of a film, in each of its formats: the best moment of its best shots, with the title on it.
 
-    shots ─ the best three ─▶ moments, small ─ sharp, lit, full of colour ─▶ one ─ framed, written on ─▶ jpg
+    shots ─ the best three ─▶ their filmstrips ─ sharp, lit, full of colour ─▶ one ─ framed, written on ─▶ jpg
 
 Start reading at `draw_covers`.
 """
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 
-_SHOTS, _MOMENTS = 3, 5
-_LOOK_PX = 144
+_SHOTS = 3
+_EDGES = 0.12  # of a shot, at either end: there things come and go
 _ONE_FRAME = ("-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo")
 _SAME = 0.9  # of the best: then the better shot
 
@@ -63,14 +63,20 @@ def draw_covers(
 
 
 def best_moment(board: Storyboard, rows: Sequence[ClipRow], shelf: Shelf) -> tuple[int, float]:
-    """Which shot, and how many seconds into it."""
+    """Which shot, and how many seconds into it: by the filmstrips, so that nothing is decoded to find it."""
     found: list[tuple[float, int, float]] = []
     places = sorted(range(len(rows)), key=lambda n: (-board.shots[n].score, n))[:_SHOTS]
     for place in places:
         shot = board.shots[place]
-        offsets = [shot.frames / board.rate * (0.15 + 0.7 * step / (_MOMENTS - 1)) for step in range(_MOMENTS)]
-        pictures = shelf.pictures(rows[place], [shot.from_s + offset for offset in offsets], _LOOK_PX)
-        found += [(worth(one), place, offset) for one, offset in zip(pictures, offsets, strict=True)]
+        length = shot.frames / board.rate
+        cells = [(at - shot.from_s, picture) for at, picture in shelf.cells(rows[place])]
+        inside = [one for one in cells if _EDGES * length <= one[0] <= (1 - _EDGES) * length]
+        if not inside and cells:  # a short shot between two pictures of the strip: its middle, by the nearer one
+            nearest = min(cells, key=lambda one: abs(one[0] - length / 2))
+            inside = [(length / 2, nearest[1])]
+        found += [(worth(picture), place, offset) for offset, picture in inside]
+    if not found:  # no strips: the middle of the best shot
+        return places[0], board.shots[places[0]].frames / board.rate / 2
     best = max(one[0] for one in found)
     good = [one for one in found if one[0] >= _SAME * best]
     return min(((places.index(place), -value, place, offset) for value, place, offset in good))[2:]

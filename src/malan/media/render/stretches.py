@@ -32,7 +32,8 @@ def cut_into(timeline: Timeline, numbers: Sequence[int]) -> list[list[int]]:
     """
     total = sum(timeline.pieces[number].frames for number in numbers)
     length = STRETCH_S * min(2, len(timeline.formats))
-    count = max(1, min(len(numbers), round(total / timeline.rate / length)))
+    least = 2 if len(timeline.formats) == 1 and total >= STRETCH_S * timeline.rate else 1  # one leaves processors idle
+    count = min(len(numbers), max(least, round(total / timeline.rate / length)))
     found: list[list[int]] = [[]]
     at = read = due = 0
     for number in numbers:

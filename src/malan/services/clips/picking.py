@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,21 +259,30 @@ def read_strip(jpeg: bytes, aspect: float) -> Strip:
     Args:
         aspect: Width over height of one of its pictures.
     """
+    tiles = _tiles(_opened_strip(jpeg, "L").astype(np.float32) / 255, aspect)
+    left, top, right, bottom = _bars(tiles.max(axis=0))
+    inner = tiles[:, top:bottom, left:right]
+    _, height, width = tiles.shape
+    active = (left / width, top / height, (right - left) / width, (bottom - top) / height)
+    light, spread, black = inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2))
+    return Strip(light, spread, black, active, _turn(inner))
+
+
+def _opened_strip(jpeg: bytes, mode: str) -> NDArray[np.uint8]:
     import io
 
     from PIL import Image
 
     with Image.open(io.BytesIO(jpeg)) as picture:
-        luma = np.asarray(picture.convert("L"), np.float32) / 255
-    count = max(1, round(luma.shape[1] / (luma.shape[0] * aspect)))
-    width = luma.shape[1] // count
-    tiles = luma[:, : width * count].reshape(luma.shape[0], count, width).transpose(1, 0, 2)
-    left, top, right, bottom = _bars(tiles.max(axis=0))
-    inner = tiles[:, top:bottom, left:right]
-    height = luma.shape[0]
-    active = (left / width, top / height, (right - left) / width, (bottom - top) / height)
-    light, spread, black = inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2))
-    return Strip(light, spread, black, active, _turn(inner))
+        return np.asarray(picture.convert(mode))
+
+
+def _tiles(strip: NDArray[Any], aspect: float) -> NDArray[Any]:
+    """(N, H, W, …): the pictures that stand side by side in a filmstrip."""
+    height, whole = strip.shape[:2]
+    count = max(1, round(whole / (height * aspect)))
+    width = whole // count
+    return np.stack([strip[:, at * width : (at + 1) * width] for at in range(count)])
 
 
 def _turn(tiles: NDArray[np.float64]) -> Stretch | None:
@@ -351,6 +360,20 @@ class Shelf:
     def strip(self, row: ClipRow) -> Strip | None:
         """What the filmstrip of a clip tells."""
         return look_into(self._ws, [row]).get(row.id)
+
+    def cells(self, row: ClipRow) -> list[tuple[float, NDArray[np.uint8]]]:
+        """The pictures of a clip's filmstrip, RGB, each with its moment in seconds of the file; nothing is decoded.
+
+        Raises:
+            NotGranted, NotFound, UsageError: As `footage`.
+        """
+        width, height = self.footage(row).video.shown_size_px or (1, 1)
+        strip = self._ws.library.filmstrip(row.id)
+        if not strip:
+            return []
+        tiles = _tiles(_opened_strip(strip, "RGB"), width / height)
+        length = row.span.end_s - row.span.start_s
+        return [(row.span.start_s + number / len(tiles) * length, tile) for number, tile in enumerate(tiles)]
 
     def pictures(self, row: ClipRow, times_s: Sequence[float], height_px: int) -> list[NDArray[np.uint8]]:
         """What a clip shows at some moments of its file, small, upright, RGB; rights are asked as for the file."""
