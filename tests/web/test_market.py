@@ -9,27 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from account_factory import CHEAP, PASSWORD, party
-from console_client import TestClient
+from account_factory import party
 from console_factory import make_workspace
+from console_person import ORIGIN, PAGE, Person
 from sqlalchemy import update
 
 from malan.rights.terms import load_terms, read_terms
 from malan.runtime.database import writing
 from malan.services.access import COMMAND_LINE
-from malan.services.accounts import sessions
 from malan.services.datasets.freezing import freeze_snapshot
 from malan.services.footage.owners import remember_terms
 from malan.services.market.grants import grant_allows
 from malan.services.market.products import Price, Product, offer_product
 from malan.services.market.tables import CONTRACTS, market
 from malan.store import ClipQuery
-from malan.web.app import create_app
 from malan.workspace import Workspace
 
-BASE, OWNER, BUYER, RIVAL = "http://127.0.0.1:8600", "湖南台", "某模型公司", "另一家公司"
-ORIGIN = {"origin": BASE}
-PAGE = {"accept": "text/html"}
+OWNER, BUYER, RIVAL = "湖南台", "某模型公司", "另一家公司"
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +43,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace,
     freeze_snapshot(ws, "夜景", ClipQuery(asset_ids=(mine.asset_id,)), use="train", caller=COMMAND_LINE)
     yield ws, offer_product(ws, "夜景", price=Price.read("250000:CNY"))
     ws.database.dispose()
-
-
-class Person:
-    """Somebody signed in, in Chinese or English."""
-
-    def __init__(self, ws: Workspace, login: str, lang: str = "en") -> None:
-        self.client = TestClient(create_app(ws), base_url=BASE, follow_redirects=False)
-        token = sessions.sign_in(ws, login, PASSWORD, cost=CHEAP).token
-        self.client.cookies.set("malan_session", token)
-        self.client.cookies.set("malan_language", lang)
-        self.token = sessions.form_token(token)
-
-    def get(self, path: str, status: int = 200) -> str:
-        reply = self.client.get(path, headers=PAGE)
-        assert reply.status_code == status, reply.text[:2000]
-        return reply.text
-
-    def post(self, path: str, status: int = 303, **said: str) -> str:
-        reply = self.client.post(path, data={"token": self.token, **said}, headers={**ORIGIN, **PAGE})
-        assert reply.status_code == status, reply.text[:2000]
-        return str(reply.headers.get("location") or reply.text)
 
 
 def test_an_order_becomes_a_grant_in_the_console(built: tuple[Workspace, Product]) -> None:

@@ -8,48 +8,19 @@ from typing import Any
 
 import pytest
 import run_programs as programs
-from account_factory import CHEAP, PASSWORD, party
+from account_factory import party
 from console_client import TestClient
+from console_person import BASE, PAGE, Person
 from market_place import BUYER_NAME, RIVAL, STATION, STUDIO
 from model_factory import release_adapter
 from run_place import BUYER, SET, grant_on
 
-from malan.services.accounts import sessions
 from malan.services.runs.algorithms import find_algorithm, submit_algorithm
 from malan.services.runs.approvals import said_about
 from malan.services.runs.submission import get_run, submit_run
 from malan.services.runs.worker import work
 from malan.web.app import create_app
 from malan.workspace import Workspace
-
-BASE = "http://127.0.0.1:8600"
-PAGE, ORIGIN = {"accept": "text/html"}, {"origin": BASE}
-
-
-class Person:
-    """Somebody signed in, in Chinese or English."""
-
-    def __init__(self, ws: Workspace, login: str, lang: str = "en") -> None:
-        self.client = TestClient(create_app(ws), base_url=BASE, follow_redirects=False)
-        token = sessions.sign_in(ws, login, PASSWORD, cost=CHEAP).token
-        self.client.cookies.set("malan_session", token)
-        self.client.cookies.set("malan_language", lang)
-        self.token = sessions.form_token(token)
-
-    def get(self, path: str, status: int = 200) -> str:
-        reply = self.client.get(path, headers=PAGE)
-        assert reply.status_code == status, reply.text[:2000]
-        return reply.text
-
-    def json(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.get(path).json()
-        return found
-
-    def post(self, path: str, status: int = 303, token: str | None = None, **said: str) -> str:
-        sent = {"token": self.token if token is None else token, **said}
-        reply = self.client.post(path, data=sent, headers={**ORIGIN, **PAGE})
-        assert reply.status_code == status, reply.text[:2000]
-        return str(reply.headers.get("location") or reply.text)
 
 
 @pytest.fixture(scope="module")
