@@ -3,7 +3,7 @@ one wait.
 
     request ─ await desk.reserve ─┐
     request ─ await desk.settle  ─┼─▶ queue ─▶ one thread: one transaction ─▶ each is told its own answer
-    request ─ desk.release       ─┘
+    request ─ await desk.release ─┘
 
 Nothing is answered before it is committed. Start at `Desk`.
 """
@@ -55,17 +55,17 @@ class Desk:
             TooFast, OverBudget: Its limits.
         """
         now_s = time.time()
-        refused = await self._do(lambda held: reserve(held, prefix, hold_id, micro, now_s, now_s + LEASE_S))
+        refused = await self._ask(lambda held: reserve(held, prefix, hold_id, micro, now_s, now_s + LEASE_S))
         if refused is not None:
             raise refused
 
     async def settle(self, use: Use) -> int:
         """Charge what was used; the amount charged."""
-        return await self._do(lambda held: settle(held, use)) or 0
+        return await self._ask(lambda held: settle(held, use)) or 0
 
-    def release(self, hold_id: str, prefix: str) -> None:
-        """Give a hold back, soon; nobody waits for it."""
-        self._put((lambda held: release(held, hold_id, prefix), None, None))
+    def release(self, hold_id: str, prefix: str) -> asyncio.Future[Any]:
+        """Give a hold back, whether or not anybody waits for it."""
+        return self._ask(lambda held: release(held, hold_id, prefix))
 
     def close(self) -> None:
         """Do what is left, then no more."""
@@ -75,11 +75,11 @@ class Desk:
             self._queue.put(None)
             thread.join(10)
 
-    async def _do(self, work: Work) -> Any:
+    def _ask(self, work: Work) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._put((work, loop, answer))
-        return await answer
+        return answer
 
     def _put(self, waiting: Waiting) -> None:
         if self._thread is None:

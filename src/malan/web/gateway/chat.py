@@ -86,6 +86,7 @@ async def _stream(counter: Counter, call: Call, paid: Paid, said: dict[str, Any]
         except MalanError as error:
             if not error.code.startswith("guard."):  # what it said is no fault of the engine's working
                 counter.counts.failed(paid.engine.name, error.code)
+            await counter.give_back(paid)
             await call.piece(_line(error_body(error, call.lang)), is_last=True)
         except BaseException:  # nobody reads any more: what was delivered is owed
             if flow.pieces and not paid.is_settled:

@@ -151,8 +151,13 @@ class Counter:
             await self.desk.reserve(policy.prefix, paid.id, micro)
             yield paid
         finally:
-            if not paid.is_settled:
-                self.desk.release(paid.id, policy.prefix)
+            await self.give_back(paid)
+
+    async def give_back(self, paid: Paid) -> None:
+        """Give back what is held and not settled, before anybody is told that it failed; also when nobody waits."""
+        if not paid.is_settled:
+            paid.is_settled = True  # from here on it is the desk's
+            await asyncio.shield(self.desk.release(paid.id, paid.policy.prefix))
 
     async def in_turn(self, paid: Paid, ask: Callable[[EngineRow], Awaitable[T]]) -> T:
         """Ask engine after engine until one answers; what a client did wrong is not tried again elsewhere.
