@@ -37,6 +37,19 @@ def test_a_missing_value_shows_as_a_question_mark_and_does_not_fail() -> None:
     assert "?" in MediaError("media.no_video").message()
 
 
+def test_values_are_said_in_words_of_the_language_one_or_several() -> None:
+    error = MalanError("access.denied", action="jobs.see", name="湖南台", roles=("owner", "buyer"), able=["operator"])
+    assert error.message("en") == "湖南台 may not do this: see jobs. Roles held: Owner, Buyer."
+    assert error.message("zh") == "湖南台 无权执行此操作：查看任务。当前角色：权利人、采购方。"
+    assert "运营方" in error.hint("zh")
+
+
+def test_a_value_without_words_says_itself() -> None:
+    error = MalanError("access.denied", action="{no.such}", name="x", roles="–")
+    assert error.message("en") == "x may not do this: {no.such}. Roles held: –."
+    assert "?" in error.hint("en")
+
+
 def test_an_error_without_a_message_is_a_defect() -> None:
     with pytest.raises(KeyError):
         entry("no.such_code")

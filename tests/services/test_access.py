@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malan.core import Terms
+from malan.core.catalogue import entry
 from malan.rights.decide import USES
-from malan.services.access import HOUSE, ROLES, Caller
+from malan.services.access import ACTIONS, HOUSE, ROLES, Caller, denied
 from malan.services.footage.owners import remember_terms
 from malan.services.uses import allowed_terms, decide_use, withdrawn_terms
 from malan.workspace import Workspace
@@ -79,3 +80,11 @@ def test_purposes_are_those_of_the_party(tmp_path: Path) -> None:
         assert bool(allowed_terms(ws, "retrieve", [terms_id], caller=caller)) == may
     assert not allowed_terms(ws, "retrieve", ["0" * 64], caller=HOUSE)
     ws.database.dispose()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_refusal_names_the_action_in_words(action: str, lang: str) -> None:
+    said = denied(Caller("a" * 64, frozenset(), "session", name="湖南台"), action).message(lang)
+    assert "." not in said.rstrip(".。").replace(". Roles", "")
+    assert entry(f"access.action.{action}").text(lang) in said

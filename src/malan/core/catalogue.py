@@ -7,6 +7,7 @@ does not decide what is said when; it only finds the words.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +16,31 @@ from importlib import resources
 from typing import Any
 
 LANGUAGES = ("en", "zh")
+_FAMILY = re.compile(r"{(\w+):([a-z]\w*(?:\.\w+)+)}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message: a sentence and an optional hint in each language; `{name}` is filled from the values."""
+    """One message: a sentence and an optional hint in each language; `{name}` is filled from the values.
+
+    `{name:access.role}` says a value in words of the language: the message `access.role.<value>`, where there is one.
+    """
 
     code: str
     words: Mapping[str, str]
 
     def text(self, lang: str | None = None, values: Mapping[str, Any] | None = None) -> str:
-        return self.words[lang or session_language()].format_map(_Shown(values or {}))
+        return self._said("", lang or session_language(), values or {})
 
     def hint(self, lang: str | None = None, values: Mapping[str, Any] | None = None) -> str:
-        return self.words.get(f"hint_{lang or session_language()}", "").format_map(_Shown(values or {}))
+        return self._said("hint_", lang or session_language(), values or {})
+
+    def _said(self, part: str, lang: str, values: Mapping[str, Any]) -> str:
+        text, shown = self.words.get(f"{part}{lang}", ""), _Shown(values)
+        for name, family in _FAMILY.findall(text):
+            text = text.replace(f"{{{name}:{family}}}", f"{{{name}}}")
+            shown[name] = _in_words(shown[name], family, lang)
+        return text.format_map(shown)
 
 
 class _Shown(dict[str, Any]):
@@ -36,6 +48,13 @@ class _Shown(dict[str, Any]):
 
     def __missing__(self, key: str) -> str:
         return "?"
+
+
+def _in_words(value: Any, family: str, lang: str) -> str:
+    """One value or several, also as they come back from JSON; a value without a message says itself."""
+    several = value if isinstance(value, list | tuple) else (value,)
+    known = [(str(one), catalogue().get(f"{family}.{one}")) for one in several]
+    return ("、" if lang == "zh" else ", ").join(found.words[lang] if found else said for said, found in known)
 
 
 def session_language() -> str:

@@ -145,6 +145,6 @@ def require(caller: Caller, action: str, *, owner_id: str | None = None) -> None
 
 def denied(caller: Caller, action: str) -> NotGranted:
     """The refusal of an action: what was asked, by whom, and which roles may."""
-    roles = ", ".join(sorted(caller.roles)) or "–"
-    able = ", ".join(role for role in ROLES if role in ACTIONS.get(action, {})) or "–"
+    roles = [role for role in ROLES if role in caller.roles] or ["–"]
+    able = [role for role in ROLES if role in ACTIONS.get(action, {})] or ["–"]
     return NotGranted("access.denied", action=action, name=caller.name or caller.via, roles=roles, able=able)
