@@ -46,7 +46,7 @@ def new(
 
 @app.command("list", help=speak("cli.algorithm.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithms import describe_algorithm, list_algorithms
     from malan.services.runs.approvals import describe_approvals
 
@@ -81,7 +81,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithms import describe_algorithm, find_algorithm
     from malan.services.runs.approvals import describe_approvals
 
@@ -118,7 +118,7 @@ def smoke(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithm_trials import describe_smoke, try_algorithm, try_package
 
     if (folder := Path(algorithm)).is_dir():
@@ -144,7 +144,7 @@ def submit(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithms import describe_algorithm, submit_algorithm
     from malan.services.runs.approvals import describe_approvals
 
@@ -207,7 +207,7 @@ def trust(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.approvals import describe_trust, trust_publisher
 
     ws = open_workspace(workspace)
@@ -248,7 +248,7 @@ def tiers(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.tier_words import describe_tiers, tiers_of_grant
 
     if grant is None:
@@ -264,7 +264,7 @@ def tiers(
 
 def _difference(algorithm: str, before: str | None, acting_as: str | None, workspace: Path | None) -> Any:
     """Of two folders, a folder and what is on record, or two versions on record."""
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithm_trials import compare_folder, compare_folders
     from malan.services.runs.approvals import compare_with_before
 
@@ -287,7 +287,7 @@ def _decide(
     as_json: bool,
 ) -> None:
     """Say an owner's word about an algorithm, and show what all owners have said then."""
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.runs.algorithms import find_algorithm
     from malan.services.runs.approvals import describe_approvals
 

@@ -44,8 +44,8 @@ def order(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import order_product
-    from malan.services.market.products import caller_for
     from malan.services.market.signing import read_public_key
 
     ws = open_workspace(workspace)
@@ -69,8 +69,8 @@ def counter(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import counter_contract
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     changes = _changes(price, terms, starts, ends, limit, use, purpose)
@@ -81,8 +81,8 @@ def counter(
 def accept(
     number: NumberArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import accept_contract
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, accept_contract(ws, number, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -96,8 +96,8 @@ def refuse(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import refuse_contract
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, refuse_contract(ws, number, reason, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -114,8 +114,8 @@ def sign(
     if key is not None:
         _sign_file(Path(number_or_file), key, as_json=as_json)
         return
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import sign_contract
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, sign_contract(ws, number_or_file, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -130,8 +130,8 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import export_contract
-    from malan.services.market.products import caller_for
     from malan.services.market.signing import document_of
 
     ws = open_workspace(workspace)
@@ -153,8 +153,8 @@ def import_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import add_signatures
-    from malan.services.market.products import caller_for
     from malan.services.market.signing import attach_signature
 
     ws, data = open_workspace(workspace), _read(file)
@@ -165,8 +165,8 @@ def import_(
 
 @app.command("list", help=speak("cli.contract.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import describe_contract, list_contracts
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     listed = list_contracts(ws, caller=caller_for(ws, acting_as))
@@ -193,8 +193,8 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
 def show(
     number: NumberArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.contracts import get_contract
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(ws, get_contract(ws, number, caller=caller_for(ws, acting_as)), as_json=as_json)

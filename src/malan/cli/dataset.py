@@ -37,9 +37,9 @@ def freeze(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import party_of
     from malan.services.clips.where import condition
     from malan.services.datasets.freezing import DEFAULT_SHARES, freeze_snapshot
-    from malan.services.market.products import party_of
 
     shares = dict(_share(text) for text in split) if split else DEFAULT_SHARES
     ws = open_workspace(workspace)

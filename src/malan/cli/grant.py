@@ -17,8 +17,8 @@ GrantArgument = Annotated[str, typer.Argument(help=speak("cli.grant.id"))]
 
 @app.command("list", help=speak("cli.grant.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.grants import damaged_grants, describe_grant, list_grants
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     found = [describe_grant(ws, one) for one in list_grants(ws, caller=caller_for(ws, acting_as))]
@@ -47,8 +47,8 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
 def show(
     grant: GrantArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.grants import describe_grant, get_grant
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(describe_grant(ws, get_grant(ws, grant, caller=caller_for(ws, acting_as))), as_json=as_json)
@@ -62,8 +62,8 @@ def revoke(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from malan.services.accounts.acting import caller_for
     from malan.services.market.grants import describe_grant, revoke_grant
-    from malan.services.market.products import caller_for
 
     ws = open_workspace(workspace)
     _print(describe_grant(ws, revoke_grant(ws, grant, reason, caller=caller_for(ws, acting_as))), as_json=as_json)

@@ -42,7 +42,7 @@ _PURPOSES = (_COMMERCIAL, "research")
 
 @app.command("list", help=speak("cli.model.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.cards import list_descriptions
 
     ws = open_workspace(workspace)
@@ -73,7 +73,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.cards import model_card, show_model
 
     ws = open_workspace(workspace)
@@ -150,7 +150,7 @@ def check(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.upkeep import check_model, describe_check
 
     ws = open_workspace(workspace)
@@ -199,7 +199,7 @@ def compare(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.cards import compare_models, figure_name
 
     ws = open_workspace(workspace)
@@ -268,7 +268,7 @@ def export(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.exports import export_model
 
     ws = open_workspace(workspace)
@@ -335,7 +335,7 @@ def approve(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.cards import show_model
     from malan.services.models.rights import approve_model, confirm_limit
 
@@ -412,7 +412,7 @@ def trace(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
     from malan.services.models.trace import describe_trace, model_receipt, trace_model
 
     ws = open_workspace(workspace)

@@ -28,7 +28,8 @@ def offer(
     as_json: JsonOption = False,
 ) -> None:
     from malan.rights import load_terms
-    from malan.services.market.products import Price, caller_for, describe_product, offer_product
+    from malan.services.accounts.acting import caller_for
+    from malan.services.market.products import Price, describe_product, offer_product
 
     ws = open_workspace(workspace)
     found = offer_product(
@@ -45,7 +46,8 @@ def offer(
 
 @app.command("list", help=speak("cli.product.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.market.products import caller_for, describe_product, list_products
+    from malan.services.accounts.acting import caller_for
+    from malan.services.market.products import describe_product, list_products
 
     ws = open_workspace(workspace)
     found = [describe_product(ws, one, whole=False) for one in list_products(ws, caller=caller_for(ws, acting_as))]
@@ -71,7 +73,8 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
 def show(
     product: ProductArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.market.products import caller_for, describe_product, get_product
+    from malan.services.accounts.acting import caller_for
+    from malan.services.market.products import describe_product, get_product
 
     ws = open_workspace(workspace)
     _print(describe_product(ws, get_product(ws, product, caller=caller_for(ws, acting_as))), as_json=as_json)
@@ -81,7 +84,8 @@ def show(
 def withdraw(
     product: ProductArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    from malan.services.market.products import caller_for, describe_product, withdraw_product
+    from malan.services.accounts.acting import caller_for
+    from malan.services.market.products import describe_product, withdraw_product
 
     ws = open_workspace(workspace)
     found = withdraw_product(ws, product, caller=caller_for(ws, acting_as))

@@ -221,7 +221,7 @@ def work(
 
 
 def _open(workspace: Path | None, acting_as: str | None) -> tuple[Workspace, Caller]:
-    from malan.services.market.products import caller_for
+    from malan.services.accounts.acting import caller_for
 
     ws = open_workspace(workspace)
     return ws, caller_for(ws, acting_as)

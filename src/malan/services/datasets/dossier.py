@@ -29,12 +29,13 @@ from malan.ledger.verify import verify
 from malan.rights.odrl import to_odrl
 from malan.rights.signals import answers, usage_info
 from malan.services.access import HOUSE, Caller
+from malan.services.accounts.acting import acting
 from malan.services.datasets.dossier_pages import pages
 from malan.services.footage.owners import owner_names
 from malan.services.journal import events_about, owner_key, read_event, record
 from malan.services.log.facts import fraction_text, snapshot_exported
 from malan.services.log.proofs import bundle, write_receipt
-from malan.services.market.products import Footage, acting, footage_of, samples, statistics
+from malan.services.market.products import Footage, footage_of, samples, statistics
 from malan.services.uses import today
 from malan.store.snapshots import Snapshots
 

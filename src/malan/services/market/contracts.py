@@ -28,6 +28,7 @@ from malan.rights.decide import USES, Use, compile_terms, constraints
 from malan.rights.terms import LIMITS, read_terms
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, Caller
+from malan.services.accounts.acting import acting, party_of
 from malan.services.footage.owners import owner_name, owner_names, remember_owner, remember_terms
 from malan.services.journal import owner_key
 from malan.services.market.contract_rows import (
@@ -44,17 +45,7 @@ from malan.services.market.contract_rows import (
     update_contract,
 )
 from malan.services.market.grants import complete_grants, grant_row
-from malan.services.market.products import (
-    OFFERED,
-    Footage,
-    Price,
-    Product,
-    acting,
-    check_deal,
-    find_product,
-    footage_of,
-    party_of,
-)
+from malan.services.market.products import OFFERED, Footage, Price, Product, check_deal, find_product, footage_of
 from malan.services.market.signing import party_key, signing_key
 from malan.services.market.tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, market
 from malan.services.market.terms import TermsShown, describe_terms

@@ -30,10 +30,10 @@ from malan.rights.meter import UNITS, amounts_of
 from malan.rights.usage import MICROSECONDS
 from malan.runtime.database import reading, writing
 from malan.services.access import HOUSE, Caller, require
+from malan.services.accounts.acting import acting
 from malan.services.datasets.freezing import show_snapshot
 from malan.services.footage.owners import owner_names
 from malan.services.journal import Fact, record
-from malan.services.market.products import acting
 from malan.services.market.tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, dump, load, market
 from malan.services.settlement.charges import charge, set_output_price, set_price
 from malan.services.settlement.metering import meter

@@ -29,9 +29,10 @@ from malan.ledger.statement import Input, Subject, urn
 from malan.rights.agreement import MOST_OWNERS
 from malan.rights.common_ground import in_house, looser, meet
 from malan.rights.decide import Use, compile_terms
-from malan.rights.terms import PRICED, party_id
+from malan.rights.terms import PRICED
 from malan.runtime.database import add_new, reading, writing
-from malan.services.access import BUYER, COMMAND_LINE, HOUSE, OWNER, Caller, require
+from malan.services.access import HOUSE, Caller
+from malan.services.accounts.acting import acting
 from malan.services.datasets.freezing import list_snapshots, show_snapshot
 from malan.services.footage.owners import owner_name, owner_names, remember_terms, terms_of
 from malan.services.journal import Fact, record
@@ -335,32 +336,6 @@ def _terms_ids(ws: Workspace, snapshot_id: str) -> tuple[str, ...]:
 def pool_id(owner_ids: Sequence[str]) -> str:
     """Whose terms an offer of these owners holds: the one owner's, or those of the pool."""
     return owner_ids[0] if len(owner_ids) == 1 else digest_record("pool", sorted(owner_ids))
-
-
-def acting(caller: Caller, action: str) -> str | None:
-    """On whose behalf somebody acts in the market: a party, or None for an operator, who acts for the owners here.
-
-    Raises:
-        NotGranted: The caller may not do this at all.
-    """
-    if caller.is_operator:
-        return None
-    require(caller, action, owner_id=caller.party_id)
-    return caller.party_id or ""
-
-
-def caller_for(ws: Workspace, name_or_id: str | None) -> Caller:
-    """A person at this machine who acts for a party; without one, the operator."""
-    if name_or_id is None:
-        return COMMAND_LINE
-    party = party_of(ws, name_or_id)
-    return Caller(party, frozenset({OWNER, BUYER}), "cli", name=name_or_id)
-
-
-def party_of(ws: Workspace, name_or_id: str) -> str:
-    """The id of a party from what a person typed: its name, or its id."""
-    text = name_or_id.strip()
-    return text if text in owner_names(ws) else party_id(text)
 
 
 def _whole(footage: Footage, terms: Terms | None, title: str) -> Terms:

@@ -24,11 +24,11 @@ from malan.ledger.statement import Input, Subject, urn
 from malan.rights.terms import party_id as id_of_name
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import ALL, HOUSE, Caller, scope
+from malan.services.accounts.acting import acting
 from malan.services.files.blobs import keep_bytes, read_blob
 from malan.services.footage.owners import owner_names, remember_owner
 from malan.services.journal import Fact, record
 from malan.services.market.grants import get_grant
-from malan.services.market.products import acting
 from malan.services.runs.algorithm_tables import REQUESTS, VERSIONS, algorithm_tables
 from malan.training.package import (
     Package,

@@ -21,9 +21,9 @@ from malan.core.errors import NotFound, Rejected, UsageError
 from malan.ledger.statement import Input, Subject, urn
 from malan.runtime.database import reading, writing
 from malan.services.access import ALL, HOUSE, OWNER, Caller, denied, scope
+from malan.services.accounts.acting import acting, party_of
 from malan.services.footage.owners import owner_names
 from malan.services.journal import Fact, record
-from malan.services.market.products import acting, party_of
 from malan.services.runs.algorithm_tables import DECISIONS, REQUESTS, TRUST, VERSIONS, algorithm_tables
 from malan.services.runs.algorithms import (
     Algorithm,

@@ -22,8 +22,8 @@ from malan.core.ids import digest_record
 from malan.runtime.database import add_new, writing
 from malan.runtime.sandbox import read_log
 from malan.services.access import HOUSE, Caller
+from malan.services.accounts.acting import acting
 from malan.services.market.grants import get_grant
-from malan.services.market.products import acting
 from malan.services.models.rows import Named
 from malan.services.runs import states
 from malan.services.runs.algorithms import ask_owners, find_algorithm, load_package, tiers_of
