@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from malan.core import Track
 from malan.curation.shelf import Shelf
+from malan.media.bright import brightness_of, small_in_range
 from malan.media.index import PacketIndex
 from malan.media.picture import matrix
 
@@ -42,7 +43,7 @@ _U16 = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Sample:
-    """One frame, small. Luma and chroma are full-range BT.601, upright, square pixels."""
+    """One frame, small. Luma and chroma are full-range BT.601, upright, square pixels, HDR as usual screens show it."""
 
     number: int
     time_s: float
@@ -246,10 +247,10 @@ class Scaler:
 
     def sample(self, frame: av.VideoFrame, number: int, time_s: float) -> Sample:
         turns = self._shape.quarter_turns
-        small = self._scaled(self._colour, frame, self._shape.sample_size, "yuv420p")
-        luma, u, v = (np.ascontiguousarray(np.rot90(plane(small, i), turns)) for i in range(3))
+        small = self._planes(frame)
+        luma, u, v = (np.ascontiguousarray(np.rot90(one, turns)) for one in small)
         full = _luma_in_place(frame)
-        full = plane(small, 0) if full is None else full
+        full = small[0] if full is None else full
         rows, columns = _lit(full, _dark_code(frame, full))
         return Sample(
             number,
@@ -261,6 +262,13 @@ class Scaler:
             *_turned_profile(rows, columns, turns),
             is_damaged=bool(frame.is_corrupt),
         )
+
+    def _planes(self, frame: av.VideoFrame) -> tuple[_U8, _U8, _U8]:
+        """Luma and chroma of the small picture, as stored; HDR as usual screens show it."""
+        if brightness_of(frame):
+            return rgb_to_yuv(small_in_range(self._colour, frame, self._shape.sample_size))
+        small = self._scaled(self._colour, frame, self._shape.sample_size, "yuv420p")
+        return plane(small, 0), plane(small, 1), plane(small, 2)
 
     def grey(self, frame: av.VideoFrame) -> _U8:
         small = self._scaled(self._grey, frame, self._shape.burst_size, "gray")
@@ -310,6 +318,17 @@ def yuv_to_rgb(luma_HW: _U8, u_HW: _U8, v_HW: _U8) -> _U8:
     u, v = (np.repeat(np.repeat(c, 2, 0), 2, 1)[:height, :width].astype(np.float32) - 128 for c in (u_HW, v_HW))
     rgb = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], axis=-1)
     return np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
+
+
+def rgb_to_yuv(rgb_HWC: _U8) -> tuple[_U8, _U8, _U8]:
+    """Full-range BT.601 planes, chroma at half size, of uint8 RGB with even sides: the inverse of `yuv_to_rgb`."""
+    height, width = rgb_HWC.shape[:2]
+    red, green, blue = (rgb_HWC[..., n].astype(np.float32) for n in range(3))
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = ((blue - y) / 1.772, (red - y) / 1.402)
+    u, v = (c.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)) + 128 for c in chroma)
+    y, u, v = (np.clip(one + 0.5, 0, 255).astype(np.uint8) for one in (y, u, v))
+    return y, u, v
 
 
 def _colour_range(frame: av.VideoFrame) -> ColorRange:

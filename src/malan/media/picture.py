@@ -13,6 +13,8 @@ import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from malan.media.bright import brightness_of, small_in_range
+
 Size = int | tuple[int, int] | None
 
 _UNSPECIFIED = 2  # ISO/IEC 23091-2, matrix coefficients
@@ -49,10 +51,14 @@ class Painter:
 
     The matrix is the one the stream names; an unnamed one is BT.709 from 720 lines up, else BT.601.
     Bilinear, wide enough not to alias when shrinking.
+
+    Args:
+        in_range: Show HDR as usual screens can (for people to look at); else its values come as they are coded.
     """
 
-    def __init__(self, shape: Shape, size: Size = None) -> None:
+    def __init__(self, shape: Shape, size: Size = None, *, in_range: bool = False) -> None:
         self.width_px, self.height_px = shape.shown(size)
+        self._in_range = in_range
         self._turns = shape.turn_deg // 90
         self._reformatter = VideoReformatter()
 
@@ -61,6 +67,9 @@ class Painter:
         width, height = self.width_px, self.height_px
         if self._turns % 2:
             width, height = height, width
+        if self._in_range and brightness_of(frame):
+            toned_HWC = small_in_range(self._reformatter, frame, (width, height))
+            return np.rot90(toned_HWC, -self._turns) if self._turns else toned_HWC
         scaled = self._reformatter.reformat(
             frame, width, height, "rgb24", src_colorspace=matrix(frame), interpolation=Interpolation.BILINEAR, threads=1
         )

@@ -52,6 +52,7 @@ class ClipReader:
         upright: Apply the rotation and the pixel shape the file asks players for; else frames come as stored.
         threads: Decoders that work side by side; None: as many as this process may use processors.
         batch_bytes: About how much `windows` may hold decoded before it hands out.
+        in_range: Show HDR as usual screens can; else its values come as they are coded.
 
     Raises:
         MediaError: The file cannot be opened or has no decoder here.
@@ -66,8 +67,10 @@ class ClipReader:
         upright: bool = False,
         threads: int | None = None,
         batch_bytes: int = _BATCH_BYTES,
+        in_range: bool = False,
     ) -> None:
         self._path, self._index, self._batch_bytes = Path(path), index, batch_bytes
+        self._in_range = in_range
         self._container = open_container(path)
         self._stream = video_stream(self._container, track, path)
         if not has_decoder(self._stream):
@@ -163,7 +166,7 @@ class ClipReader:
             try:
                 painter = painters.get_nowait()
             except Empty:
-                painter = Painter(self._shape, size)
+                painter = Painter(self._shape, size, in_range=self._in_range)
             self._decode(run, lambda packet, frame: _place(slots[packet], painter.paint(frame)), alone)
             painters.put(painter)
 

@@ -1,7 +1,8 @@
 """Still pictures of a film as JPEG: thumbnails, contact sheets, and sprite sheets with their map.
 
-Upright, square pixels, BT.601 full range as JFIF has it. A frame that cannot be decoded is a grey picture, so that one
-damaged second does not cost the whole sheet. Suffix letters of arrays: T time, H height, W width, C colour.
+Upright, square pixels, HDR in the range of usual screens, BT.601 full range as JFIF has it. A frame that cannot be
+decoded is a grey picture, so that one damaged second does not cost the whole sheet. Suffix letters of arrays: T time,
+H height, W width, C colour.
 Start at `thumbnails`; `sprites` is what a player shows above its time line.
 """
 
@@ -57,7 +58,7 @@ def thumbnails(path: str | Path, index: PacketIndex, frames: Sequence[int], *, h
 
 def pictures(path: str | Path, index: PacketIndex, frames: Sequence[int], *, height_px: int) -> Iterator[Picture]:
     """The same as arrays, (H, W, C). Groups of pictures that several frames share are decoded once."""
-    with ClipReader(path, index, upright=True) as reader:
+    with ClipReader(path, index, upright=True, in_range=True) as reader:
         width, height = reader.shape.shown(None)
         size = max(1, round(width * height_px / height)), height_px
         windows = [(frame, frame + 1) for frame in frames]
