@@ -17,7 +17,7 @@ from malan.services.dsp.catalogue import read_remote
 from malan.services.exchange import transfers
 from malan.services.exchange.negotiation import list_processes, negotiate, request_contract, show_negotiation
 from malan.services.market.catalogue import MarketContracts, offer_of
-from malan.services.market.contracts import export_contract, get_contract
+from malan.services.market.contract_lookup import export_contract, get_contract
 from malan.services.market.grants import get_grant, grant_allows, list_grants, revoke_grant
 from malan.services.market.products import Price, offer_product, withdraw_product
 from malan.workspace import Workspace

@@ -21,7 +21,8 @@ from malan.core.errors import NotFound, NotGranted
 from malan.services.access import Caller, NotSignedIn
 from malan.services.clips.browse import SearchRequest
 from malan.services.journal import read_event
-from malan.services.market.contracts import Changes, export_contract, list_contracts
+from malan.services.market.contract_lookup import export_contract, list_contracts
+from malan.services.market.contracts import Changes
 from malan.services.settlement.periods import Settled
 from malan.store import ClipQuery
 from malan.workspace import Workspace
@@ -42,10 +43,10 @@ WITHOUT = {
     "accounts.sessions.sign_in": "asks for the password",
     "accounts.sessions.sign_out": "asks for the session's own secret",
     # shows a record that was asked for by a caller
-    "market.contracts.describe_contract": "shows what get_contract, list_contracts gave",
+    "market.contract_lookup.describe_contract": "shows what get_contract, list_contracts gave",
     "runs.algorithms.describe_algorithm": "shows what find_algorithm, list_algorithms gave",
     "market.grants.describe_grant": "shows what get_grant, list_grants gave",
-    "market.products.describe_product": "shows what get_product, list_products gave",
+    "market.product_card.describe_product": "shows what get_product, list_products gave",
     "log.proofs.bundle": "proves an event that read_event gave",
     "footage.withdrawal.withdrawal_receipt": "proves what withdraw_asset did",
     # the connector: the party is authenticated by its token, and every look-up is for that party

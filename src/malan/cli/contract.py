@@ -131,7 +131,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.contracts import export_contract
+    from malan.services.market.contract_lookup import export_contract
     from malan.services.market.signing import document_of
 
     ws = open_workspace(workspace)
@@ -166,7 +166,7 @@ def import_(
 @app.command("list", help=speak("cli.contract.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.contracts import describe_contract, list_contracts
+    from malan.services.market.contract_lookup import describe_contract, list_contracts
 
     ws = open_workspace(workspace)
     listed = list_contracts(ws, caller=caller_for(ws, acting_as))
@@ -194,7 +194,7 @@ def show(
     number: NumberArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.contracts import get_contract
+    from malan.services.market.contract_lookup import get_contract
 
     ws = open_workspace(workspace)
     _print(ws, get_contract(ws, number, caller=caller_for(ws, acting_as)), as_json=as_json)
@@ -234,7 +234,7 @@ def _limit(text: str) -> tuple[str, int]:
 
 
 def _print(ws: Workspace, contract: Contract, *, as_json: bool) -> None:
-    from malan.services.market.contracts import describe_contract
+    from malan.services.market.contract_lookup import describe_contract
 
     found = describe_contract(ws, contract)
     if as_json:

@@ -29,7 +29,8 @@ def offer(
 ) -> None:
     from malan.rights import load_terms
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.products import Price, describe_product, offer_product
+    from malan.services.market.product_card import describe_product
+    from malan.services.market.products import Price, offer_product
 
     ws = open_workspace(workspace)
     found = offer_product(
@@ -47,7 +48,8 @@ def offer(
 @app.command("list", help=speak("cli.product.list"))
 def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.products import describe_product, list_products
+    from malan.services.market.product_card import describe_product
+    from malan.services.market.products import list_products
 
     ws = open_workspace(workspace)
     found = [describe_product(ws, one, whole=False) for one in list_products(ws, caller=caller_for(ws, acting_as))]
@@ -74,7 +76,8 @@ def show(
     product: ProductArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.products import describe_product, get_product
+    from malan.services.market.product_card import describe_product
+    from malan.services.market.products import get_product
 
     ws = open_workspace(workspace)
     _print(describe_product(ws, get_product(ws, product, caller=caller_for(ws, acting_as))), as_json=as_json)
@@ -85,7 +88,8 @@ def withdraw(
     product: ProductArgument, acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
     from malan.services.accounts.acting import caller_for
-    from malan.services.market.products import describe_product, withdraw_product
+    from malan.services.market.product_card import describe_product
+    from malan.services.market.products import withdraw_product
 
     ws = open_workspace(workspace)
     found = withdraw_product(ws, product, caller=caller_for(ws, acting_as))

@@ -9,9 +9,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError
+from malan.services.market import forms as market_forms
 from malan.services.market import terms_form
 from malan.services.market import view as market_view
-from malan.services.market.contracts import export_contract
+from malan.services.market.contract_lookup import export_contract
 from malan.services.views import Failure
 from malan.web.failures import status_of
 from malan.web.forms import firsts, read_form
@@ -128,7 +129,7 @@ def _contract(request: Request, number: str, **more: Any) -> Response:
 
 def _order(request: Request, product_id: str, said: dict[str, str]) -> Response:
     try:
-        number = market_view.order(_ws(request), product_id, said, caller=caller_of(request))
+        number = market_forms.order(_ws(request), product_id, said, caller=caller_of(request))
     except MalanError as error:
         return _product(request, product_id, said=said, **_failed(request, error))
     return RedirectResponse(f"/contracts/{number}", status_code=303)
@@ -136,7 +137,7 @@ def _order(request: Request, product_id: str, said: dict[str, str]) -> Response:
 
 def _act(request: Request, number: str, action: str, said: dict[str, str]) -> Response:
     try:
-        market_view.act(_ws(request), number, action, said, caller=caller_of(request))
+        market_forms.act(_ws(request), number, action, said, caller=caller_of(request))
     except MalanError as error:
         return _contract(request, number, said=said, **_failed(request, error))
     return RedirectResponse(f"/contracts/{number}", status_code=303)

@@ -24,15 +24,12 @@ from malan.services.footage.withdrawal import reach_of, withdraw_asset
 from malan.services.journal import read_event
 from malan.services.log.keys import rotate_key
 from malan.services.market import grants as grants_service
+from malan.services.market.contract_lookup import describe_contract, export_contract, get_contract, list_contracts
 from malan.services.market.contracts import (
     Changes,
     accept_contract,
     add_signatures,
     counter_contract,
-    describe_contract,
-    export_contract,
-    get_contract,
-    list_contracts,
     order_product,
     refuse_contract,
     sign_contract,
@@ -351,10 +348,10 @@ def test_of_many_signings_at_once_one_grant_comes(workspace):
 def test_terms_that_ended_or_footage_taken_back_before_signing_end_it(local, monkeypatch):
     number = ordered(local, changes=Changes(ends=date.today().isoformat())).number
     accept_contract(local, number)
-    from malan.services.market import products
+    from malan.services.market import deal
 
     with monkeypatch.context() as later:
-        later.setattr(products, "today", lambda: date.today() + timedelta(days=2))
+        later.setattr(deal, "today", lambda: date.today() + timedelta(days=2))
         with pytest.raises(Rejected, match="ended"):
             sign_contract(local, number)
     withdraw_asset(local, local.library.assets()[0].asset.id, "x")

@@ -11,14 +11,8 @@ from malan.services.access import AUDITOR, Caller
 from malan.services.clips.where import condition
 from malan.services.datasets.freezing import freeze_snapshot
 from malan.services.footage.withdrawal import withdraw_asset
-from malan.services.market.products import (
-    Price,
-    describe_product,
-    get_product,
-    list_products,
-    offer_product,
-    withdraw_product,
-)
+from malan.services.market.product_card import describe_product
+from malan.services.market.products import Price, get_product, list_products, offer_product, withdraw_product
 from malan.workspace import Workspace
 
 

@@ -33,7 +33,7 @@ from malan.services.dsp.contracts import SignedAgreement
 from malan.services.exchange.transfers import open_data
 from malan.services.footage.owners import terms_of
 from malan.services.market.grants import grant_allows, has_grant
-from malan.services.market.products import MOST_SAMPLES, is_open_to_anybody
+from malan.services.market.product_card import MOST_SAMPLES, is_open_to_anybody
 from malan.services.settlement.metering import meter, usage_of
 from malan.services.uses import is_withdrawn, today
 

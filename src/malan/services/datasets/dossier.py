@@ -35,7 +35,8 @@ from malan.services.footage.owners import owner_names
 from malan.services.journal import events_about, owner_key, read_event, record
 from malan.services.log.facts import fraction_text, snapshot_exported
 from malan.services.log.proofs import bundle, write_receipt
-from malan.services.market.products import Footage, footage_of, samples, statistics
+from malan.services.market.deal import Footage, footage_of
+from malan.services.market.product_card import samples, statistics
 from malan.services.uses import today
 from malan.store.snapshots import Snapshots
 

@@ -23,7 +23,8 @@ from malan.services.clips.labels import Label, Labelled, label_each
 from malan.services.clips.where import condition
 from malan.services.datasets.freezing import Frozen, freeze_snapshot
 from malan.services.demo.films import FILMS, OVERLAP, Film, Shot
-from malan.services.market.contracts import Contract, accept_contract, list_contracts, order_product, sign_contract
+from malan.services.market.contract_lookup import list_contracts
+from malan.services.market.contracts import Contract, accept_contract, order_product, sign_contract
 from malan.services.market.products import Price, offer_product
 from malan.services.runs.rows import Run
 from malan.services.runs.submission import Asked, get_run, submit_run

@@ -186,7 +186,7 @@ class LocalContracts:
 
         What may be done with it, each use asks again.
         """
-        from malan.services.market.products import footage_of
+        from malan.services.market.deal import footage_of
 
         snapshot_id = self._snapshot_of(agreement.dataset_id) if agreement.role == words.PROVIDER else None
         if snapshot_id is None:

@@ -148,7 +148,7 @@ def offer_snapshot(
         Rejected: Footage of it was taken back, or its owner allows nothing to others, or not any more.
         BadMessage: The policy is no offer of the protocol.
     """
-    from malan.services.market.products import check_deal, footage_of
+    from malan.services.market.deal import check_deal, footage_of
 
     footage = footage_of(ws, snapshot)
     found = footage.snapshot

@@ -19,7 +19,8 @@ from malan.services.dsp.policy import from_terms, same_rules
 from malan.services.dsp.tables import dump
 from malan.services.market.contracts import accept_agreement
 from malan.services.market.grants import grant_allows, has_grant
-from malan.services.market.products import OFFERED, Product, has_samples, products_of
+from malan.services.market.product_card import has_samples
+from malan.services.market.products import OFFERED, Product, products_of
 
 __all__ = ["MarketContracts", "offer_of"]
 

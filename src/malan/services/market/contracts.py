@@ -4,7 +4,7 @@
 
 What may happen when is one table (`rights.bargain`). Every step is checked against the footage as it stands that day,
 and whoever is not a party finds nothing. Parties act by id; None is whoever runs this workspace, for the owners, never
-for the buyer. Start at `order_product`; grants are in `grants`, keys and signatures from outside in `signing`.
+for the buyer. Start at `order_product`; `contract_lookup` finds contracts, `grants` and `signing` do what follows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from malan.core import Terms
 from malan.core.errors import NotFound, ProofError, Rejected, RetryLater, UsageError
@@ -24,32 +24,28 @@ from malan.rights import bargain as table
 from malan.rights.agreement import PROTOCOL, Agreement, Signatory, SignedAgreement
 from malan.rights.agreement import SIGNED as SIGNED_BY_ALL
 from malan.rights.bargain import AGREED, SIGNED, step
-from malan.rights.decide import USES, Use, compile_terms, constraints
 from malan.rights.terms import LIMITS, read_terms
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, Caller
 from malan.services.accounts.acting import acting, party_of
 from malan.services.footage.owners import owner_name, owner_names, remember_owner, remember_terms
 from malan.services.journal import owner_key
+from malan.services.market.contract_lookup import get_contract
 from malan.services.market.contract_rows import (
     Contract,
-    Damaged,
     contract_row,
-    is_party,
     lock_contract,
     note_step,
     now,
     read_contract,
-    read_or_damaged,
     save_step,
     update_contract,
 )
+from malan.services.market.deal import Footage, check_deal, footage_of
 from malan.services.market.grants import complete_grants, grant_row
-from malan.services.market.products import OFFERED, Footage, Price, Product, check_deal, find_product, footage_of
+from malan.services.market.products import OFFERED, Price, Product, find_product
 from malan.services.market.signing import party_key, signing_key
-from malan.services.market.tables import CONTRACTS, GRANTS, SIGNATURES, STEPS, market
-from malan.services.market.terms import TermsShown, describe_terms
-from malan.services.uses import today
+from malan.services.market.tables import CONTRACTS, GRANTS, SIGNATURES, market
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -61,10 +57,6 @@ __all__ = [
     "accept_contract",
     "add_signatures",
     "counter_contract",
-    "describe_contract",
-    "export_contract",
-    "get_contract",
-    "list_contracts",
     "order_product",
     "refuse_contract",
     "sign_contract",
@@ -73,7 +65,6 @@ __all__ = [
 
 MOST_OPEN = 200  # orders of one buyer that wait for somebody
 _OPEN = (table.ORDERED, table.COUNTERED, AGREED)
-DAMAGED = "damaged"  # what a list calls a contract whose row was changed where it is stored
 
 
 @dataclass(frozen=True)
@@ -292,108 +283,6 @@ def accept_agreement(ws: Workspace, product: Product, buyer: str, evidence: str)
         known = _keep_agreed(ws, contract, sorted(footage.assets))
     complete_grants(ws)
     return str(known)
-
-
-def export_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> bytes:
-    """The file of an agreement with the signatures it has, for those who sign outside and for the records.
-
-    Raises:
-        NotFound: There is no such contract of the caller's.
-        Rejected: Nothing is agreed yet.
-    """
-    contract = get_contract(ws, number, caller=caller)
-    if contract.agreement is None:
-        raise Rejected("contract.not_agreed", number=contract.number, state=contract.state)
-    return contract.agreement.to_bundle() + b"\n"
-
-
-def get_contract(ws: Workspace, number: str, *, caller: Caller = HOUSE) -> Contract:
-    """A contract by its number or the beginning of it.
-
-    Raises:
-        NotFound: There is none to which this party is a party.
-        UsageError: Several begin so.
-    """
-    party = acting(caller, "sign")
-    text = number.strip().lower()
-    with reading(market(ws)) as connection:
-        query = select(CONTRACTS).where(CONTRACTS.c.number.startswith(text, autoescape=True))
-        rows = [row for row in connection.execute(query) if is_party(row, party)] if len(text) >= 4 else []
-        if not rows:
-            raise NotFound("contract.none", number=number[:40])
-        if len(rows) > 1:
-            raise UsageError("dataset.ambiguous", text=number[:40])
-        return read_contract(ws, connection, rows[0])
-
-
-def list_contracts(ws: Workspace, *, caller: Caller = HOUSE) -> list[Contract | Damaged]:
-    """The contracts of the caller (to an operator, all), the newest first; a damaged one as what is left of it."""
-    party = acting(caller, "sign")
-    with reading(market(ws)) as connection:
-        query = select(CONTRACTS).order_by(CONTRACTS.c.opened.desc(), CONTRACTS.c.number)
-        if party is not None:
-            like = CONTRACTS.c.owner_ids.contains(f'"{party}"', autoescape=True)
-            query = query.where(or_(CONTRACTS.c.buyer_id == party, like))
-        rows = connection.execute(query).all()
-        return [read_or_damaged(ws, connection, row) for row in rows if is_party(row, party)]
-
-
-def describe_contract(ws: Workspace, contract: Contract | Damaged, *, whole: bool = True) -> dict[str, Any]:
-    """A contract as JSON: the line of a list or, `whole`, with its terms, history and agreement."""
-    names = owner_names(ws)
-    if isinstance(contract, Damaged):
-        return _damaged_line(contract, names)
-    terms = contract.terms
-    line: dict[str, Any] = {
-        "contract": contract.number,
-        "state": contract.state,
-        "waits_for": [names.get(one, one[:12]) for one in contract.bargain.waits_for],
-        "product": contract.product_id,
-        "snapshot": contract.snapshot_id,
-        "buyer": contract.buyer.name,
-        "owners": [names.get(one, one[:12]) for one in contract.bargain.owner_ids],
-        "price": {"minor": terms.price_minor, "currency": terms.currency, "per": terms.price_per},
-        "grant": contract.grant_id,
-        "opened": contract.opened,
-    }
-    if not whole:
-        return line
-    with reading(market(ws)) as connection:
-        steps = connection.execute(select(STEPS).where(STEPS.c.number == contract.number).order_by(STEPS.c.turn)).all()
-    line["terms"] = describe_terms(_explained(contract))
-    line["steps"] = [
-        {"action": one.action, "party": names.get(one.party_id, one.party_id[:12]), "at": one.at, "reason": one.reason}
-        for one in steps
-    ]
-    if contract.agreement is not None:
-        agreement = contract.agreement.agreement
-        line["agreement"] = {"id": agreement.id, "guarantee": agreement.stated["guarantee"]}
-        line["agreement"] |= {"ceiling": agreement.stated.get("ceiling"), "made": agreement.made}
-        line["agreement"]["signed"] = sorted(names.get(one, one[:12]) for one in contract.agreement.signatures)
-    return line
-
-
-def _damaged_line(contract: Damaged, names: Mapping[str, str]) -> dict[str, Any]:
-    """What still stands in a damaged row; nothing of it is proven."""
-    return {
-        "contract": contract.number,
-        "state": DAMAGED,
-        "waits_for": [],
-        "product": contract.product_id,
-        "snapshot": contract.snapshot_id,
-        "buyer": names.get(contract.buyer_id, contract.buyer_id[:12]),
-        "owners": [],
-        "price": None,
-        "grant": None,
-        "opened": contract.opened,
-    }
-
-
-def _explained(contract: Contract) -> TermsShown:
-    """The terms as they would answer the buyer today."""
-    compiled = compile_terms(contract.terms)
-    answers = {use: compiled.decide(Use(use, today(), party_id=contract.buyer.id)) for use in USES}
-    return TermsShown(contract.terms, tuple(constraints(contract.terms)), answers)
 
 
 def _possible(ws: Workspace, snapshot_id: str, terms: Terms, owner_ids: Sequence[str]) -> Footage:

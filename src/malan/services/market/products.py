@@ -2,50 +2,40 @@
 
     snapshot ─ offer_product, by every owner ─▶ draft ─▶ offered ─ withdraw_product ─▶ withdrawn
 
-An offer never goes beyond what the owners' own terms allow. What others see of it are figures, and samples of those
-clips that anybody may look at; nothing else. Start reading at `offer_product` and `show_product`.
+An offer never goes beyond what the owners' own terms allow (`deal`). What others may know of it is in `product_card`.
+Start reading at `offer_product` and `get_product`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fractions import Fraction
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from unicodedata import is_normalized
 
 from sqlalchemy import Connection, Row, select, update
 
-from malan.core import Snapshot, Terms
+from malan.core import Terms
 from malan.core.errors import NotFound, ProofError, Rejected, UsageError
 from malan.core.ids import digest_record
-from malan.datasets import Manifest
 from malan.ledger.statement import Input, Subject, urn
 from malan.rights.agreement import MOST_OWNERS
-from malan.rights.common_ground import in_house, looser, meet
-from malan.rights.decide import Use, compile_terms
+from malan.rights.common_ground import meet
 from malan.rights.terms import PRICED
 from malan.runtime.database import add_new, reading, writing
 from malan.services.access import HOUSE, Caller
 from malan.services.accounts.acting import acting
-from malan.services.datasets.freezing import list_snapshots, show_snapshot
-from malan.services.footage.owners import owner_name, owner_names, remember_terms, terms_of
+from malan.services.footage.owners import owner_names, remember_terms, terms_of
 from malan.services.journal import Fact, record
+from malan.services.market.deal import Footage, check_deal, footage_of, pool_id
 from malan.services.market.tables import PRODUCTS, dump, load, market
-from malan.services.market.terms import describe_terms, explain
-from malan.services.uses import is_withdrawn, today
 
 if TYPE_CHECKING:
-    from malan.store import AssetRow
     from malan.workspace import Workspace
 
 DRAFT, OFFERED, WITHDRAWN = "draft", "offered", "withdrawn"
-MOST_SAMPLES = 24
 _PRICE = re.compile(r"([0-9]{1,15}):([A-Z]{3})(?:/([a-z_]+))?")
 _TITLE_LENGTH = 120
 
@@ -84,62 +74,6 @@ class Price:
         if match is None or (match[3] or "deal") not in PRICED:
             raise UsageError("product.bad_price", price=text[:60])
         return cls(int(match[1]), match[2], match[3] or "deal")
-
-
-@dataclass(frozen=True)
-class Footage:
-    """The footage of a snapshot as it stands today: whose it is and under which terms."""
-
-    snapshot: Snapshot
-    manifest: Manifest
-    assets: dict[str, AssetRow]
-    terms: dict[str, Terms]  # by id
-
-    @cached_property
-    def owner_ids(self) -> tuple[str, ...]:
-        return tuple(sorted({row.asset.owner_id for row in self.assets.values()}))
-
-    @property
-    def seconds(self) -> Fraction:
-        return sum((entry.clip.span.duration for entry in self.manifest.entries), Fraction(0))
-
-
-def footage_of(ws: Workspace, snapshot: str) -> Footage:
-    """The footage of a snapshot, all of it there.
-
-    Raises:
-        NotFound: There is no such snapshot, or an asset of it is gone.
-        Rejected: An asset of it was taken back.
-        ProofError: The manifest or terms are not what they were.
-    """
-    saved, manifest = show_snapshot(ws, snapshot)
-    wanted = {entry.clip.asset_id for entry in manifest.entries}
-    assets = ws.library.assets_by_id(wanted)
-    if missing := wanted - set(assets):
-        raise NotFound("contract.asset_gone", asset=min(missing)[:12])
-    for row in assets.values():
-        if is_withdrawn(row):
-            raise Rejected("contract.asset_withdrawn", asset=row.asset.id[:12])
-    terms_ids = {row.asset.terms_id for row in assets.values()}
-    return Footage(saved.snapshot, manifest, assets, {one: terms_of(ws, one) for one in sorted(terms_ids)})
-
-
-def check_deal(ws: Workspace, footage: Footage, terms: Terms) -> None:
-    """Refuse terms that not every owner of the footage allows today.
-
-    Raises:
-        Rejected: They go beyond an owner's own terms, have ended, or the owner has set none.
-    """
-    for given in footage.terms.values():
-        if in_house(given):
-            raise Rejected("contract.in_house", owner=owner_name(ws, given.owner_id))
-        if beyond := looser(terms, given):
-            raise Rejected("contract.looser", conditions=", ".join(beyond))
-    if terms.ends and terms.ends < today().isoformat():
-        raise Rejected("contract.ended", ends=terms.ends)
-    for text in (terms.name, terms.attribution or "", *terms.purposes, *terms.territories):
-        if not is_normalized("NFC", text):
-            raise UsageError("contract.spelling", text=text[:60])
 
 
 def offer_product(
@@ -245,97 +179,6 @@ def find_product(ws: Workspace, product: str, party: str | None) -> Product:
     if len(found) > 1:
         raise UsageError("dataset.ambiguous", text=text[:40])
     return found[0]
-
-
-def describe_product(ws: Workspace, product: Product, *, whole: bool = True) -> dict[str, Any]:
-    """A product as JSON: the line of a list or, `whole`, the entry of a catalogue."""
-    names = owner_names(ws)
-    terms = product.terms
-    line: dict[str, Any] = {
-        "product": product.id,
-        "title": product.title,
-        "state": product.state,
-        "snapshot": product.snapshot_id,
-        "owners": [{"id": one, "name": names.get(one, one[:12])} for one in product.owner_ids],
-        "waits_for": [names.get(one, one[:12]) for one in product.owner_ids if one not in product.agreed],
-        "uses": list(terms.uses),
-        "price": {"minor": terms.price_minor, "currency": terms.currency, "per": terms.price_per},
-        "automatic": product.automatic,
-        "made": product.made,
-    }
-    if not whole:
-        return line
-    _, manifest = show_snapshot(ws, product.snapshot_id)
-    return line | {
-        "terms": describe_terms(explain(terms)),
-        "statistics": statistics(ws, manifest),
-        "samples": samples(ws, manifest),
-    }
-
-
-def statistics(ws: Workspace, manifest: Manifest) -> dict[str, Any]:
-    """Figures of a snapshot: how much, how large, in which languages, what is known of it. No pixel, no word of it."""
-    assets = ws.library.assets_by_id({entry.clip.asset_id for entry in manifest.entries})
-    rows = ws.library.clips_by_id(entry.clip.id for entry in manifest.entries)
-    tracks = [track for row in assets.values() for track in row.asset.tracks]
-    sizes: Counter[str] = Counter()
-    for entry in manifest.entries:
-        video = assets[entry.clip.asset_id].asset.first("video") if entry.clip.asset_id in assets else None
-        sizes["×".join(map(str, video.shown_size_px)) if video and video.shown_size_px else "–"] += 1
-    seconds = sum((entry.clip.span.duration for entry in manifest.entries), Fraction(0))
-    labels = Counter(label for row in rows.values() for label in row.labels)
-    return {
-        "seconds": f"{seconds.numerator}/{seconds.denominator}",
-        "hours": round(float(seconds) / 3600, 4),
-        "clips": len(manifest.entries),
-        "shots": labels["shot.transition"],
-        "assets": len(assets),
-        "resolutions": dict(sizes.most_common()),
-        "languages": sorted({track.language for track in tracks if track.language and track.kind != "video"}),
-        "findings": {label: count for label, count in sorted(labels.items()) if "=" not in label},
-        "content": {label: count for label, count in sorted(labels.items()) if "=" in label},
-    }
-
-
-def samples(ws: Workspace, manifest: Manifest, most: int = MOST_SAMPLES) -> list[dict[str, Any]]:
-    """Clips that anybody may look at today, whoever it is, whatever for: what may be shown of a snapshot."""
-    assets = ws.library.assets_by_id({entry.clip.asset_id for entry in manifest.entries})
-    open_terms = set(_open_to_anybody(ws, {row.asset.terms_id for row in assets.values()}))
-    shown = []
-    for entry in manifest.entries:
-        row = assets.get(entry.clip.asset_id)
-        if row is None or row.asset.terms_id not in open_terms:
-            continue
-        seconds = round(float(entry.clip.span.duration), 3)
-        shown.append({"clip": entry.clip.id, "fragment": entry.clip.fragment, "seconds": seconds})
-        if len(shown) == most:
-            break
-    return shown
-
-
-def _open_to_anybody(ws: Workspace, terms_ids: Iterable[str]) -> Iterable[str]:
-    return (one for one in sorted(terms_ids) if is_open_to_anybody(terms_of(ws, one)))
-
-
-def is_open_to_anybody(terms: Terms) -> bool:
-    """Whether anybody at all may look at footage under these terms today."""
-    return not in_house(terms) and compile_terms(terms).decide(Use("retrieve", today())).allowed
-
-
-def has_samples(ws: Workspace, product: Product) -> bool:
-    """Whether clips of a product may leave as samples: anybody may look at some of it, or export is part of it."""
-    if "export" in product.terms.uses:
-        return True
-    return any(_open_to_anybody(ws, _terms_ids(ws, product.snapshot_id)))
-
-
-def _terms_ids(ws: Workspace, snapshot_id: str) -> tuple[str, ...]:
-    return next((one.snapshot.terms_ids for one in list_snapshots(ws) if one.snapshot.id == snapshot_id), ())
-
-
-def pool_id(owner_ids: Sequence[str]) -> str:
-    """Whose terms an offer of these owners holds: the one owner's, or those of the pool."""
-    return owner_ids[0] if len(owner_ids) == 1 else digest_record("pool", sorted(owner_ids))
 
 
 def _whole(footage: Footage, terms: Terms | None, title: str) -> Terms:

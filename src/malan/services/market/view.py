@@ -1,7 +1,7 @@
 """The market as people see it in the console: the catalogue, a product with card, figures and samples, and contracts.
 
-Shows what `products` and `contracts` give a caller, in the reader's language, and says what the caller can do next.
-Start at `market_page`, `product_page` and `contract_page`.
+Shows what `products` and `contract_lookup` give a caller, in the reader's language, and says what the caller can do
+next (`forms` does it). Start at `market_page`, `product_page` and `contract_page`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from malan.core import Terms
-from malan.core.errors import MalanError, UsageError
+from malan.core.errors import MalanError
 from malan.rights import bargain as table
 from malan.rights.decide import Use, compile_terms, constraints
 from malan.services.access import HOUSE, Caller, may
 from malan.services.datasets.freezing import show_snapshot
 from malan.services.footage.owners import owner_names
+from malan.services.market.contract_lookup import describe_contract, get_contract, list_contracts
 from malan.services.market.contract_rows import Contract, Damaged
-from malan.services.market.contracts import (
-    Changes,
-    accept_contract,
-    counter_contract,
-    describe_contract,
-    get_contract,
-    list_contracts,
-    order_product,
-    refuse_contract,
-    sign_contract,
-)
-from malan.services.market.products import OFFERED, Price, Product, get_product, list_products, samples, statistics
+from malan.services.market.product_card import samples, statistics
+from malan.services.market.products import OFFERED, Product, get_product, list_products
 from malan.services.spoken import kind_name, lasting, money, word
 from malan.services.uses import today
 
@@ -258,43 +249,6 @@ def contract_page(ws: Workspace, number: str, lang: str, *, caller: Caller = HOU
     )
 
 
-def order(ws: Workspace, product_id: str, said: Mapping[str, str], *, caller: Caller = HOUSE) -> str:
-    """Order a product by a form; the number of the contract.
-
-    Args:
-        ws: Where.
-        product_id: Which.
-        said: `buyer` (where an operator orders), and wishes: `amount`, `ends`, `clip_seconds`, `runs`.
-        caller: Who orders.
-    """
-    product = get_product(ws, product_id, caller=caller)
-    buyer = said.get("buyer", "").strip() if caller.is_operator else caller.name or caller.party_id or ""
-    if not buyer:
-        raise UsageError("market.no_buyer")
-    changes = _changes(said, product.terms)
-    return order_product(ws, product.id, buyer, changes=changes, caller=caller).number
-
-
-def act(ws: Workspace, number: str, action: str, said: Mapping[str, str], *, caller: Caller = HOUSE) -> None:
-    """Do a step in a contract by a form: `accept`, `refuse`, `sign` or `counter`.
-
-    Raises:
-        UsageError: There is no such step, or it changes nothing.
-        NotFound, Rejected, NotGranted: As the step itself.
-    """
-    if action == "accept":
-        accept_contract(ws, number, caller=caller)
-    elif action == "refuse":
-        refuse_contract(ws, number, said.get("reason", ""), caller=caller)
-    elif action == "sign":
-        sign_contract(ws, number, caller=caller)
-    elif action == "counter":
-        contract = get_contract(ws, number, caller=caller)
-        counter_contract(ws, number, _changes(said, contract.terms), caller=caller)
-    else:
-        raise UsageError("web.bad_request", detail=f"action {action[:40]}")
-
-
 def conditions(terms: Terms, lang: str, names: Mapping[str, str] | None = None) -> tuple[Condition, ...]:
     """Everything terms demand, in the order people read them."""
     shown = []
@@ -424,25 +378,3 @@ def _can(contract: Contract, action: str, who: str) -> bool:
     except MalanError:
         return False
     return True
-
-
-def _changes(said: Mapping[str, str], terms: Terms) -> Changes:
-    """Wishes as a form says them; an empty field leaves a thing as it is."""
-    amount = _whole("amount", said.get("amount", ""))
-    price = Price(amount, terms.currency or "CNY", terms.price_per) if amount is not None else None
-    limits = {name: _whole(name, said.get(name, "")) for name in ("clip_seconds", "runs")}
-    return Changes(
-        price=price,
-        ends=said.get("ends", "").strip() or None,
-        limits={name: most for name, most in limits.items() if most is not None},
-    )
-
-
-def _whole(name: str, text: str) -> int | None:
-    """A whole number, or nothing; amounts of money are of the smallest unit."""
-    plain = text.strip()
-    if not plain:
-        return None
-    if not (plain.isascii() and plain.isdigit() and len(plain) < 16):
-        raise UsageError("contract.bad_change", key=name, value=plain[:40], known="0, 1, 2, …")
-    return int(plain)
