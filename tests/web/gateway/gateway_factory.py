@@ -54,7 +54,7 @@ class Gateway:
     key: NewGatewayKey
     clients: list[OpenAI] = field(default_factory=list)
 
-    def client(self, key: str = "", **more: Any) -> OpenAI:
+    def official(self, key: str = "", **more: Any) -> OpenAI:
         """The official client; closed with the gateway."""
         from openai import OpenAI
 

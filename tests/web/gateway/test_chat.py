@@ -14,7 +14,7 @@ HELLO = [{"role": "user", "content": "云海 hello"}]
 
 
 def test_a_conversation_comes_back_with_what_it_cost(served: Gateway) -> None:
-    found = served.client().chat.completions.create(model="gpt-4o", messages=HELLO)
+    found = served.official().chat.completions.create(model="gpt-4o", messages=HELLO)
     assert found.choices[0].message.content == "you said: 云海 hello"
     assert found.model == "gpt-4o"
     told = found.model_extra["malan"]
@@ -28,7 +28,7 @@ def test_a_conversation_comes_back_with_what_it_cost(served: Gateway) -> None:
 
 
 def test_what_a_client_sends_besides_reaches_the_engine(served: Gateway) -> None:
-    served.client().chat.completions.create(
+    served.official().chat.completions.create(
         model="gpt-4o", messages=HELLO, temperature=0.3, seed=7, stop=["x"], extra_body={"top_k": 5}
     )
     said = served.seen()["last"]["said"]
@@ -37,18 +37,18 @@ def test_what_a_client_sends_besides_reaches_the_engine(served: Gateway) -> None
 
 def test_tools_are_passed_on_and_back(served: Gateway) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-    found = served.client().chat.completions.create(model="gpt-4o", messages=HELLO, tools=[tool])
+    found = served.official().chat.completions.create(model="gpt-4o", messages=HELLO, tools=[tool])
     assert found.choices[0].message.tool_calls[0].function.name == "weather"
     assert json.loads(found.choices[0].message.tool_calls[0].function.arguments) == {"city": "张家界"}
 
 
 def test_several_answers_are_several(served: Gateway) -> None:
-    found = served.client().chat.completions.create(model="gpt-4o", messages=HELLO, n=3)
+    found = served.official().chat.completions.create(model="gpt-4o", messages=HELLO, n=3)
     assert len(found.choices) == 3
 
 
 def test_a_stream_is_the_same_words_piece_by_piece(served: Gateway) -> None:
-    pieces = list(served.client().chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
+    pieces = list(served.official().chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
     text = "".join(one.choices[0].delta.content or "" for one in pieces)
     assert text == "you said: 云海 hello"
     assert all(one.choices for one in pieces)
@@ -58,14 +58,14 @@ def test_a_stream_is_the_same_words_piece_by_piece(served: Gateway) -> None:
 
 
 def test_an_engine_that_answers_whole_becomes_a_stream(served: Gateway) -> None:
-    pieces = list(served.client().chat.completions.create(model="chat-whole", messages=HELLO, stream=True))
+    pieces = list(served.official().chat.completions.create(model="chat-whole", messages=HELLO, stream=True))
     assert "".join(one.choices[0].delta.content or "" for one in pieces) == "you said: 云海 hello"
     assert pieces[-1].choices[0].finish_reason == "stop"
     assert "malan" in pieces[-1].model_extra
 
 
 def test_a_stream_tells_its_count_to_whoever_asks(served: Gateway) -> None:
-    stream = served.client().chat.completions.create(
+    stream = served.official().chat.completions.create(
         model="gpt-4o", messages=HELLO, stream=True, stream_options={"include_usage": True}
     )
     last = list(stream)[-1]
@@ -74,18 +74,18 @@ def test_a_stream_tells_its_count_to_whoever_asks(served: Gateway) -> None:
 
 
 def test_an_engine_may_be_asked_by_its_own_name(served: Gateway) -> None:
-    found = served.client().chat.completions.create(model="chat-ok", messages=HELLO)
+    found = served.official().chat.completions.create(model="chat-ok", messages=HELLO)
     assert found.model_extra["malan"]["cost"]["micro"] == 0
 
 
 def test_what_is_not_counted_is_not_charged(served: Gateway) -> None:
-    found = served.client().chat.completions.create(model="chat-uncounted", messages=HELLO)
+    found = served.official().chat.completions.create(model="chat-uncounted", messages=HELLO)
     assert found.model_extra["malan"]["cost"]["micro"] == 0
 
 
 def test_the_next_engine_of_a_route_answers_for_one_that_fails(served: Gateway) -> None:
     before = served.seen()["seen"]
-    found = served.client().chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+    found = served.official().chat.completions.create(model="gpt-4o-mini", messages=HELLO)
     after = served.seen()["seen"]
     assert found.model_extra["malan"]["engine"] == "chat-ok"
     assert after["broken"] - before.get("broken", 0) == 1
@@ -93,13 +93,13 @@ def test_the_next_engine_of_a_route_answers_for_one_that_fails(served: Gateway) 
 
 
 def test_a_stream_falls_back_as_well(served: Gateway) -> None:
-    pieces = list(served.client().chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True))
+    pieces = list(served.official().chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True))
     assert pieces[-1].model_extra["malan"]["engine"] == "chat-ok"
 
 
 def test_when_all_engines_fail_the_last_says_why(served: Gateway) -> None:
     with pytest.raises(openai.InternalServerError) as failed:
-        served.client().chat.completions.create(model="hopeless", messages=HELLO)
+        served.official().chat.completions.create(model="hopeless", messages=HELLO)
     assert failed.value.status_code == 502
     assert failed.value.code == "gateway.upstream_half"
 
@@ -107,7 +107,7 @@ def test_when_all_engines_fail_the_last_says_why(served: Gateway) -> None:
 def test_a_request_an_engine_refuses_is_not_tried_elsewhere(served: Gateway) -> None:
     before = served.seen()["seen"].get("ok", 0)
     with pytest.raises(openai.BadRequestError, match="too long"):
-        served.client().chat.completions.create(model="stubborn", messages=HELLO)
+        served.official().chat.completions.create(model="stubborn", messages=HELLO)
     assert served.seen()["seen"].get("ok", 0) == before
 
 
@@ -131,7 +131,7 @@ def test_an_engine_that_misbehaves_is_a_typed_error_and_costs_nothing(
 ) -> None:
     key = served.new_key(budget_minor=100)
     with pytest.raises(openai.APIStatusError) as failed:
-        served.client(key.text).chat.completions.create(model=f"chat-{way}", messages=HELLO)
+        served.official(key.text).chat.completions.create(model=f"chat-{way}", messages=HELLO)
     assert (failed.value.status_code, failed.value.code) == (status, code)
     assert served.shown(key)["spent"]["micro"] == 0
     assert served.shown(key)["held"]["micro"] == 0
@@ -148,14 +148,14 @@ def test_an_engine_that_misbehaves_is_a_typed_error_and_costs_nothing(
 )
 def test_a_stream_that_never_begins_is_an_error_before_any_piece(served: Gateway, way: str, code: str) -> None:
     with pytest.raises(openai.APIStatusError) as failed:
-        served.client().chat.completions.create(model=f"chat-{way}", messages=HELLO, stream=True)
+        served.official().chat.completions.create(model=f"chat-{way}", messages=HELLO, stream=True)
     assert failed.value.code == code
 
 
 @pytest.mark.parametrize("way", ["half", "stall", "nonsense"])
 def test_a_stream_that_breaks_off_says_so_and_costs_nothing(served: Gateway, way: str) -> None:
     key = served.new_key(budget_minor=100)
-    stream = served.client(key.text).chat.completions.create(model=f"chat-{way}", messages=HELLO, stream=True)
+    stream = served.official(key.text).chat.completions.create(model=f"chat-{way}", messages=HELLO, stream=True)
     with pytest.raises(openai.APIError):
         list(stream)
     assert served.shown(key)["spent"]["micro"] == 0
@@ -164,17 +164,17 @@ def test_a_stream_that_breaks_off_says_so_and_costs_nothing(served: Gateway, way
 
 def test_an_engine_that_is_not_there_is_told(served: Gateway) -> None:
     with pytest.raises(openai.APIStatusError) as failed:
-        served.client().chat.completions.create(model="gone", messages=HELLO)
+        served.official().chat.completions.create(model="gone", messages=HELLO)
     assert failed.value.code == "gateway.upstream_gone"
 
 
 def test_the_key_of_an_engine_comes_from_the_environment(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UPSTREAM_KEY", raising=False)
     with pytest.raises(openai.APIStatusError) as failed:
-        served.client().chat.completions.create(model="keyed", messages=HELLO)
+        served.official().chat.completions.create(model="keyed", messages=HELLO)
     assert failed.value.code == "gateway.upstream_no_key"
     monkeypatch.setenv("UPSTREAM_KEY", "sk-secret")
-    served.client().chat.completions.create(model="keyed", messages=HELLO)
+    served.official().chat.completions.create(model="keyed", messages=HELLO)
     sent = served.seen()["last"]["headers"]
     assert sent["Authorization"] == "Bearer sk-secret"
     assert served.key.text not in json.dumps(sent)
@@ -182,12 +182,12 @@ def test_the_key_of_an_engine_comes_from_the_environment(served: Gateway, monkey
 
 def test_an_address_on_the_internet_is_never_followed(served: Gateway) -> None:
     with pytest.raises(openai.APIStatusError) as failed:
-        served.client().images.generate(model="image-points", prompt="clouds")
+        served.official().images.generate(model="image-points", prompt="clouds")
     assert failed.value.code == "gateway.upstream_garbage"
 
 
 def test_vectors_come_back_as_the_client_wants_them(served: Gateway) -> None:
-    client = served.client()
+    client = served.official()
     packed = client.embeddings.create(model="text-embedding-3-small", input=["云", "mountain"])
     plain = client.embeddings.create(model="text-embedding-3-small", input="云", encoding_format="float")
     assert packed.data[1].embedding == [8.0, 1.0, 0.5]
@@ -198,7 +198,7 @@ def test_vectors_come_back_as_the_client_wants_them(served: Gateway) -> None:
 @pytest.mark.parametrize("wrong", ["", [], [""], 7, {"a": 1}])
 def test_nothing_to_embed_is_refused(served: Gateway, wrong: object) -> None:
     with pytest.raises(openai.BadRequestError):
-        served.client().embeddings.create(model="text-embedding-3-small", input=wrong)
+        served.official().embeddings.create(model="text-embedding-3-small", input=wrong)
 
 
 def test_the_asynchronous_client_works_as_well(served: Gateway) -> None:
@@ -213,7 +213,7 @@ def test_the_asynchronous_client_works_as_well(served: Gateway) -> None:
 
 
 def test_models_are_listed_and_shown(served: Gateway) -> None:
-    client = served.client()
+    client = served.official()
     names = [one.id for one in client.models.list()]
     assert {"gpt-4o", "chat-ok", "malan-assemble", "malan-motion", "malan-compose"} <= set(names)
     assert client.models.retrieve("gpt-4o").model_extra["malan"]["engines"] == ["chat-ok"]
@@ -240,7 +240,7 @@ def test_bodies_that_make_no_sense_are_refused(served: Gateway, body: bytes) -> 
 
 
 def test_errors_are_told_in_the_language_of_whoever_asks(served: Gateway) -> None:
-    client = served.client(default_headers={"accept-language": "zh-CN"})
+    client = served.official(default_headers={"accept-language": "zh-CN"})
     with pytest.raises(openai.NotFoundError, match="没有可用的模型"):
         client.chat.completions.create(model="nobody", messages=HELLO)
 
@@ -250,7 +250,7 @@ def test_an_engine_whose_model_was_retired_is_not_asked_and_the_next_one_is(serv
     from malan.services.models.bases import add_base_from
     from malan.services.models.rights import retire_model
 
-    client = served.client()
+    client = served.official()
     assert client.chat.completions.create(model="chat-uncounted", messages=HELLO).choices
     reference = f"endpoint:{served.upstream}/v1#uncounted"
     add_base_from(served.ws, reference, licence="MIT", family="drawn", name="drawn chat")

@@ -63,7 +63,7 @@ def picture() -> tuple[str, bytes]:
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_what_is_not_offered_says_what_is(served: Gateway, name: str) -> None:
     with pytest.raises(openai.NotFoundError) as failed:
-        ELSEWHERE[name](served.client())
+        ELSEWHERE[name](served.official())
     assert failed.value.code == "gateway.not_offered"
     assert "chat/completions" in failed.value.message
 
@@ -71,14 +71,14 @@ def test_what_is_not_offered_says_what_is(served: Gateway, name: str) -> None:
 def test_a_stream_of_tools_comes_whole(served: Gateway) -> None:
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
     said = {"model": "gpt-4o", "messages": [{"role": "user", "content": "tool weather"}], "tools": tools}
-    with served.client().chat.completions.stream(**said) as stream:
+    with served.official().chat.completions.stream(**said) as stream:
         final = stream.get_final_completion()
     assert final.choices[0].finish_reason in ("stop", "tool_calls")
 
 
 def test_a_key_that_ends_while_a_stream_runs_pays_for_it_and_opens_nothing_more(served: Gateway) -> None:
     key = served.new_key(app="ends")
-    client = served.client(key.text)
+    client = served.official(key.text)
     stream = client.chat.completions.create(model="chat-slow", messages=HELLO, stream=True)
     next(stream)
     end_gateway_key(served.ws, COMMAND_LINE, key.key.prefix)
@@ -102,14 +102,14 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(served: Gateway, monkeyp
     monkeypatch.setattr(Path, "write_bytes", full)
     key = served.new_key(budget_minor=10_000)
     with pytest.raises(openai.InternalServerError) as failed:
-        served.client(key.text).videos.create(prompt="quick", input_reference=picture())
+        served.official(key.text).videos.create(prompt="quick", input_reference=picture())
     assert (failed.value.status_code, failed.value.code) == (507, "gateway.disk_full")
     assert sorted((served.ws.root / "jobs").glob("*")) == before
     assert served.shown(key)["held"]["micro"] == 0
 
 
 def test_what_has_expired_says_so(served: Gateway, worker: None) -> None:
-    client = served.client()
+    client = served.official()
     film = client.videos.create_and_poll(prompt="quick", poll_interval_ms=100)
     assert film.expires_at == film.completed_at + 30 * 86_400
     expire(served.ws, time.time() + 31 * 86_400)
@@ -130,12 +130,12 @@ def test_what_has_expired_says_so(served: Gateway, worker: None) -> None:
 )  # fmt: skip
 def test_a_stream_of_what_comes_whole_is_refused(served: Gateway, path: str, said: dict) -> None:
     with pytest.raises(openai.BadRequestError) as failed:
-        served.client().post(f"/{path}", body=said, cast_to=object)
+        served.official().post(f"/{path}", body=said, cast_to=object)
     assert failed.value.code == "gateway.bad_field"
 
 
 def test_speech_is_read_while_it_comes(served: Gateway) -> None:
-    asked = served.client().audio.speech.with_streaming_response
+    asked = served.official().audio.speech.with_streaming_response
     with asked.create(model="tts-1", voice="alloy", input="hello") as reply:
         assert len(b"".join(reply.iter_bytes(1024))) > 100
         assert json.loads(reply.headers["x-malan"])["cost"]["micro"] > 0
@@ -160,6 +160,6 @@ def head_of(width: int, height: int) -> bytes:
 def test_what_is_no_picture_is_refused_before_a_job_is_written_down(served: Gateway, name: str, data: bytes) -> None:
     before = sorted((served.ws.root / "jobs").glob("*"))
     with pytest.raises(openai.BadRequestError) as failed:
-        served.client().videos.create(prompt="quick", input_reference=(f"{name}.png", data))
+        served.official().videos.create(prompt="quick", input_reference=(f"{name}.png", data))
     assert failed.value.code in ("gateway.no_picture", "gateway.bad_field")
     assert sorted((served.ws.root / "jobs").glob("*")) == before

@@ -56,7 +56,7 @@ def raw(served: Gateway, method: str, path: str, said: object = None, key: str =
 
 
 def test_a_film_is_asked_for_watched_and_fetched(served: Gateway, worker: None) -> None:
-    client = served.client()
+    client = served.official()
     film = client.videos.create_and_poll(prompt="quick clouds", model="malan-assemble", poll_interval_ms=100)
     assert (film.status, film.object, film.progress) == ("completed", "video", 100)
     assert (film.seconds, film.size) == ("4", "1280x720")
@@ -72,14 +72,14 @@ def test_a_film_is_asked_for_watched_and_fetched(served: Gateway, worker: None) 
 
 
 def test_a_film_without_a_model_is_assembled(served: Gateway) -> None:
-    film = served.client().videos.create(prompt="quick")
+    film = served.official().videos.create(prompt="quick")
     assert (film.model, film.status, film.progress, film.error) == ("malan-assemble", "queued", 0, None)
 
 
 @pytest.mark.parametrize("seconds", ["4", "8", "12"])
 @pytest.mark.parametrize("size", ["720x1280", "1280x720", "1024x1792", "1792x1024"])
 def test_every_size_and_length_of_the_clients_is_taken(served: Gateway, seconds: str, size: str) -> None:
-    film = served.client().videos.create(prompt="quick", seconds=seconds, size=size)
+    film = served.official().videos.create(prompt="quick", seconds=seconds, size=size)
     assert (film.seconds, film.size) == (seconds, size)
     request = get_job(served.ws, film.id).request
     assert request["seconds"] == float(seconds)
@@ -92,7 +92,7 @@ def test_other_servers_clients_are_understood(served: Gateway) -> None:
     assert (film["status"], film["seconds"], film["size"]) == ("queued", "7", "640x640")
     request = get_job(served.ws, film["id"]).request
     assert (request["seed"], request["format"], request["lines"]) == (42, ["1:1"], 720)
-    again = served.client().videos.create(prompt="quick", extra_body={"style": "calm", "versions": 2})
+    again = served.official().videos.create(prompt="quick", extra_body={"style": "calm", "versions": 2})
     assert get_job(served.ws, again.id).request["versions"] == 2
 
 
@@ -111,7 +111,7 @@ def test_a_form_is_understood_as_well(served: Gateway) -> None:
 @pytest.mark.parametrize("form", ["file", "image_url", "text"])
 def test_a_film_begins_with_a_picture_in_whichever_form_it_comes(served: Gateway, form: str) -> None:
     data = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
-    client = served.client()
+    client = served.official()
     if form == "file":
         film = client.videos.create(prompt="push in", input_reference=("a.png", picture(), "image/png"))
     elif form == "image_url":
@@ -140,7 +140,7 @@ def test_a_large_picture_is_taken(served: Gateway) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (900, 1200, 3), np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG")
-    film = served.client().videos.create(prompt="push in", input_reference=("a.png", out.getvalue(), "image/png"))
+    film = served.official().videos.create(prompt="push in", input_reference=("a.png", out.getvalue(), "image/png"))
     assert film.status == "queued"
 
 
@@ -174,20 +174,20 @@ def test_a_plan_is_made_by_an_engine_of_the_key_alone(served: Gateway) -> None:
 
 def test_a_model_that_is_not_there_is_told(served: Gateway) -> None:
     with pytest.raises(openai.NotFoundError):
-        served.client().videos.create(prompt="a", model="sora-2")
+        served.official().videos.create(prompt="a", model="sora-2")
     with pytest.raises(openai.BadRequestError):
-        served.client().videos.create(prompt="a", model="gpt-4o")
+        served.official().videos.create(prompt="a", model="gpt-4o")
 
 
 def test_content_that_is_not_made_yet_says_when_to_come_again(served: Gateway) -> None:
-    film = served.client().videos.create(prompt="quick")
+    film = served.official().videos.create(prompt="quick")
     found = raw(served, "GET", f"/v1/videos/{film.id}/content")
     assert (found["http"], found["error"]["code"]) == (409, "gateway.not_yet")
     assert found["headers"]["retry-after"] == "2"
 
 
 def test_a_film_that_failed_says_why(served: Gateway, worker: None) -> None:
-    film = served.client().videos.create_and_poll(prompt="fails", poll_interval_ms=100)
+    film = served.official().videos.create_and_poll(prompt="fails", poll_interval_ms=100)
     assert (film.status, film.error.code) == ("failed", "gateway.no_picture")
     assert "JPEG" in film.error.message
     found = raw(served, "GET", f"/v1/videos/{film.id}/content")
@@ -195,7 +195,7 @@ def test_a_film_that_failed_says_why(served: Gateway, worker: None) -> None:
 
 
 def test_a_film_is_fetched_by_range(served: Gateway, worker: None) -> None:
-    film = served.client().videos.create_and_poll(prompt="quick", poll_interval_ms=100)
+    film = served.official().videos.create_and_poll(prompt="quick", poll_interval_ms=100)
     headers = {"authorization": f"Bearer {served.key.text}", "range": "bytes=0-3"}
     request = urllib.request.Request(f"{served.url}/v1/videos/{film.id}/content", headers=headers)
     with urllib.request.urlopen(request) as reply:
@@ -205,7 +205,7 @@ def test_a_film_is_fetched_by_range(served: Gateway, worker: None) -> None:
 
 def test_films_are_listed_page_by_page(served: Gateway) -> None:
     key = served.new_key("芒果")
-    client = served.client(key.text)
+    client = served.official(key.text)
     made = [client.videos.create(prompt="quick").id for _ in range(5)]
     page = client.videos.list(limit=2)
     assert page.has_more
@@ -218,8 +218,8 @@ def test_films_are_listed_page_by_page(served: Gateway) -> None:
 
 
 def test_another_partys_films_are_not_there(served: Gateway) -> None:
-    film = served.client().videos.create(prompt="quick")
-    stranger = served.client(served.new_key("芒果").text)
+    film = served.official().videos.create(prompt="quick")
+    stranger = served.official(served.new_key("芒果").text)
     for ask in (stranger.videos.retrieve, stranger.videos.delete, stranger.videos.download_content):
         with pytest.raises(openai.NotFoundError):
             ask(film.id)
@@ -229,7 +229,7 @@ def test_another_partys_films_are_not_there(served: Gateway) -> None:
 
 
 def test_a_film_is_deleted_with_its_files(served: Gateway, worker: None) -> None:
-    client = served.client()
+    client = served.official()
     film = client.videos.create_and_poll(prompt="quick", poll_interval_ms=100)
     folder = served.ws.root / get_job(served.ws, film.id).folder
     gone = client.videos.delete(film.id)
@@ -241,7 +241,7 @@ def test_a_film_is_deleted_with_its_files(served: Gateway, worker: None) -> None
 
 def test_a_film_that_waits_is_deleted_and_its_money_given_back(served: Gateway) -> None:
     key = served.new_key(budget_minor=1000)
-    client = served.client(key.text)
+    client = served.official(key.text)
     film = client.videos.create(prompt="quick")
     assert served.shown(key)["held"]["micro"] > 0
     client.videos.delete(film.id)
@@ -249,7 +249,7 @@ def test_a_film_that_waits_is_deleted_and_its_money_given_back(served: Gateway) 
 
 
 def test_a_film_at_work_is_cancelled(served: Gateway, worker: None) -> None:
-    client = served.client()
+    client = served.official()
     film = client.videos.create(prompt="slow 400 clouds")
     for _ in range(1200):
         if client.videos.retrieve(film.id).status == "in_progress":
@@ -262,7 +262,7 @@ def test_a_film_at_work_is_cancelled(served: Gateway, worker: None) -> None:
 
 
 def test_a_film_is_made_again_with_other_words(served: Gateway, worker: None) -> None:
-    client = served.client()
+    client = served.official()
     film = client.videos.create_and_poll(prompt="quick", seconds="8", size="720x1280", poll_interval_ms=100)
     again = client.videos.remix(film.id, prompt="quick clouds at night")
     assert (again.remixed_from_video_id, again.seconds, again.size) == (film.id, "8", "720x1280")
@@ -283,7 +283,7 @@ def test_the_same_idempotency_key_is_the_same_film(served: Gateway) -> None:
 
 def test_a_film_beyond_the_budget_is_refused(served: Gateway) -> None:
     key = served.new_key(budget_minor=50)
-    client = served.client(key.text)
+    client = served.official(key.text)
     with pytest.raises(openai.RateLimitError) as failed:
         client.videos.create(prompt="quick", seconds="12")
     assert failed.value.type == "insufficient_quota"

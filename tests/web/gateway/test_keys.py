@@ -22,7 +22,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def ask(served: Gateway, key: str, model: str = "gpt-4o", **more: object) -> object:
-    return served.client(key).chat.completions.create(model=model, messages=HELLO, **more)
+    return served.official(key).chat.completions.create(model=model, messages=HELLO, **more)
 
 
 @pytest.mark.parametrize("key", ["x", "mk_", "mk_abc_def", "sk-123", "mk_" + "a" * 300])
@@ -58,7 +58,7 @@ def test_a_key_asks_for_its_models_alone(served: Gateway) -> None:
     ask(served, key.text)
     with pytest.raises(openai.NotFoundError):
         ask(served, key.text, "chat-ok")
-    assert [one.id for one in served.client(key.text).models.list()] == ["gpt-4o"]
+    assert [one.id for one in served.official(key.text).models.list()] == ["gpt-4o"]
 
 
 def test_an_ended_key_opens_nothing_from_the_next_request_on(served: Gateway) -> None:
@@ -154,7 +154,7 @@ def test_what_was_used_is_told_by_program_and_engine(served: Gateway) -> None:
     key = served.new_key("芒果", app="cutting-desk", budget_minor=100)
     for _ in range(3):
         ask(served, key.text)
-    list(served.client(key.text).chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
+    list(served.official(key.text).chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
     [row] = [one for one in gateway_usage(served.ws, party="芒果")["usage"] if one["app"] == "cutting-desk"]
     assert (row["requests"], row["engine"], row["model"], row["mode"]) == (4, "chat-ok", "gpt-4o", "infer")
     assert row["cost"]["micro"] == served.shown(key)["spent"]["micro"]
@@ -164,7 +164,7 @@ def test_a_client_that_goes_away_pays_for_what_it_got(served: Gateway) -> None:
     import time
 
     key = served.new_key(budget_minor=100, models=("gpt-4o", "chat-slow"))
-    stream = served.client(key.text).chat.completions.create(
+    stream = served.official(key.text).chat.completions.create(
         model="chat-slow", messages=[{"role": "user", "content": " ".join(map(str, range(200)))}], stream=True
     )
     next(stream)

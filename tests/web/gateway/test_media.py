@@ -22,7 +22,7 @@ def spoken(seconds: float = 1.4) -> tuple[str, bytes, str]:
 
 
 def test_words_are_spoken(served: Gateway) -> None:
-    found = served.client().audio.speech.create(model="tts-1", voice="alloy", input="云海 sea", response_format="wav")
+    found = served.official().audio.speech.create(model="tts-1", voice="alloy", input="云海 sea", response_format="wav")
     with wave.open(io.BytesIO(found.read())) as sound:
         assert sound.getnframes() == 1600
     told = json.loads(found.response.headers["x-malan"])
@@ -32,7 +32,7 @@ def test_words_are_spoken(served: Gateway) -> None:
 
 
 def test_an_engine_may_have_a_name_of_any_language(served: Gateway) -> None:
-    found = served.client().audio.speech.create(model="配音", voice="alloy", input="云海", response_format="wav")
+    found = served.official().audio.speech.create(model="配音", voice="alloy", input="云海", response_format="wav")
     assert json.loads(found.response.headers["x-malan"])["engine"] == "配音"
 
 
@@ -44,19 +44,19 @@ def test_an_engine_may_have_a_name_of_any_language(served: Gateway) -> None:
 )  # fmt: skip
 def test_speech_that_makes_no_sense_is_refused(served: Gateway, wrong: dict) -> None:
     with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
-        served.client().audio.speech.create(**{"model": "tts-1", "voice": "alloy", **wrong})
+        served.official().audio.speech.create(**{"model": "tts-1", "voice": "alloy", **wrong})
 
 
 @pytest.mark.parametrize("way", ["hang", "garbage", "half", "busy", "broken", "redirect", "long"])
 def test_a_voice_that_misbehaves_costs_nothing(served: Gateway, way: str) -> None:
     key = served.new_key(budget_minor=100)
     with pytest.raises(openai.APIStatusError):
-        served.client(key.text).audio.speech.create(model=f"speech-{way}", voice="alloy", input="hello")
+        served.official(key.text).audio.speech.create(model=f"speech-{way}", voice="alloy", input="hello")
     assert served.shown(key)["spent"]["micro"] == served.shown(key)["held"]["micro"] == 0
 
 
 def test_what_is_said_is_written_down(served: Gateway) -> None:
-    client = served.client()
+    client = served.official()
     plain = client.audio.transcriptions.create(model="whisper-1", file=spoken())
     assert plain.text == "云海之上"
     assert plain.model_extra["malan"]["cost"]["micro"] == 2 * 2 * 10**6
@@ -73,26 +73,26 @@ def test_what_is_said_is_written_down(served: Gateway) -> None:
      ("vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:00.900\n云海之上")],
 )  # fmt: skip
 def test_what_is_said_comes_as_captions_too(served: Gateway, shape: str, begins: str) -> None:
-    found = served.client().audio.transcriptions.create(model="whisper-1", file=spoken(), response_format=shape)
+    found = served.official().audio.transcriptions.create(model="whisper-1", file=spoken(), response_format=shape)
     assert str(found).startswith(begins)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a sound", b"RIFF" + b"\0" * 60, b"\xff" * 4000])
 def test_what_is_no_sound_is_refused(served: Gateway, data: bytes) -> None:
     with pytest.raises(openai.BadRequestError):
-        served.client().audio.transcriptions.create(model="whisper-1", file=("a.wav", data, "audio/wav"))
+        served.official().audio.transcriptions.create(model="whisper-1", file=("a.wav", data, "audio/wav"))
 
 
 def test_a_recogniser_that_misbehaves_costs_nothing(served: Gateway) -> None:
     key = served.new_key(budget_minor=100)
     for way in ("garbage", "half", "broken", "hang"):
         with pytest.raises(openai.InternalServerError):
-            served.client(key.text).audio.transcriptions.create(model=f"transcription-{way}", file=spoken())
+            served.official(key.text).audio.transcriptions.create(model=f"transcription-{way}", file=spoken())
     assert served.shown(key)["spent"]["micro"] == served.shown(key)["held"]["micro"] == 0
 
 
 def test_pictures_are_made(served: Gateway) -> None:
-    found = served.client().images.generate(model="gpt-image-1", prompt="云海", n=2, size="512x512")
+    found = served.official().images.generate(model="gpt-image-1", prompt="云海", n=2, size="512x512")
     assert len(found.data) == 2
     assert base64.b64decode(found.data[0].b64_json).startswith(b"\x89PNG")
     assert found.model_extra["malan"]["cost"]["micro"] == 100 * 10**6
@@ -103,7 +103,7 @@ def test_pictures_are_made(served: Gateway) -> None:
 )
 def test_pictures_that_make_no_sense_are_refused(served: Gateway, wrong: dict) -> None:
     with pytest.raises(openai.BadRequestError):
-        served.client().images.generate(**{"model": "gpt-image-1", "prompt": "云海", **wrong})
+        served.official().images.generate(**{"model": "gpt-image-1", "prompt": "云海", **wrong})
 
 
 def test_a_form_that_is_none_is_refused(served: Gateway) -> None:

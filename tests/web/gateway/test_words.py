@@ -29,7 +29,7 @@ def test_a_conversation_is_refused_before_any_engine_is_asked(guarded: Gateway, 
     messages = [{"role": "user", "content": "你好"}, {"role": "user", "content": content}]
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError) as refused:
-            guarded.client().chat.completions.create(model="gpt-4o", messages=messages, stream=stream)
+            guarded.official().chat.completions.create(model="gpt-4o", messages=messages, stream=stream)
         assert refused.value.code == "guard.refused_input"
         assert "messages.1" in refused.value.message
     assert guarded.seen() == asked
@@ -42,7 +42,7 @@ def test_an_answer_that_says_it_is_withheld_and_not_charged(guarded: Gateway, mo
     monkeypatch.setattr(chat, "texts_of_chat", lambda _: {})  # the engine of these tests says back what it was told
     before = spent(guarded)
     with pytest.raises(openai.BadRequestError) as refused:
-        guarded.client().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": BAD}])
+        guarded.official().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": BAD}])
     assert refused.value.code == "guard.refused_output"
     assert spent(guarded) == before
 
@@ -53,7 +53,7 @@ def test_a_streamed_answer_ends_before_the_word_is_out(guarded: Gateway, monkeyp
     monkeypatch.setattr(chat, "texts_of_chat", lambda _: {})
     before, heard = spent(guarded), []
     said = [{"role": "user", "content": f"云海 {BAD} 之后"}]
-    pieces = guarded.client().chat.completions.create(model="gpt-4o", messages=said, stream=True)
+    pieces = guarded.official().chat.completions.create(model="gpt-4o", messages=said, stream=True)
     with pytest.raises(openai.APIError) as refused:
         heard.extend(one.choices[0].delta.content or "" for one in pieces)
     assert "冰毒" in str(refused.value)
@@ -67,10 +67,10 @@ def test_pictures_and_speech_are_asked_in_the_same_words(guarded: Gateway) -> No
         lambda client: client.audio.speech.create(model="tts-1", input=BAD, voice="alloy"),
     ):
         with pytest.raises(openai.BadRequestError) as refused:
-            ask(guarded.client())
+            ask(guarded.official())
         assert refused.value.code == "guard.refused_input"
 
 
 def test_what_no_rule_minds_passes(guarded: Gateway) -> None:
-    found = guarded.client().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "云海"}])
+    found = guarded.official().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "云海"}])
     assert found.choices[0].message.content == "you said: 云海"
