@@ -22,8 +22,9 @@ from malan.rights.statement import check_arithmetic
 from malan.runtime.database import reading
 from malan.services.log.keys import show_keys
 from malan.services.settlement.charges import charge
-from malan.services.settlement.periods import _end_of, settle_period, tables_of
+from malan.services.settlement.periods import period_end_us, settle_period
 from malan.services.settlement.statement_files import check_statement_file, statement_file, write_statement
+from malan.services.settlement.statements import tables_of
 from malan.workspace import Workspace
 
 GRANTS = 20
@@ -62,12 +63,12 @@ def fill(ws: Workspace, rows: int, owners: int) -> list[str]:
         driver.executemany(INSERT, usage(rows, assets, holders))
         connection.exec_driver_sql("COMMIT")
     for grant in range(GRANTS):
-        charge(ws, f"grant-{grant}", 1_000_007 + grant, "CNY", key="invoice", at_us=_end_of("2026-10"))
+        charge(ws, f"grant-{grant}", 1_000_007 + grant, "CNY", key="invoice", at_us=period_end_us("2026-10"))
     return names
 
 
 def usage(rows: int, assets: dict[str, str], holders: dict[str, str]) -> Iterator[tuple[Any, ...]]:
-    listed, begin = list(assets), _end_of("2026-10")
+    listed, begin = list(assets), period_end_us("2026-10")
     for n in range(rows):
         asset = listed[n * 7919 % len(listed)]
         grant, length, passes = n // len(listed) % GRANTS, 1_000 + n * 104_729 % 9_000_000, 1 + n % 3
@@ -78,7 +79,7 @@ def usage(rows: int, assets: dict[str, str], holders: dict[str, str]) -> Iterato
 def settle(report: Report, ws: Workspace, rows: int, owners: int) -> None:
     grouped, _ = measure(lambda: group_by(ws))
     read, _ = measure(lambda: read_and_hash(ws))
-    cost, statement = measure(lambda: settle_period(ws, "2026-11", at_us=_end_of("2026-11")))
+    cost, statement = measure(lambda: settle_period(ws, "2026-11", at_us=period_end_us("2026-11")))
     tables = tables_of(ws, statement)
     check_arithmetic(statement.body, tables)
     parts = sum(len(table) for table in tables)
@@ -100,7 +101,7 @@ def settle(report: Report, ws: Workspace, rows: int, owners: int) -> None:
 
 
 def files(report: Report, ws: Workspace, party: str) -> None:
-    from malan.services.settlement.periods import get_statement
+    from malan.services.settlement.statements import get_statement
 
     statement, vkey = get_statement(ws, "2026-11"), show_keys(ws).vkey
     written, data = measure(lambda: write_statement(statement_file(ws, statement, party)))

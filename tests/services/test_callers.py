@@ -23,7 +23,7 @@ from malan.services.clips.browse import SearchRequest
 from malan.services.journal import read_event
 from malan.services.market.contract_lookup import export_contract, list_contracts
 from malan.services.market.contracts import Changes
-from malan.services.settlement.periods import Settled
+from malan.services.settlement.statements import Settled
 from malan.store import ClipQuery
 from malan.workspace import Workspace
 

@@ -25,8 +25,8 @@ from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
     from malan.rights.shares import Fee
-    from malan.services.settlement.periods import Settled
     from malan.services.settlement.statement_files import Checked
+    from malan.services.settlement.statements import Settled
     from malan.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.settle"))
@@ -89,7 +89,7 @@ def show(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.settlement.periods import get_statement, list_statements
+    from malan.services.settlement.statements import get_statement, list_statements
 
     ws = open_workspace(workspace)
     if statement is None:
@@ -137,8 +137,8 @@ def dispute(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.settlement.periods import decide_dispute
-    from malan.services.settlement.periods import dispute as object_to
+    from malan.services.settlement.disputes import decide_dispute
+    from malan.services.settlement.disputes import dispute as object_to
 
     if (party is not None) + uphold + reject != 1 or (party is not None and not reason.strip()):
         raise UsageError("settle.what_to_do")
@@ -240,7 +240,7 @@ def _print_statement(statement: Settled) -> None:
 
 def _rows(ws: Workspace, statement: Settled, party_id: str | None) -> list[tuple[str, str, int]]:
     """Who gets how much of which currency, the most first."""
-    from malan.services.settlement.periods import tables_of
+    from malan.services.settlement.statements import tables_of
 
     sums: dict[tuple[str, str], int] = {}
     for line, table in zip(statement.body["lines"], tables_of(ws, statement, caller=COMMAND_LINE), strict=True):

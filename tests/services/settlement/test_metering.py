@@ -38,7 +38,8 @@ from malan.services.settlement.metering import (
     seal_usage,
     usage_of,
 )
-from malan.services.settlement.periods import _end_of, list_statements, settle_period, tables_of
+from malan.services.settlement.periods import period_end_us, settle_period
+from malan.services.settlement.statements import list_statements, tables_of
 from malan.workspace import Workspace
 
 DIGEST = "ab" * 32
@@ -252,7 +253,7 @@ def this_month(_ws: Workspace) -> tuple[str, int]:
     from datetime import UTC, datetime
 
     month = datetime.now(UTC).strftime("%Y-%m")
-    return month, _end_of(month) + 1
+    return month, period_end_us(month) + 1
 
 
 def _die(*_: object) -> None:

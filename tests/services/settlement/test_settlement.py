@@ -22,18 +22,11 @@ from malan.services.journal import events_about
 from malan.services.log.keys import show_keys
 from malan.services.log.reading import list_events
 from malan.services.settlement.charges import charge, set_price
+from malan.services.settlement.disputes import decide_dispute, dispute
 from malan.services.settlement.metering import seal_usage
-from malan.services.settlement.periods import (
-    amounts_of_party,
-    decide_dispute,
-    dispute,
-    get_statement,
-    list_statements,
-    release_due,
-    settle_period,
-    tables_of,
-)
+from malan.services.settlement.periods import release_due, settle_period
 from malan.services.settlement.statement_files import check_statement_file, statement_file, write_statement
+from malan.services.settlement.statements import amounts_of_party, get_statement, list_statements, tables_of
 from malan.workspace import Workspace
 
 NOVEMBER = 1_793_491_200 * MICROSECONDS  # 2026-11-01

@@ -33,7 +33,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.journal import events_about, read_event
 from malan.services.log.proofs import bundle
 from malan.services.settlement.metering import page_event
-from malan.services.settlement.periods import Settled, tables_of
+from malan.services.settlement.statements import Settled, tables_of
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
