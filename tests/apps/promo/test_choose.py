@@ -16,7 +16,8 @@ from malan.apps.promo.rhythm import PACES, find_beats, lay_slots, onsets
 from malan.core import Clip, Span
 from malan.core.errors import NotFound
 from malan.core.ids import digest_record
-from malan.services.clips.picking import Candidate, Strip
+from malan.services.clips.picking import Candidate
+from malan.services.clips.strips import Strip
 from malan.store.rows import ClipRow
 
 GOOD = {"sharpness": 0.9, "exposure": 0.47, "contrast": 0.3, "motion": 0.2}

@@ -24,7 +24,8 @@ from malan.apps.promo.writing import write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
 from malan.media.render import Piece, Timeline, matrix_of, primaries_of
-from malan.services.clips.picking import Candidate, Footage, Shelf, chosen, look_into
+from malan.services.clips.picking import Candidate, Footage, Shelf, chosen
+from malan.services.clips.strips import look_into
 from malan.services.outputs.manifests import Source
 
 if TYPE_CHECKING:

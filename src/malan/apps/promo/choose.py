@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from malan.apps.promo.board import Shot
 from malan.apps.promo.weigh import NEUTRAL, Judged, judge, reasons, seen, usual_parts
 from malan.core.errors import NotFound
-from malan.services.clips.picking import Candidate, Strip
+from malan.services.clips.picking import Candidate
+from malan.services.clips.strips import Strip
 
 Floats = NDArray[np.float64]
 

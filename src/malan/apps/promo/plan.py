@@ -12,7 +12,8 @@ from malan.apps.promo.choose import choose
 from malan.apps.promo.request import PromoRequest
 from malan.apps.promo.rhythm import Beats, beats_of, lay_slots
 from malan.core.errors import NotFound, UsageError
-from malan.services.clips.picking import Candidate, candidates, chosen, look_into, nearest, of_snapshot
+from malan.services.clips.picking import Candidate, candidates, chosen, nearest, of_snapshot
+from malan.services.clips.strips import look_into
 
 if TYPE_CHECKING:
     from malan.services.clips.search import ClipQuery

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core.catalogue import entry
-from malan.services.clips.picking import Candidate, Strip
+from malan.services.clips.picking import Candidate
+from malan.services.clips.strips import Strip
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,8 @@ from malan.apps.video.prompt import Brief
 from malan.apps.video.request import VideoRequest
 from malan.core.catalogue import entry
 from malan.core.errors import NotFound
-from malan.services.clips.picking import Candidate, Strip, look_into
+from malan.services.clips.picking import Candidate
+from malan.services.clips.strips import Strip, look_into
 
 SECONDS = 10.0
 _SHORTER = (8.0, 6.0, 5.0, 4.0, 3.0)  # where nobody asked for a length and there is too little for ten seconds

@@ -11,7 +11,7 @@ from store.library_factory import a_scan, an_asset, shot
 
 from malan.core import Finding
 from malan.media.thumbs import encode_jpeg
-from malan.services.clips.picking import look_into, read_strip
+from malan.services.clips.strips import look_into, read_strip
 from malan.workspace import Workspace
 
 
