@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from malan.services.demo.paint import SCENES, Stage, render
+from malan.services.demo.paint import Stage, render
+from malan.services.demo.scenes import SCENES
 
 SIZE, RATE = (320, 180), 25
 SETS = ("day-night", "in-out", "shot-size", "camera")

@@ -35,7 +35,7 @@ from malan.services.demo.learning import (
     share_right,
     train,
 )
-from malan.services.demo.paint import SCENES
+from malan.services.demo.scenes import SCENES
 from malan.services.footage.owners import remember_owner, remember_terms
 from malan.services.journal import record
 from malan.services.log.facts import unlogged

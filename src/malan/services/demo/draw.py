@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from malan.services.demo.films import FILMS, OVERLAP, TERMS, Film, Shot
-from malan.services.demo.paint import SCENES, Picture, render
+from malan.services.demo.paint import Picture, render
+from malan.services.demo.scenes import SCENES
 
 SOUND_RATE_HZ = 48_000
 FONTS = (
