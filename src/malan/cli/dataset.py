@@ -167,8 +167,8 @@ def check_dossier(
     key: Annotated[str | None, typer.Option(help=speak("cli.dataset.dossier_key"), show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.datasets.dossier import check_dossier as check
     from malan.services.datasets.dossier import describe_dossier
+    from malan.services.datasets.dossier_check import check_dossier as check
 
     found = check(folder, key)
     if as_json:

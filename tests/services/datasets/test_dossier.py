@@ -12,7 +12,8 @@ from market_place import BUYER_NAME, STATION, STUDIO, party, pool, single, terms
 
 from malan.core.errors import MalanError, NotFound, ProofError, Rejected, UsageError
 from malan.rights.terms import party_id
-from malan.services.datasets.dossier import PARTS, check_dossier, write_dossier
+from malan.services.datasets.dossier import write_dossier
+from malan.services.datasets.dossier_check import PARTS, check_dossier
 from malan.services.footage.withdrawal import withdraw_asset
 from malan.workspace import Workspace
 
@@ -110,12 +111,12 @@ def test_a_changed_missing_or_added_file_is_found(copy):
 
 def test_an_index_that_was_made_anew_does_not_fit_the_receipt(copy):
     from malan.core.ids import digest_bytes
-    from malan.services.datasets.dossier import _root
+    from malan.services.datasets.dossier_check import root_of
 
     (copy / "quality.json").write_bytes(b"{}\n")
     index = json.loads((copy / "dossier.json").read_bytes())
     index["files"]["quality.json"] = {"sha256": digest_bytes(b"{}\n"), "size": 3}
-    index["root"] = _root({name: one["sha256"] for name, one in index["files"].items()})
+    index["root"] = root_of({name: one["sha256"] for name, one in index["files"].items()})
     (copy / "dossier.json").write_text(json.dumps(index))
     with pytest.raises(ProofError, match="receipt"):
         check_dossier(copy)
