@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from view_factory import scenery
 
-from malan.curation.fingerprint import ClipPrint, Duplicates, find_duplicates, thumb_of
+from malan.curation.fingerprint import ClipPrint, Duplicates, find_duplicates
+from malan.curation.likeness import thumb_of
 from malan.curation.scan import scan_file
 from malan.media.index import build_index
 from malan.media.probe import probe

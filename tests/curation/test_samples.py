@@ -15,7 +15,8 @@ from view_factory import flat, scenery, track
 
 from malan.core import Track
 from malan.curation.pictures import filmstrip, spread, thumbnail
-from malan.curation.samples import NEAR_S, Sampler, Scaler, Shape
+from malan.curation.samples import NEAR_S, Sampler
+from malan.curation.scaling import Scaler, Shape
 from malan.media.decode import FrameDecoder
 from malan.media.index import PacketIndex, build_index
 

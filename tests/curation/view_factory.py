@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from malan.core import Clip, Span, Track
 from malan.curation.operator import Batch, ClipView, PacketView
-from malan.curation.samples import Burst, Sample, Scaler, Shape
+from malan.curation.samples import Burst
+from malan.curation.scaling import Sample, Scaler, Shape
 from malan.curation.sound import STEP_S, WINDOW_S, Sound, gated_loudness
 
 ASSET_ID = "a" * 64

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from malan.core import Track
-from malan.curation.samples import Sampler, rgb_to_yuv, yuv_to_rgb
+from malan.curation.samples import Sampler
+from malan.curation.scaling import rgb_to_yuv, yuv_to_rgb
 from malan.media.bright import HLG, PQ, brightness_of, in_range
 from malan.media.index import build_index
 from malan.media.picture import Painter, Shape

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.samples import Sample, yuv_to_rgb
+from malan.curation.scaling import Sample, yuv_to_rgb
 
 NAMES: tuple[tuple[str, str], ...] = (
     ("black", "黑"),

@@ -4,7 +4,8 @@
            ─ one offset per pair of assets ─▶ alignments ─ clips that overlap ─▶ groups
 
 Every frame of a print is also tried mirrored and with its borders cut off, so either copy may be the cropped one. A
-pair of assets counts only if several frames agree on one offset in time. Start at `find_duplicates`.
+pair of assets counts only if several frames agree on one offset in time. Pictures are compared in `likeness`. Start at
+`find_duplicates`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 16  # of a thumb
+from malan.curation.likeness import REGIONS, SIDE, SIGNS, cropped, likeness_of, roughly_alike, signs_of
+
 DISTANCE = 44  # of 128 signs that may differ in a candidate; of unlike pictures 64 do
 ALIKE = 0.86  # least correlation of two thumbs, their worst sixth left out
 SAME_TIME_S = 1.25  # how far two sightings of one offset may lie apart
-ROUGHLY = 0.55  # least correlation of whole thumbs, logo and all
 CROPS = ((1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (1.0, 0.86), (0.86, 1.0))  # width, height kept, about the middle
-
 ALIKE_CHANGE = 0.7  # least correlation of what changes between frames
-
 SURE_CHANGE = 0.85
 REPEAT_ALIKE = 0.985  # the same within one film, where set-ups come back
 REPEAT_AFTER_S = 8.0  # and must lie this far apart: what comes back sooner is the same scene going on
@@ -34,18 +32,7 @@ STILL_ALIKE = 0.985  # least correlation of pictures in which nothing changes
 _CHANGE = 1.5  # standard deviation of a change below which nothing changes
 _EDGE_S = 0.06  # edges of clips this near to each other are one cut
 _VERY_NEAR_S = 0.15  # offsets this near to each other are the same beyond doubt
-_SIGNS, _KEY_BITS = 16, 20  # signs of each region, and what a bucket is named by
-# Top, bottom, left, right of the parts of a thumb that are looked at on their own: a logo spoils only those it lies in.
-_REGIONS = (
-    (0, 16, 0, 16),
-    (0, 9, 0, 9),
-    (0, 9, 7, 16),
-    (7, 16, 0, 9),
-    (7, 16, 7, 16),
-    (4, 12, 4, 12),
-    (0, 8, 2, 14),
-    (8, 16, 2, 14),
-)
+_KEY_BITS = 20  # what a bucket is named by: the signs of a region and some of the next
 _CROWD = 48  # a bucket with more frames says nothing: skies, title cards
 _PLAIN = 9.0  # standard deviation of a thumb below which it says nothing
 _PAIRS = 16_384  # compared at once
@@ -105,11 +92,6 @@ class Duplicates:
 
     groups: tuple[tuple[str, ...], ...]
     alignments: tuple[Alignment, ...]
-
-
-def thumb_of(luma_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture without its bars as a square of 16 × 16 mean values."""
-    return np.round(_area_weights(luma_HW.shape[0]) @ luma_HW @ _area_weights(luma_HW.shape[1]).T).astype(np.uint8)
 
 
 def find_duplicates(prints: Sequence[ClipPrint]) -> Duplicates:
@@ -184,12 +166,12 @@ class _Pairs:
 
 def _true_pairs(frames: _Frames) -> _Pairs:
     """Pairs of frames that share the signs of a region, differ in few others, and whose pictures agree."""
-    base = np.concatenate([_signs(frames.thumbs[part]) for part in _blocks(frames.thumbs)])
-    buckets = [_Buckets.of(_bucket_keys(base, number)) for number in range(len(_REGIONS))]
+    base = np.concatenate([signs_of(frames.thumbs[part]) for part in _blocks(frames.thumbs)])
+    buckets = [_Buckets.of(_bucket_keys(base, number)) for number in range(len(REGIONS))]
     found = []
     for part in _blocks(frames.thumbs):
         for number, crop in enumerate(CROPS):
-            cut = _cropped(frames.thumbs[part].astype(np.float32), crop)
+            cut = cropped(frames.thumbs[part].astype(np.float32), crop)
             for is_mirrored in (False, True):
                 asked = cut[:, :, ::-1] if is_mirrored else cut
                 for a, b, likeness in _alike(
@@ -210,9 +192,9 @@ def _alike(frames: _Frames, start: int, asked: _F32, pairs: tuple[_I64, _I64]) -
     """Those of the candidates whose pictures agree, and how well. `asked` are the pictures from frame `start` on."""
     for at in range(0, max(1, len(pairs[0])), _PAIRS):
         a, b = (side[at : at + _PAIRS] for side in pairs)
-        near = _roughly_alike(asked[a - start], frames.thumbs[b])
+        near = roughly_alike(asked[a - start], frames.thumbs[b])
         a, b = a[near], b[near]
-        likeness = _likeness(asked[a - start], frames.thumbs[b].astype(np.float32))
+        likeness = likeness_of(asked[a - start], frames.thumbs[b].astype(np.float32))
         good = likeness >= ALIKE
         yield a[good], b[good], likeness[good]
 
@@ -230,7 +212,7 @@ def _candidates(
     asked: _F32, part: slice, base: NDArray[np.uint16], buckets: Sequence[_Buckets], clip: _I64
 ) -> tuple[_I64, _I64]:
     """Frames asked for, which are those of `part`, and frames known that share a bucket and differ in few signs."""
-    signs = _signs(asked)
+    signs = signs_of(asked)
     wide_asked, wide_known = signs.view(np.uint64), base.view(np.uint64)
     near = []
     for number, bucket in enumerate(buckets):
@@ -258,8 +240,8 @@ class _Buckets:
 
 def _bucket_keys(signs: NDArray[np.uint16], number: int) -> _I64:
     """All signs of a region and the four coarsest of the next one, so that large libraries fill buckets thinly."""
-    beside = signs[:, (number + 1) % len(_REGIONS)].astype(np.int64)
-    return signs[:, number] | (beside & ((1 << (_KEY_BITS - _SIGNS)) - 1)) << _SIGNS
+    beside = signs[:, (number + 1) % len(REGIONS)].astype(np.int64)
+    return signs[:, number] | (beside & ((1 << (_KEY_BITS - SIGNS)) - 1)) << SIGNS
 
 
 def _within(bucket: _Buckets, keys: _I64) -> tuple[_I64, _I64]:
@@ -352,7 +334,7 @@ def _change_likeness(frames: _Frames, pairs: _Pairs) -> float | None:
     for number in np.unique(pairs.crop[order]):
         at = pairs.crop[order] == number
         side = a if number > 0 else b
-        side[at] = _cropped(side[at], CROPS[abs(int(number))])
+        side[at] = cropped(side[at], CROPS[abs(int(number))])
     change_a, change_b = np.diff(a, axis=0).reshape(-1, SIDE * SIDE), np.diff(b, axis=0).reshape(-1, SIDE * SIDE)
     strength = np.maximum(change_a.std(axis=1), change_b.std(axis=1)) if len(change_a) else np.zeros(0)
     strong = strength >= _CHANGE
@@ -423,85 +405,3 @@ def _groups(frames: _Frames, clip_pairs: Iterable[tuple[int, int]]) -> tuple[tup
     for clip, made in enumerate(frames.prints):
         members.setdefault(root(clip), []).append(made.clip_id)
     return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
-
-
-def _signs(thumbs: _F32 | NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """For each thumb (N) and region the signs of its 16 lowest frequencies, as one number: (N, 8)."""
-    positive = (thumbs.reshape(len(thumbs), SIDE * SIDE).astype(np.float32, copy=False) @ _WAVES).reshape(
-        len(thumbs), len(_REGIONS), _SIGNS
-    ) > 0
-    powers = np.left_shift(np.uint16(1), np.arange(_SIGNS, dtype=np.uint16))
-    return np.ascontiguousarray((positive * powers).sum(axis=2, dtype=np.uint16))
-
-
-def _cropped(thumbs: _F32, crop: tuple[float, float]) -> _F32:
-    """The middle part of each thumb, stretched to a thumb again."""
-    if crop == (1.0, 1.0):
-        return thumbs
-    across, down = (_stretch(kept) for kept in crop)
-    return np.asarray(np.einsum("kh,nhw,lw->nkl", down, thumbs, across, optimize=True), np.float32)
-
-
-def _stretch(kept: float) -> _F32:
-    """Weights (bilinear) that take 16 values from the middle `kept` of 16."""
-    at = (np.arange(SIDE) + 0.5) / SIDE * kept * SIDE + (1 - kept) / 2 * SIDE - 0.5
-    at = np.clip(at, 0, SIDE - 1)
-    low = np.minimum(at.astype(int), SIDE - 2)
-    weights = np.zeros((SIDE, SIDE), np.float32)
-    weights[np.arange(SIDE), low] = 1 - (at - low)
-    weights[np.arange(SIDE), low + 1] += at - low
-    return weights
-
-
-def _normal(thumbs: _F32 | NDArray[np.uint8]) -> _F32:
-    """Thumbs as vectors (N, 256) of mean 0 and length 1."""
-    flat = thumbs.reshape(len(thumbs), SIDE * SIDE).astype(np.float32, copy=False)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3), np.float32)
-
-
-def _roughly_alike(one: _F32, other: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pairs whose plain correlation leaves hope; cheap, so that few are compared with care."""
-    return np.asarray(np.einsum("nk,nk->n", _normal(one), _normal(other)) >= ROUGHLY)
-
-
-def _likeness(a: _F32, b: _F32) -> _F32:
-    """Correlation of pictures (N, 16, 16) without the sixth of pixels that differ most: a logo, a subtitle."""
-    flat = [part.reshape(len(part), SIDE * SIDE) for part in (a, b)]
-    normal = [(x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-3) for x in flat]
-    differ = np.abs(normal[0] - normal[1])
-    keep = flat[0].shape[1] * 5 // 6
-    chosen = np.argpartition(differ, keep, axis=1)[:, :keep] if len(differ) else np.zeros((0, keep), int)
-    x, y = (np.take_along_axis(part, chosen, axis=1) for part in flat)
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1)) + 1e-3
-    return np.asarray((x * y).sum(axis=1) / scale, np.float32)
-
-
-@lru_cache(maxsize=32)
-def _area_weights(length: int) -> _F32:
-    """Weights (16, length) that average `length` values into 16 equal stretches."""
-    edges = np.linspace(0, length, SIDE + 1)
-    cells = np.arange(length)
-    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
-    weights = np.clip(overlap, 0, None)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def _waves() -> _F32:
-    """The cosine waves of all regions as columns over the pixels of a thumb: (256, 128)."""
-    frequencies = sorted(
-        ((k, m) for k in range(5) for m in range(5) if k + m), key=lambda p: (p[0] ** 2 + p[1] ** 2, p)
-    )
-    columns = []
-    for top, bottom, left, right in _REGIONS:
-        for k, m in frequencies[:_SIGNS]:
-            wave = np.zeros((SIDE, SIDE))
-            down = np.cos((np.arange(bottom - top) + 0.5) * np.pi * k / (bottom - top))
-            across = np.cos((np.arange(right - left) + 0.5) * np.pi * m / (right - left))
-            wave[top:bottom, left:right] = np.outer(down, across)
-            columns.append(wave.ravel())
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-_WAVES = _waves()

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from malan.core import Clip, Finding
 from malan.core.errors import UsageError
-from malan.curation.samples import Burst, Sample
+from malan.curation.samples import Burst
+from malan.curation.scaling import Sample
 from malan.curation.sound import Sound
 
 READS = frozenset({"pictures", "motion", "packets", "sound", "speech", "damage"})

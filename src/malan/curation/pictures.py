@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.curation.samples import Sample
+from malan.curation.scaling import Sample
 from malan.media.thumbs import encode_jpeg
 
 STRIP_CELLS = 5

@@ -13,7 +13,7 @@ from malan.core import Finding
 from malan.curation.operator import Batch, ClipView, finding
 from malan.curation.operators.quality import is_black
 from malan.curation.pictures import spread
-from malan.curation.samples import Sample
+from malan.curation.scaling import Sample
 from malan.inference.faces import Face, FaceFinder, has_face_weights
 
 PICTURES = 5  # of a clip: those of its filmstrip

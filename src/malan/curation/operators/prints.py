@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from malan.curation.fingerprint import ClipPrint, thumb_of
+from malan.curation.fingerprint import ClipPrint
+from malan.curation.likeness import thumb_of
 from malan.curation.operator import Batch, ClipView, Vector
 from malan.curation.operators.quality import active_area, is_black
 from malan.curation.pictures import spread

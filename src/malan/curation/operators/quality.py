@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from malan.core import Finding
 from malan.curation.operator import Batch, ClipView, PacketView, finding
-from malan.curation.samples import Sample
+from malan.curation.scaling import Sample
 
 FREEZE_S = 0.5  # a picture that stands for less is no freeze
 BAR_SHARE = 0.015  # bars thinner than this are overscan, not a format

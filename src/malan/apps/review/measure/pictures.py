@@ -19,7 +19,7 @@ from malan.apps.review.measure.reading import EXACT_S, CardReader
 from malan.apps.review.measure.stripes import AREA as STRIPE_AREA
 from malan.apps.review.measure.stripes import SIDE_PX, stripe_area
 from malan.curation.captions.luma import View
-from malan.curation.fingerprint import thumb_of
+from malan.curation.likeness import thumb_of
 from malan.media.picture import clockwise, matrix
 
 Luma = NDArray[np.uint8]
