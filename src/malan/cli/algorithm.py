@@ -8,17 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
+from malan.cli.algorithm_shown import (
+    approval_text,
+    print_algorithm,
+    print_approval,
+    print_check,
+    print_difference,
+    print_smoke,
+    print_tiers,
+)
 from malan.cli.product import AsOption
 from malan.cli.show import (
     JsonOption,
     WorkspaceOption,
     open_workspace,
-    print_fields,
     print_json,
     print_line,
     print_table,
     speak,
 )
+from malan.core.catalogue import session_language
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.algorithm"))
 
@@ -63,10 +72,10 @@ def list_(acting_as: AsOption = None, workspace: WorkspaceOption = None, as_json
     rows = [
         (
             f"{one['name']}@{one['version']}",
-            one["title"][_language()],
+            one["title"][session_language()],
             ", ".join(one["tiers"]),
             one["submitted_by"]["name"] if one["submitted_by"] else "malan",
-            _approval(one["approval"]),
+            approval_text(one["approval"]),
             one["algorithm"][:12],
         )
         for one in found
@@ -88,11 +97,13 @@ def show(
     ws = open_workspace(workspace)
     caller = caller_for(ws, acting_as)
     one = find_algorithm(ws, algorithm, caller=caller)
-    found = describe_algorithm(ws, one, lang=_language()) | {"approval": describe_approvals(ws, one, caller=caller)}
+    found = describe_algorithm(ws, one, lang=session_language()) | {
+        "approval": describe_approvals(ws, one, caller=caller)
+    }
     if as_json:
         print_json(found)
     else:
-        _print(found)
+        print_algorithm(found)
 
 
 @app.command(help=speak("cli.algorithm.check"))
@@ -103,7 +114,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     else:
-        _print_check(found)
+        print_check(found)
     if not found["sound"]:
         raise typer.Exit(1)
 
@@ -131,7 +142,7 @@ def smoke(
     if as_json:
         print_json(found)
     else:
-        _print_smoke(found)
+        print_smoke(found)
     if not tried.passed:
         raise typer.Exit(1)
 
@@ -156,7 +167,7 @@ def submit(
         print_json(found)
         return
     print_line(speak("cli.algorithm.submitted", reference=one.reference, digest=one.digest))
-    _print_approval(found["approval"])
+    print_approval(found["approval"])
 
 
 @app.command(help=speak("cli.algorithm.approve"))
@@ -237,7 +248,7 @@ def diff(
     if as_json:
         print_json(found)
     else:
-        _print_difference(found)
+        print_difference(found)
 
 
 @app.command(help=speak("cli.algorithm.tiers"))
@@ -259,7 +270,7 @@ def tiers(
     if as_json:
         print_json(found)
     else:
-        _print_tiers(found)
+        print_tiers(found)
 
 
 def _difference(algorithm: str, before: str | None, acting_as: str | None, workspace: Path | None) -> Any:
@@ -299,129 +310,4 @@ def _decide(
     if as_json:
         print_json({"algorithm": one.digest} | found)
     else:
-        _print_approval(found)
-
-
-def _print(found: dict[str, Any]) -> None:
-    lang = _language()
-    by = found["submitted_by"]["name"] if found["submitted_by"] else "malan"
-    print_line(f"{found['title'][lang]}  {found['name']}@{found['version']}  {found['algorithm']}")
-    print_line(f"  {found['summary'][lang]}")
-    print_fields(
-        {
-            speak("cli.algorithm.column.by"): [by],
-            speak("cli.algorithm.licence"): [found["licence"]],
-            speak("cli.algorithm.column.tier"): found["tiers"],
-            speak("cli.algorithm.files"): [f"{name} ({size})" for name, size in found["files"].items()],
-        }
-    )
-    columns = [speak(f"cli.algorithm.column.{name}") for name in ("parameter", "title", "default", "range")]
-    rows = [(name, one["title"], str(one["default"]), _range(one)) for name, one in _parameters(found)]
-    if rows:
-        print_table(columns, rows)
-    _print_approval(found["approval"])
-    _print_hints(found["hints"])
-
-
-def _print_check(found: dict[str, Any]) -> None:
-    for one in found["problems"]:
-        print_line(f"✗ {one['message']}")
-        if one["hint"]:
-            print_line(f"  → {one['hint']}")
-    if found["sound"]:
-        values = {name: found[name] for name in ("reference", "files", "size_bytes", "algorithm")}
-        print_line("✓ " + speak("cli.algorithm.sound", **values))
-    _print_hints(found["hints"])
-
-
-def _print_smoke(found: dict[str, Any]) -> None:
-    mark, code = ("✓", "passed") if found["passed"] else ("✗", "not_passed")
-    values = {name: found[name] for name in ("level", "wall_s", "peak_memory_mb", "output_bytes")}
-    print_line(f"{mark} " + speak(f"cli.algorithm.smoke.{code}", **values))
-    for one in found["reasons"]:
-        print_line(f"  {one['message']}")
-    print_fields({name: [value] for name, value in found["figures"].items()})
-    for name, count in found["attempts"].items():
-        print_line("  " + speak("cli.algorithm.attempt", name=name, count=count))
-    if not found["passed"] and found["log"]:
-        print_line(speak("cli.algorithm.log"))
-        for line in found["log"].splitlines():
-            print_line(f"  │ {line.expandtabs(4)}")
-
-
-def _print_difference(found: dict[str, Any]) -> None:
-    if found["after"] is None:
-        print_line(speak("cli.algorithm.nothing_before"))
-        return
-    print_line(f"{found['before'][:12]} → {found['after'][:12]}")
-    for name, what in found["files"].items():
-        print_line(f"  {speak('cli.algorithm.change.' + what)}  {name}")
-    for key, one in found["settings"].items():
-        print_line(f"  {key}: {_shown(one['was'])} → {_shown(one['is'])}")
-    for line in found["lines"]:
-        print_line(line.expandtabs(4))
-    for name in found["left_out"]:
-        print_line(speak("cli.algorithm.left_out", name=name))
-    _print_hints(found["hints"])
-
-
-def _print_tiers(found: dict[str, Any]) -> None:
-    lang = _language()
-    for one in found["tiers"]:
-        print_line(f"{one['tier']}  {one['title'][lang]}")
-        for mark, what in (("✓", "holds"), ("✗", "does_not_hold")):
-            for sentence in one[what]:
-                print_line(f"  {mark} {sentence[lang]}")
-        print_line("")
-    if found["worst_case"] is not None:
-        print_line(found["worst_case"]["statement"][lang])
-
-
-def _print_approval(found: dict[str, Any]) -> None:
-    if not found["needs_approval"]:
-        print_line(speak("cli.algorithm.needs_none"))
-        return
-    if not found["owners"]:
-        print_line(speak("cli.algorithm.nobody_asked"))
-    for one in found["owners"]:
-        print_line(f"  {one['name']}  {speak('algorithm.state.' + one['state'])}")
-    for one in found["history"]:
-        print_line(
-            f"    {one['at'][:16]}  {one['owner']}  {speak('algorithm.state.' + one['decision'])}  {one['reason']}"
-        )
-
-
-def _print_hints(hints: list[dict[str, Any]]) -> None:
-    if not hints:
-        return
-    print_line(speak("cli.algorithm.hints", count=len(hints)))
-    for one in hints:
-        print_line(f"  {one['file']}:{one['line']}  {speak('algorithm.hint.' + one['kind'], name=one['name'])}")
-
-
-def _approval(found: dict[str, Any]) -> str:
-    if not found["needs_approval"] or not found["owners"]:
-        return "–"
-    return ", ".join(f"{one['name']} {speak('algorithm.state.' + one['state'])}" for one in found["owners"])
-
-
-def _parameters(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return list(found["parameters"]["properties"].items())
-
-
-def _range(one: dict[str, Any]) -> str:
-    if "enum" in one:
-        return ", ".join(one["enum"])
-    if "minimum" in one or "maximum" in one:
-        return f"{one.get('minimum', '')}…{one.get('maximum', '')}"
-    return str(one["type"])
-
-
-def _shown(value: Any) -> str:
-    return "–" if value is None else str(value)
-
-
-def _language() -> str:
-    from malan.core.catalogue import session_language
-
-    return session_language()
+        print_approval(found)
