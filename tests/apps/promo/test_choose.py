@@ -17,6 +17,7 @@ from malan.core import Clip, Span
 from malan.core.errors import NotFound
 from malan.core.ids import digest_record
 from malan.services.clips.picking import Candidate
+from malan.services.clips.relevance import Proof
 from malan.services.clips.strips import Strip
 from malan.store.rows import ClipRow
 
@@ -316,3 +317,50 @@ def test_what_is_shown_adds_up_or_too_little_is_said(seconds, slots):
         assert end <= spans[clip].end_s + 0.001
     for before, after in pairwise(shown):
         assert before[0] != after[0] or before[2] < after[1]
+
+
+def proven(number: int, sure: float, **proof) -> Candidate:
+    one = candidate(number)
+    return replace(one, fit=sure, proof=Proof(sure, **proof))
+
+
+def test_what_surely_shows_the_words_goes_before_all_that_may_and_repeats_a_look_rather_than_show_something_else():
+    same = np.ones(16)
+    sure = [replace(proven(n, 0.85, of_file=("云海",)), look=same) for n in range(3)]
+    doubtful = [proven(n, 0.4, of_file=("云海",)) for n in range(3, 8)]
+    shots = choose([*doubtful, *sure], [50, 40], 25, "lively", strips())
+    assert {shot.clip for shot in shots} <= {one.row.id for one in sure}
+
+
+def test_where_the_sure_ones_are_too_little_the_doubtful_ones_help_out():
+    found = [proven(0, 1.0, of_shot=("云海",), field="look"), *(proven(n, 0.4, of_file=("云海",)) for n in range(1, 5))]
+    shots = choose(found, [60, 60, 60], 25, "lively", strips())
+    assert found[0].row.id in {shot.clip for shot in shots}
+    assert len({shot.clip for shot in shots}) == 3
+
+
+@pytest.mark.parametrize(
+    ("proof", "told"),
+    [
+        ({"of_shot": ("云海",), "field": "look"}, "labelled “云海”"),
+        ({"of_shot": ("张家", "家界"), "field": "caption"}, "its captions or speech say “张家界”"),
+        ({"of_file": ("night", "city")}, "only its file says “night city”, 0.40 sure"),
+    ],
+)
+def test_the_first_reason_says_what_the_words_were_found_in(proof, told):
+    [shot] = choose([proven(0, 0.4, **proof)], [40], 25, "lively", strips(), language="en")
+    assert shot.why[0] == told
+
+
+def test_where_no_words_were_asked_for_no_reason_says_that_they_fit():
+    shots = choose([candidate(n) for n in range(6)], [40, 40], 25, "lively", strips(), language="en")
+    assert shots[0].why
+    assert not any("fits" in one for shot in shots for one in shot.why)
+
+
+@pytest.mark.parametrize("waiting", [[], [40]])
+def test_what_is_left_of_a_slot_that_is_too_long_is_no_flash(waiting):
+    found = [candidate(n, 2.4) for n in range(6)]  # each holds 54 frames
+    shots = choose(found, [58, *waiting], 25, "lively", strips())
+    assert sum(shot.frames for shot in shots) == 58 + sum(waiting)
+    assert min(shot.frames for shot in shots) >= 20

@@ -80,3 +80,11 @@ def test_of_a_clip_in_which_one_picture_becomes_another_the_longer_part_is_clear
     length = span.end_s - span.start_s
     assert told[first.id].clear == pytest.approx((span.start_s + 0.3125 * length, span.end_s))
     assert told[second.id].clear == pytest.approx((second.span.start_s, second.span.end_s))
+
+
+def test_lights_that_wander_by_are_the_same_picture() -> None:
+    """A city at night: other windows are lit at every moment, all dark as before."""
+    noise = np.random.default_rng(5)
+    tiles = [np.kron((noise.random((9, 16)) < 0.2) * np.uint8(90), np.ones((10, 10), np.uint8)) for _ in range(2)]
+    strip = np.concatenate([tiles[0], tiles[0], tiles[1], tiles[1]], axis=1)
+    assert read_strip(encode_jpeg(np.repeat(strip[:, :, None], 3, axis=2)), 16 / 9).turn is None

@@ -6,6 +6,7 @@ What speaks for a clip stands in `weigh`. Numbers only, nothing is decoded. Star
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,13 @@ _POOL = 240  # the best so many are compared with each other
 LOOKED_INTO = 72  # of the best so many the filmstrip is read
 _EDGE_S = 0.12  # kept away from cuts: codecs and dissolves leave traces there
 _SHORTEST = 8  # frames
+_SEEN_S = 0.8  # what is shown for less is a flash
 _APART_S = 0.4  # between two shots of one clip
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
 _UNSEEN, _BLACK = 0.6, 0.1  # off what is dark or fading somewhere in even its best stretch; less than that is black
 _WITH_FACES = 0.15  # for a stretch in which people are seen all through, where the film likes people
+_SURE = 0.6  # of how sure the surest is
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
@@ -63,11 +66,21 @@ def choose(
             _shot(judged[place], frames, rate, _usable(judged[place]), reasons(judged[place], usual, language))
             for place, frames in _in_order(judged, slots, rate)
         ]
+    sure = _sure(usable)
+    if len(sure) < len(usable):
+        with suppress(NotFound):  # too little: then the doubtful ones help out
+            return choose(sure, slots, rate, style, look, aspect=aspect, is_heard=is_heard, language=language)
     judged = _best_first(judge(one, style, is_heard=is_heard) for one in usable)
     strips = look([one.candidate for one in judged[: max(LOOKED_INTO, 3 * len(slots))]])
     known = [one.candidate for one in judged if one.candidate.row.id in strips]
     looked = _best_first(judge(one, style, strips[one.row.id], aspect, is_heard=is_heard) for one in known)
     return _Cut(looked or judged[:_POOL], rate, language).fill(slots)
+
+
+def _sure(found: Sequence[Candidate]) -> list[Candidate]:
+    """Those that show what was asked for about as surely as the surest; the others are for want of better."""
+    surest = max((one.sure for one in found), default=0.0)
+    return [one for one in found if one.sure >= _SURE * surest]
 
 
 def _best_first(judged: Iterable[Judged]) -> list[Judged]:
@@ -137,13 +150,17 @@ class _Cut:
         return np.floor(np.asarray(seconds) * self._rate + 1e-6).astype(np.int64)
 
     def _shared(self, frames: int, longest: int, waiting: list[int]) -> int:
-        """How much of a slot that is too long for every clip is filled now; the rest goes to the slots after it."""
+        """How much of a slot that is too long for every clip is filled now; the rest goes to the slots after it.
+
+        Neither part is a flash: the rest is long enough to be seen, or belongs to the next slot.
+        """
+        seen = max(_SHORTEST, min(round(_SEEN_S * self._rate), frames // 2))
         first = longest
-        if frames - longest < _SHORTEST and not waiting:
-            first = frames - _SHORTEST
+        if frames - longest < seen and not waiting:
+            first = frames - seen
         if first < _SHORTEST:
             raise NotFound("promo.too_little", found=f"{longest / self._rate:.1f}", needed=f"{frames / self._rate:.1f}")
-        if frames - first < _SHORTEST:
+        if frames - first < seen:
             waiting[0] += frames - first
         else:
             waiting.insert(0, frames - first)

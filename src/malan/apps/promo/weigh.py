@@ -119,14 +119,45 @@ def seen(strip: Strip) -> Floats:
 
 
 def reasons(one: Judged, usual: Mapping[str, float], language: str) -> tuple[str, ...]:
-    """Why it was picked, in words with numbers: in what it is better than the others, most first; else its fit.
+    """Why it was picked, in words with numbers: what says that it shows what was asked for; then in what it is better
+    than the others, most first.
 
     Args:
         usual: What the others have of each part, on average.
     """
-    lead = {name: WEIGHTS[name] * (value - usual.get(name, value)) for name, value in one.parts.items()}
-    best = sorted((name for name in lead if lead[name] > _CLEARLY), key=lambda name: (-lead[name], name))[:_TOLD]
-    return tuple(f"{_word(one, name, language)} {one.parts[name]:.2f}" for name in best or ("fit",))
+    lead = {
+        name: WEIGHTS[name] * (value - usual.get(name, value)) for name, value in one.parts.items() if name != "fit"
+    }
+    best = sorted((name for name in lead if lead[name] > _CLEARLY), key=lambda name: (-lead[name], name))
+    proven = _proven(one.candidate, language)
+    told = best[: _TOLD - len(proven)] or ([] if proven else [max(one.parts, key=lambda name: _worth(one, name))])
+    return (*proven, *(f"{_word(one, name, language)} {one.parts[name]:.2f}" for name in told))
+
+
+def _worth(one: Judged, name: str) -> tuple[float, str]:
+    return (WEIGHTS[name] * one.parts[name] if name != "fit" else 0.0), name
+
+
+def _proven(one: Candidate, language: str) -> tuple[str, ...]:
+    """What says that a clip shows the words that were asked for: something of the shot itself, or its file alone."""
+    proof = one.proof
+    if proof is None or not (proof.of_shot or proof.of_file):
+        return ()
+    if proof.of_shot:
+        return (entry(f"promo.why.{proof.field}").text(language, {"words": _listed(proof.of_shot)}),)
+    values = {"words": _listed(proof.of_file), "sure": f"{proof.sure:.2f}"}
+    return (entry("promo.why.file").text(language, values),)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as they were asked for: neighbours that share a character are one."""
+    found: list[str] = []
+    for word in words:
+        if found and not word.isascii() and found[-1][-1] == word[0]:
+            found[-1] += word[1:]
+        else:
+            found.append(word)
+    return " ".join(found)
 
 
 def _word(one: Judged, name: str, language: str) -> str:

@@ -16,6 +16,7 @@ from malan.apps.video.prompt import Beat
 from malan.core.errors import NotFound
 from malan.services.clips.meaning import ready_encoder
 from malan.services.clips.picking import Candidate, candidates, how_many, meant, nearest, of_snapshot
+from malan.services.clips.relevance import Proof, joined
 from malan.services.clips.where import condition
 
 _MOST = 400  # clips of one word
@@ -114,12 +115,16 @@ def _with_words(words: Sequence[str], work: Work) -> list[Candidate]:
     """Clips that have any of the words, those with most of them first."""
     best: dict[str, Candidate] = {}
     points: dict[str, float] = {}
+    proven: dict[str, list[Proof]] = {}
     for word in words:
         for one in candidates(work.library, condition(word), USES, caller=work.caller, most=_MOST, every=True):
             best.setdefault(one.row.id, one)
             points[one.row.id] = points.get(one.row.id, 0.0) + one.fit
+            proven.setdefault(one.row.id, []).extend([one.proof] if one.proof else [])
     ordered = sorted(best, key=lambda clip: (-points[clip], clip))
-    return [replace(best[clip], fit=points[clip] / len(words)) for clip in ordered]
+    return [
+        replace(best[clip], fit=points[clip] / len(words), proof=joined(proven[clip], len(words))) for clip in ordered
+    ]
 
 
 def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work) -> tuple[list[Candidate], list[Candidate]]:

@@ -20,6 +20,7 @@ from malan.core.errors import UsageError
 from malan.media.render import is_hdr
 from malan.services.access import HOUSE, Caller
 from malan.services.clips.cutting import Cutter
+from malan.services.clips.relevance import Proof, proofs
 from malan.services.clips.strips import Stretch, Strip, look_into, opened_strip, tiles_of
 from malan.services.datasets.freezing import show_snapshot
 from malan.services.market.granted import Opened, opened_by, require_source
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 MOST = 1000
+_BY_ORDER = 0.1  # of the fit, for the order in which the index has clips with the same words
 _Written = tuple[float, float, tuple[float, float, float, float]]
 
 
@@ -39,8 +41,9 @@ _Written = tuple[float, float, tuple[float, float, float, float]]
 class Candidate:
     """A clip that may be used: how well it fits the words (1 best), what it looks like, and when somebody speaks.
 
-    Stretches are seconds of the file. `captions` are those with burned-in words, with their box (x, y, width, height
-    as shares of the picture).
+    `proof` says what of it has the words, where words were asked for; a clip without is as sure as can be. Stretches
+    are seconds of the file. `captions` are those with burned-in words, with their box (x, y, width, height as shares of
+    the picture).
     """
 
     row: ClipRow
@@ -48,6 +51,12 @@ class Candidate:
     look: NDArray[np.float32] | None
     speech: tuple[Stretch, ...] = ()
     captions: tuple[_Written, ...] = ()
+    proof: Proof | None = None
+
+    @property
+    def sure(self) -> float:
+        """How sure it is that it shows what was asked for, 0 to 1."""
+        return self.proof.sure if self.proof else 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def candidates(
     ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Caller = HOUSE, most: int = MOST,
     every: bool = False,
 ) -> list[Candidate]:  # fmt: skip
-    """Clips that match and may be used in every one of these ways, best first; near-duplicates once.
+    """Clips that match and may be used in every one of these ways, the surest first; near-duplicates once.
 
     Args:
         every: Only those with all of the words; else those with some come after them.
@@ -78,9 +87,13 @@ def candidates(
     page = ws.library.search(replace(query, limit=MOST if opened else min(most, MOST)))
     hits = [hit for hit in page.hits if hit.has_all_words or not every]
     hits = [hit for hit in hits if opened is None or hit.row.id in opened.clip_ids][:most]
-    count = max(1, len(hits))
-    fits = [(1.0 - 0.5 * place / count) * (1.0 if hit.has_all_words else 0.5) for place, hit in enumerate(hits)]
-    return _known(ws, [hit.row for hit in hits], fits)
+    rows, count = [hit.row for hit in hits], max(1, len(hits))
+    if not query.text.strip():
+        return _known(ws, rows, [1.0] * len(rows))
+    proven = proofs(hits, query.text, ws.library.descriptors_of(row.id for row in rows))
+    found = _known(ws, rows, [proof.sure * (1.0 - _BY_ORDER * n / count) for n, proof in enumerate(proven)])
+    surest = sorted(range(len(found)), key=lambda n: -found[n].fit)
+    return [replace(found[n], proof=proven[n]) for n in surest]
 
 
 def how_many(ws: Workspace, text: str, uses: Sequence[str], *, caller: Caller = HOUSE) -> int:

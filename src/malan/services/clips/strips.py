@@ -20,6 +20,7 @@ _BLACK, _LEAST_BAR = 0.09, 0.03
 _CELLS = 8  # of a picture, a side, when it is held against the next
 _LEAST_MOMENTS = 3
 _ANOTHER, _STANDS_OUT = 0.3, 4.0  # one less correlation: of another picture, and so many times that of the others
+_OTHER = 0.09  # of the pixels have another shade in another picture
 _AROUND = 0.25  # of the time between two pictures: dissolves begin before what is seen of them
 Stretch = tuple[float, float]
 
@@ -137,7 +138,8 @@ def tiles_of(strip: NDArray[Any], aspect: float) -> NDArray[Any]:
 def _turn(tiles: NDArray[np.float64]) -> Stretch | None:
     """Between which moments the picture becomes another for good, where it is one picture before and one after.
 
-    What changes all the time is a shot that moves, and what comes out of black is a fade.
+    What changes all the time is a shot that moves, and what comes out of black is a fade. Another picture has other
+    shades too: lights of a city at night that wander by are the same picture.
     """
     count, height, width = tiles.shape
     rows, columns = min(_CELLS, height), min(_CELLS, width)
@@ -150,8 +152,17 @@ def _turn(tiles: NDArray[np.float64]) -> Stretch | None:
     alike = (cells[1:] * cells[:-1]).sum(axis=1) / (norms[1:] * norms[:-1])
     at = int(np.argmin(alike))
     change, usual = 1 - alike[at], 1 - np.delete(alike, at).min()
-    is_turn = change > _ANOTHER and change > _STANDS_OUT * usual
+    is_turn = change > _ANOTHER and change > _STANDS_OUT * usual and _shades_apart(tiles[at], tiles[at + 1]) > _OTHER
     return ((at - _AROUND) / count, (at + 1 + _AROUND) / count) if is_turn else None
+
+
+def _shades_apart(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+    """How differently two pictures (0 to 1) share out sixteen shades, 0 to 1."""
+    shares = [
+        np.bincount((16 * np.clip(tile, 0, 0.999)).astype(int).ravel(), minlength=16) / tile.size
+        for tile in (one, other)
+    ]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
 def _bars(brightest: NDArray[np.float32]) -> tuple[int, int, int, int]:
