@@ -7,7 +7,6 @@ RapidOCR package is imported. What the text is for (a caption, a sign) is not de
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core.errors import MissingExtra
+from malan.inference.onnx_denormals import without_denormals
 
 Picture = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB, 0-255
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, ends excluded
@@ -114,8 +114,8 @@ class OnnxTextReader:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        file = _weights(self._models, pattern)
-        return onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
+        model = without_denormals(_weights(self._models, pattern).read_bytes())
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     @staticmethod
     def _run(session: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
