@@ -8,7 +8,8 @@ MIDI file by `to_midi`. Start reading at `compose`.
 
 from malan.composing.checker import Violation, check
 from malan.composing.compose import compose
-from malan.composing.plan import Plan, Section, make_plan
+from malan.composing.forms import Section
+from malan.composing.plan import Plan, make_plan
 from malan.composing.score import Note, Part, Score, describe, to_midi
 from malan.composing.sound import Rendered, bed, render
 from malan.composing.styles import STYLES, Style

@@ -4,7 +4,8 @@
           ├─ pipa: 轮指          ├─ yangqin: broken octaves
           └─ sheng: with a fourth or fifth below ─ sanxian: the skeleton on the beats
 
-Syllables of the gongs: 仓 all together, 才 cymbals, 台 small gong, 七 cymbals softly, 大 八 扎 drum, 乙 a rest.
+Syllables: 仓 great gong and cymbals, 顷 softly, 匡 the gong alone, 才 cymbals and small gong, 七 cymbals, 台 令 small
+gong, 大 八 多 drum, 扎 一 clapper, 咚 隆 tall drum, 乙 a rest.
 Start reading at `ornament` and `luogu_line`.
 """
 
@@ -15,7 +16,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
-from malan.composing.plan import Plan, Section
+from malan.composing.forms import Section
+from malan.composing.plan import Plan
 from malan.composing.score import QUARTER, SIXTEENTH, Note
 from malan.composing.styles import Chair
 from malan.composing.theory import Key
@@ -25,44 +27,64 @@ _REACH_CENTS = 200.0  # of a bend, two semitones
 _PLUCKED = ("pipa", "yangqin", "sanxian")
 BIG_GONG, CYMBALS, SMALL_GONG, DRUM, TALL_DRUM, CLAPPER = 52, 49, 67, 76, 43, 75  # near to them in General MIDI
 _SYLLABLES: dict[str, tuple[tuple[int, int], ...]] = {
-    "仓": ((BIG_GONG, 104), (CYMBALS, 86), (SMALL_GONG, 74), (DRUM, 84), (TALL_DRUM, 64)),
-    "顷": ((BIG_GONG, 66), (SMALL_GONG, 56)),
-    "才": ((CYMBALS, 84), (SMALL_GONG, 70), (DRUM, 66)),
-    "七": ((CYMBALS, 58), (DRUM, 54)),
-    "台": ((SMALL_GONG, 86), (DRUM, 60)),
+    "仓": ((BIG_GONG, 104), (CYMBALS, 86), (SMALL_GONG, 70), (DRUM, 80)),
+    "顷": ((BIG_GONG, 66), (CYMBALS, 52)),
+    "匡": ((BIG_GONG, 92),),
+    "才": ((CYMBALS, 84), (SMALL_GONG, 70), (DRUM, 62)),
+    "七": ((CYMBALS, 58), (DRUM, 50)),
+    "台": ((SMALL_GONG, 86), (DRUM, 58)),
     "令": ((SMALL_GONG, 58),),
     "大": ((DRUM, 92),),
+    "多": ((DRUM, 58),),
     "八": ((DRUM, 96),),
     "扎": ((CLAPPER, 84),),
+    "一": ((CLAPPER, 56),),
     "咚": ((TALL_DRUM, 84),),
+    "隆": ((TALL_DRUM, 58),),
     "乙": (),
     "-": (),
 }
 PATTERNS: dict[str, tuple[str, ...]] = {  # bars of 2/4; a word an eighth, two syllables two sixteenths
-    "四击头": ("- - 八大 台", "仓 - 才 -", "仓 - 才 台", "仓 - - -"),
+    "四击头": ("- - 八大 台", "仓 - 才 台", "仓 - 才 台", "仓 才台 仓 -"),  # the great gong four times
+    "五锤": ("- - 八大 台", "仓 才 仓 才", "仓 才台 仓 台", "仓 - - -"),  # and five times
     "急急风": ("仓才 仓才 仓才 仓才",),
+    "紧锤": ("仓台 才台 仓台 才台", "仓才 仓才 仓才 仓才"),  # leads into 快板, louder and louder
     "慢长锤": ("仓 七 台 七", "仓 七 台七 台"),
     "快长锤": ("仓才 台才 仓才 台才",),
     "抽头": ("仓 令才 乙台 仓", "令才 乙台 仓 -"),
-    "冲头": ("大八 大 仓才 仓才", "仓才 仓才 仓 -"),
+    "冲头": ("大八 大 仓才 台才", "仓才 台才 仓才 台才", "仓才 台才 仓 -"),  # strong and weak in turn
+    "长丝头": ("大八 大 仓七 仓七", "仓七 仓七 仓 -"),  # after 散板: no small gong
     "水底鱼": ("仓 才 仓 才", "台才 台才 仓 -"),
     "小锣": ("台 - 台 -", "台台 令台 乙令 台"),
+    "小锣长丝头": ("大 台 令 台", "令台 令台 台 -"),
+    "撕边一锣": ("多多 多大 大大 大大", "匡 - - -"),
+    "住头": ("- - 大台 令台", "仓 - - -"),
+    "扎多乙": ("- - 扎多 乙",),
+    "过板": ("扎 大 扎 大大", "扎 多大 扎 大", "扎 大 扎多 大", "扎 大大 扎 大台"),
+    "慢板": ("扎 - 多 -", "一 多 一 多大", "扎 - 多多 -", "一 多 一 大台"),  # 一板三眼
+    "流水板": ("扎 多 扎 多", "扎 多 扎 多大", "扎多 多 扎 多", "扎 大 扎 大台"),  # 有板无眼
+    "散板": ("- - - -", "- - - 多", "- - 多多 大大", "匡 - - -"),
     "花鼓": ("仓 才 仓才 才", "仓才 乙才 仓 -"),
-    "过板": ("扎 大 扎 大大",),
+    "花鼓长锤": ("咚咚 咚 仓 才", "仓才 咚咚 仓 才"),
+    "堂鼓": ("咚 隆咚 咚 隆", "咚 隆 咚隆 咚"),
+    "接腔": ("扎 - 扎 -", "扎 - 扎 大大", "仓才 乙才 仓才 才", "仓才 乙才 仓 -"),  # gongs take up the phrase
     "收头": ("仓才 台才 仓 乙",),
 }
 _PLANS = {  # section → patterns in turn
     "luogu": {
-        "intro": ("四击头", "慢长锤"), "A": ("过板", "过板", "小锣", "过板"), "A2": ("过板", "慢长锤"),
-        "B": ("慢长锤", "抽头", "快长锤", "水底鱼"), "B2": ("快长锤", "抽头"),
-        "C": ("急急风", "急急风", "冲头", "急急风"),
-        "C2": ("急急风", "快长锤", "急急风"), "bridge": ("小锣",), "outro": ("慢长锤",),
+        "intro": ("四击头", "慢长锤", "抽头"), "bridge": ("撕边一锣", "散板", "住头"),
+        "A": ("慢板", "小锣长丝头", "慢板"), "A2": ("扎多乙", "过板", "抽头", "过板"),
+        "B": ("流水板", "水底鱼", "流水板", "紧锤"), "B2": ("流水板", "快长锤", "流水板", "紧锤"),
+        "C": ("急急风", "流水板", "冲头", "急急风"), "C2": ("急急风", "快长锤", "冲头", "急急风"),
+        "outro": ("长丝头", "散板", "五锤"),
     },
     "huaguxi": {
-        "intro": ("花鼓",), "A": ("过板",), "A2": ("过板", "小锣"), "B": ("小锣", "过板"), "B2": ("花鼓", "过板"),
-        "C": ("花鼓", "过板"), "C2": ("花鼓",), "bridge": ("小锣",), "outro": ("花鼓", "过板"),
+        "intro": ("花鼓长锤", "花鼓"), "A": ("堂鼓", "过板", "堂鼓", "花鼓"), "A2": ("过板", "小锣", "堂鼓", "花鼓"),
+        "B": ("接腔",), "B2": ("接腔", "花鼓"), "C": ("花鼓", "过板", "花鼓长锤", "堂鼓"),
+        "C2": ("花鼓", "花鼓长锤"), "bridge": ("小锣", "堂鼓"), "outro": ("花鼓长锤", "花鼓"),
     },
 }  # fmt: skip
+_CALM = "多一大台扎令 -乙"  # what the drummer changes now and then
 
 
 def luogu_line(plan: Plan, plays: Callable[[int], float]) -> list[Note]:
@@ -71,7 +93,7 @@ def luogu_line(plan: Plan, plays: Callable[[int], float]) -> list[Note]:
     table = _PLANS["luogu" if plan.style.writer == "luogu" else "huaguxi"]
     for section in plan.sections:
         if plays(section.bar * plan.bar):
-            out += _section(plan, section, table[section.name])
+            out += _section(plan, section, table[section.theme])
     if not plan.is_loop:
         out += _roll(plan.last - plan.bar, plan.last)
         out += [Note(plan.last, 4 * QUARTER, drum, min(force + 14, 120)) for drum, force in _SYLLABLES["仓"]]
@@ -79,19 +101,27 @@ def luogu_line(plan: Plan, plays: Callable[[int], float]) -> list[Note]:
 
 
 def _section(plan: Plan, section: Section, names: Sequence[str]) -> list[Note]:
+    """Patterns in turn; one that comes again is varied by the drummer, the last one swells into what follows."""
     out: list[Note] = []
-    bar, turn = 0, 0
+    bar, turn, lots = 0, 0, plan.lots(f"luogu/{section.bar}")
     while bar < section.bars:
-        rows = PATTERNS[names[turn % len(names)]]
-        for row in rows[: section.bars - bar]:
-            grows = 0.78 + 0.22 * bar / section.bars if section.energy > 0.85 else 1.0  # 由弱渐强
-            out += _struck(row, (section.bar + bar) * plan.bar, section.energy * grows)
+        name = names[turn % len(names)]
+        for row in PATTERNS[name][: section.bars - bar]:
+            grows = 0.74 + 0.26 * bar / section.bars if section.energy > 0.8 or name == "紧锤" else 1.0  # 由弱渐强
+            said = _varied(row, lots) if turn >= len(names) else row
+            out += _struck(said, (section.bar + bar) * plan.bar, section.energy * grows)
             bar += 1
         turn += 1
-    if plan.style.writer == "huaguxi" and section.name[0] in "AB":  # a phrase ends: 锣鼓 answer
-        for place in range(3, section.bars, 8):
-            out += _struck("仓才 乙才 仓 -", (section.bar + place) * plan.bar, 0.7)
     return out
+
+
+def _varied(row: str, lots: Random) -> str:
+    """A bar as the drummer says it another time: a stroke split, a rest filled; gongs stay where they are."""
+    words = row.split()
+    place = lots.randrange(len(words))
+    if all(syllable in _CALM for syllable in words[place]):
+        words[place] = lots.choice(("大", "多大", "大大", "八大", "多"))
+    return " ".join(words)
 
 
 def _struck(row: str, start: int, energy: float) -> list[Note]:
@@ -115,7 +145,7 @@ def ornament(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, energy:
     """The tune, in the range of the instrument already, as it plays it."""
     ways = {
         "dizi": _dizi, "erhu": _plain, "datong": _datong, "jinghu": _jinghu, "pipa": _pipa, "yangqin": _yangqin,
-        "sanxian": _skeleton, "sheng": _sheng,
+        "sanxian": _skeleton, "sheng": _sheng, "suona": _suona,
     }  # fmt: skip
     held = _through(tune) if chair.pattern in _PLUCKED else tune  # where winds breathe, strings go on (过门)
     return ways.get(chair.pattern, _plain)(held, key, chair, lots, energy)
@@ -272,16 +302,33 @@ def _sheng(tune: Sequence[Note], key: Key, chair: Chair, _lots: Random, _energy:
     return out
 
 
+def _suona(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, _energy: Callable[[int], float]) -> list[Note]:
+    """A reed calls: passing tones left out, long notes thrown up to from the step below (倚音), some cut short (吐)."""
+    out: list[Note] = []
+    for note in tune:
+        if note.length < EIGHTH and note.start % QUARTER:
+            continue
+        below = _neighbour(key, note.pitch, -1, chair)
+        near = not out or max(abs(below - out[-1].pitch), abs(note.pitch - out[-1].pitch)) <= 12
+        if note.length >= QUARTER and below != note.pitch and near and lots.random() < 0.55:
+            out += [Note(note.start, 44, below, note.velocity - 8),
+                    Note(note.start + 44, note.length - 44, note.pitch, note.velocity)]  # fmt: skip
+        else:
+            short = 0.55 if note.length == EIGHTH and lots.random() < 0.5 else 1.0
+            out.append(note._replace(length=round(note.length * short)))
+    return out
+
+
 def slides(
-    notes: Sequence[Note], chair: Chair, key: Key, bpm: float, lots: Random
+    notes: Sequence[Note], chair: Chair, key: Key, tempos: Sequence[tuple[int, int]], lots: Random
 ) -> tuple[tuple[int, float], ...]:  # fmt: skip
     """Bends of a bowed string, in cents: 滑音 from the note before or from below, 揉弦 on what is held, a fall where a
     phrase ends; on a datong the raised tones of Hunan (↑sol, ↑re) stand some 40 cents high."""
     raised = {(key.gong + 2) % 12, (key.gong + 7) % 12} - {key.tonic} if chair.pattern == "datong" else set()
-    second = bpm / 60 * QUARTER
     out: dict[int, float] = {}
     held = sorted(notes)
     for number, note in enumerate(held):
+        second = QUARTER * 1e6 / next(tempo for tick, tempo in reversed(tempos) if tick <= note.start or not tick)
         before = held[number - 1] if number else None
         after = held[number + 1].start if number + 1 < len(held) else note.start + note.length
         top = 40.0 if note.pitch % 12 in raised and note.length >= EIGHTH - 40 else 0.0

@@ -23,6 +23,7 @@ from malan.composing.rhythm import drum_line, timpani_line
 from malan.composing.score import QUARTER, Harmony, Note, Part, Score, Span
 from malan.composing.styles import Chair
 from malan.composing.words import INSTRUMENTS
+from malan.media.instruments import INSTRUMENTS as INSTRUMENTS_OF_OURS
 
 _RANGES = {
     "piano": (55, 91), "violin": (57, 91), "cello": (45, 72), "guitar": (45, 76), "flute": (65, 93), "dizi": (67, 93),
@@ -105,7 +106,7 @@ def _plays(plan: Plan, chair: Chair) -> Callable[[int], float]:
 
     def energy(tick: int) -> float:
         section = plan.section_at(min(tick, plan.last - 1) // plan.bar)
-        inside = not chair.only or section.name.rstrip("2") in chair.only or section.name in chair.only
+        inside = not chair.only or section.theme.rstrip("2") in chair.only or section.theme in chair.only
         if is_short:
             inside = True
         return section.energy if inside and (is_short or section.energy >= chair.since) else 0.0
@@ -122,12 +123,18 @@ def _part(
     last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays, notes)
     played = _performed(plan, chair, [*[n for n in notes if n.start < plan.last], *last], lots)
     is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu")
-    bends = slides(played, chair, plan.key, plan.bpm, lots) if is_sliding else ()
-    kit = "luogu" if chair.role == "luogu" else ""
+    bends = slides(played, chair, plan.key, plan.tempos, lots) if is_sliding else ()
     return Part(
         chair.name, chair.role, chair.program, tuple(sorted(played)), chair.low, chair.high, chair.pan, chair.level,
-        chair.room, bends, (*_swell(plan, chair, plays), *_dying(plan, chair)), chair.role in ("drums", "luogu"), kit,
+        chair.room, bends, (*_swell(plan, chair, plays), *_dying(plan, chair)), chair.role in ("drums", "luogu"),
+        _kit(chair),
     )  # fmt: skip
+
+
+def _kit(chair: Chair) -> str:
+    """Who plays it: our own gongs, our own instrument of that name, or nobody of ours."""
+    name = chair.name.removeprefix("second ")
+    return "luogu" if chair.role == "luogu" else name if name in INSTRUMENTS_OF_OURS else ""
 
 
 def _written(
@@ -310,7 +317,9 @@ def _hits(plan: Plan, harmony: Sequence[Harmony]) -> Part:
         above = [] if program == 47 else [p for p in range(root + 5, root + 25) if p % 12 in chord.tones][:3]
         length = max(20, min(QUARTER * 2, over - tick))
         notes += [Note(tick, length, pitch, 112) for pitch in (root, *above)]
-    return Part(name, "hits", program, tuple(sorted(set(notes))), 36, 80, 0.0, -22.0, 0.3)
+    return Part(
+        name, "hits", program, tuple(sorted(set(notes))), 36, 80, 0.0, -22.0, 0.3, kit="guzheng" if is_chinese else ""
+    )
 
 
 _HELD = (*range(16, 24), *range(40, 45), *range(48, 104), 109, 110, 111)  # programs that sound as long as they are held

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from malan.composing.plan import Plan, Section
+from malan.composing.forms import Section
+from malan.composing.plan import Plan
 from malan.composing.score import Harmony
 from malan.composing.theory import Chord, chord_of
 from malan.composing.voicing import Voicing, lead
@@ -18,7 +19,6 @@ _MODAL = {
     "mixolydian.A": ("I VII IV I",), "mixolydian.B": ("IV I VII IV",), "mixolydian.C": ("I VII IV IV",),
     "lydian.A": ("I II I vi",), "lydian.B": ("vi II I II",), "lydian.C": ("I II vi II",),
 }  # fmt: skip
-_LETTER = {"intro": "A", "A": "A", "A2": "A", "B": "B", "B2": "B", "bridge": "B", "C": "C", "C2": "C", "outro": "A"}
 _DOMINANTS = {"major": "V7", "minor": "V7", "dorian": "VII", "mixolydian": "VII", "lydian": "V"}
 _PLAIN_DOMINANT = {"pop": "V", "corporate": "Vsus4", "ambient": "Vsus4", "folk": "V", "rock": "V", "news": "V"}
 _MODAL_MINOR = ("cinematic", "electronic", "rock", "pop", "news", "ambient", "lofi")
@@ -57,7 +57,7 @@ def tonic(plan: Plan, *, is_last: bool = False) -> str:
 
 def _section(plan: Plan, section: Section) -> list[str]:
     """One progression through a section; its second half may go another way."""
-    letter = _LETTER[section.name]
+    letter = section.tune
     pool, lots = _pool(plan, letter), plan.lots(f"harmony/{letter}")
     first, second = lots.choice(pool).split(), lots.choice(pool).split()
     rows = [first, first if lots.random() < 0.5 else second]

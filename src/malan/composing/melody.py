@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from malan.composing.plan import Plan, Section
+from malan.composing.forms import Section
+from malan.composing.plan import Plan
 from malan.composing.score import SIXTEENTH, Harmony, Note
 from malan.composing.singing import Came, Slot, Voice, kept_in, sung
 
@@ -29,6 +30,9 @@ RHYTHMS: dict[str, tuple[Bar, ...]] = {
     "heroic": ((8, 6, 2), (12, 2, 2), (6, 2, 8), (8, 4, 4), (4, 4, 8), (12, 4)),
     "chinese": ((6, 2, 4, 4), (8, 2, 2, 4), (4, 2, 2, 8), (6, 2, 2, 2, 4), (3, 1, 4, 8), (4, 4, 6, 2)),
     "huagu": ((2, 1, 1, 2, 2), (1, 1, 2, 2, 2), (3, 1, 2, 2), (2, 2, 3, 1), (-1, 1, 1, 1, 2, 2), (2, 2, 2, 2)),
+    "free": ((8,), (6, 2), (-2, 6), (5, 3)),
+    "flowing": ((2, 2, 2, 2), (3, 1, 2, 2), (2, 2, 4), (1, 1, 2, 2, 2)),
+    "quick": ((2, 2, 2, 2), (1, 1, 2, 1, 1, 2), (2, 1, 1, 2, 2), (2, 2, 1, 1, 2)),
     "waltz": ((8, 4), (4, 4, 4), (6, 2, 4), (4, 2, 2, 4), (8, 2, 2), (12,)),
 }
 _CLOSES = {16: ((8, 8), (4, 12), (6, 2, 8)), 12: ((8, 4), (12,)), 8: ((4, 4), (2, 6), (3, 1, 4))}
@@ -50,6 +54,11 @@ class Motif:
     bars: tuple[Bar, Bar]
     steps: tuple[tuple[int, ...], tuple[int, ...]]
 
+    def moved(self, pool: Sequence[Bar], lots: Random) -> Motif:
+        """The same contours in other rhythms."""
+        one = lots.choice(pool)
+        return Motif((one, lots.choice([rhythm for rhythm in pool if rhythm != one] or pool)), self.steps)
+
     def turned(self) -> Motif:
         """Upside down, its bars exchanged: a contrast that is still related."""
         one, two = self.steps
@@ -68,6 +77,13 @@ class Tune:
     came: Came = field(default_factory=Came)
     rhythms: dict[tuple[str, int, int], tuple[Bar, tuple[int, ...]]] = field(default_factory=dict)
     heard: dict[tuple[str, int, int], tuple[Bar, list[int]]] = field(default_factory=dict)
+    moved: dict[str, Motif] = field(default_factory=dict)
+
+    def motif_of(self, section: Section) -> Motif:
+        """The motif as a section moves: other rhythms, the same way up and down (板式变化)."""
+        if section.rhythms not in self.moved:
+            self.moved[section.rhythms] = self.motif.moved(_pool(self.plan, section.rhythms), self.lots)
+        return self.moved[section.rhythms] if section.rhythms else self.motif
 
     def bass_at(self, tick: int) -> int | None:
         """What the bass has at a tick."""
@@ -93,7 +109,7 @@ def sing(
     middle = plan.key.nearest(round(low + 0.42 * (high - low)))
     notes: list[Note] = []
     for section in plan.sections:
-        if section.name == "intro" and plan.style.name not in ("piano", "jiangnan", "huaguxi"):
+        if section.theme == "intro" and plan.style.name not in ("piano", "jiangnan", "huaguxi"):
             notes += _call(tune, section, harmony, middle)
             continue
         for phrase in range(0, section.bars, 4):
@@ -112,10 +128,15 @@ def _ground(harmony: Sequence[Harmony], bass: Sequence[Note]) -> tuple[list[int]
 
 
 def _motif(plan: Plan, lots: Random) -> Motif:
-    pool = [one for one in RHYTHMS[plan.style.rhythms] if sum(map(abs, one)) * SIXTEENTH == plan.bar]
+    pool = _pool(plan, plan.style.rhythms)
     one = lots.choice([rhythm for rhythm in pool if len(rhythm) > 1] or pool)
     two = lots.choice([rhythm for rhythm in pool if rhythm != one] or pool)
     return Motif((one, two), (_contour(len(one), lots), _contour(len(two), lots)))
+
+
+def _pool(plan: Plan, name: str) -> list[Bar]:
+    """Rhythms of a name that fill a bar."""
+    return [one for one in RHYTHMS[name or plan.style.rhythms] if sum(map(abs, one)) * SIXTEENTH == plan.bar]
 
 
 def _contour(count: int, lots: Random) -> tuple[int, ...]:
@@ -159,7 +180,7 @@ def _phrase(
 
 def _places(tune: Tune, section: Section, number: int) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
     """Where a bar belongs in the tune, and which one it takes up: an answer begins as its question."""
-    letter = {"outro": "A", "intro": "A"}.get(section.name, section.name[:1])
+    letter = f"{section.tune}{section.rhythms}"
     phrase, place = _phrase_of(tune, number), number % 4
     taken = {1: 0, 3: 1}.get(phrase, phrase)
     return (letter, phrase, place), (letter, taken if place < 3 else phrase, place)
@@ -174,9 +195,10 @@ def _drawn(tune: Tune, section: Section, number: int) -> tuple[Bar, tuple[int, .
     """Rhythm, contour and height of a bar: the motif, its sequence, a development, a close."""
     phrase, place = number // 4, number % 4
     turns = _phrase_of(tune, number) == 2  # 转
-    motif = tune.motif if (section.name[0] in "iACo") != turns else tune.motif.turned()
-    lift = _LIFT[section.name] + (1 if (phrase % 2 and section.name[0] in "BC") or turns else 0)
-    arch = (0, 1, 2, -1)[place] if section.name[0] == "C" else (0, 1, 1, -1)[place]
+    own = tune.motif_of(section)
+    motif = own if (section.tune in "AC") != turns else own.turned()
+    lift = _LIFT[section.theme] + (1 if (phrase % 2 and section.theme[0] in "BC") or turns else 0)
+    arch = (0, 1, 2, -1)[place] if section.theme[0] == "C" else (0, 1, 1, -1)[place]
     if place == 3 or _is_end(tune, section, number):
         key, _ = _places(tune, section, number)
         if key not in tune.rhythms or _is_end(tune, section, number):

@@ -9,10 +9,11 @@ fits; with one, the ringing takes what is left. Start reading at `make_plan`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
+from malan.composing.forms import Section, lay_out
 from malan.composing.score import QUARTER
 from malan.composing.styles import STYLES, Style
 from malan.composing.theory import FIVE_TONE, Key
@@ -28,16 +29,6 @@ _STRONG = {"epic": 0.12, "energetic": 0.15, "festive": 0.12, "happy": 0.08, "ten
 _MINOR_MOODS = {"sad", "tense", "mysterious", "nostalgic", "solemn"}
 _MAJOR_MOODS = {"happy", "festive", "playful", "hopeful", "romantic"}
 _TONICS = {"major": (0, 2, 5, 7, 9, 10, 3), "minor": (9, 2, 4, 7, 0, 11, 5), "open": (2, 7, 9, 0, 5, 4)}
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the form: from a bar on, so many bars, and how intense (0 to 1)."""
-
-    name: str
-    bar: int
-    bars: int
-    energy: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,8 @@ def make_plan(
     key = _key(style, wishes, lots)
     wanted = wishes.bpm or _usual_bpm(style, wishes, lots)
     bars, bpm = _bars(style, seconds, wanted, is_fixed=bool(wishes.bpm), is_loop=loop)
-    sections = _form(style, bars, wishes, is_loop=loop)
+    lift = 0.6 * sum({**_GENTLE, **_STRONG}.get(mood, 0.0) for mood in wishes.moods)
+    sections = lay_out(style.name, bars, 4 if style.beats > 2 else 8, lift, is_loop=loop)
     plan = Plan(style, wishes, key, seconds, seed, bpm, bars, sections, ((0, round(60e6 / bpm)),), is_loop=loop)
     return _with_hits(plan, sorted(hits))
 
@@ -170,69 +162,14 @@ def _bars(style: Style, seconds: float, wanted: float, *, is_fixed: bool, is_loo
     return best, tempo
 
 
-_SHAPES: dict[int, str] = {
-    1: "A4", 2: "A4 C4", 3: "A4 B4 C4", 4: "A4 B4 C8", 5: "A8 B4 C8", 6: "A8 B8 C8", 7: "A8 B8 bridge4 C8",
-    8: "A8 A28 B8 C8", 9: "A8 A28 B8 bridge4 C8", 10: "A8 A28 B8 C8 C28", 11: "A8 B8 A28 bridge4 B28 C8",
-    12: "A8 A28 B8 bridge8 C8 C28",
-}  # fmt: skip
-_ENERGIES = {  # what opens loud: opera with all its gongs, news with its signal
-    "luogu": {"intro": 0.9, "A": 0.55, "B": 0.85, "C": 0.95},
-    "news": {"intro": 0.75, "A": 0.66, "B": 0.8, "C": 1.0},
-}
-_ENERGY = {
-    "intro": 0.32,
-    "A": 0.5,
-    "A2": 0.62,
-    "B": 0.72,
-    "B2": 0.8,
-    "bridge": 0.45,
-    "C": 0.95,
-    "C2": 1.0,
-    "outro": 0.42,
-}
-
-
-def _form(style: Style, bars: int, wishes: Wishes, *, is_loop: bool) -> tuple[Section, ...]:
-    """Sections that add up to the bars; what is left over four makes the introduction, or a longer farewell."""
-    lift = 0.6 * sum({**_GENTLE, **_STRONG}.get(mood, 0.0) for mood in wishes.moods)
-    unit = 4 if style.beats > 2 else 8
-    if bars < 2 * unit:
-        names = [("C" if bars <= 2 else "A", bars)] if bars <= 4 else [("A", bars - bars // 2), ("C", bars // 2)]
-    else:
-        names = _long_form(bars, unit, is_loop=is_loop)
-    out, at = [], 0
-    for name, count in names:
-        base = {**_ENERGY, **_ENERGIES.get(style.name, {})}[name] if bars >= 2 * unit else 0.75
-        out.append(Section(name, at, count, min(max(base + lift, 0.2), 1.0)))
-        at += count
-    return tuple(out)
-
-
-def _long_form(bars: int, unit: int, *, is_loop: bool) -> list[tuple[str, int]]:
-    intro = bars % unit or (unit if bars >= 5 * unit and not is_loop else 0)
-    if intro == 1 or (intro and is_loop and bars < 4 * unit):
-        intro = intro + unit if bars >= 4 * unit else intro
-    units = (bars - intro) // unit
-    outro = unit if units >= 7 and not is_loop else 0
-    body = units - outro // unit
-    names = [("intro", intro)] if intro else []
-    while body > max(_SHAPES):
-        names += [("A", 2 * unit), ("B", 2 * unit)]
-        body -= 4
-    for word in _SHAPES[body].split():
-        name, count = word[:-1], int(word[-1])
-        names.append((name, count // 4 * unit))
-    return [*names, *([("outro", outro)] if outro else [])]
-
-
 def _with_hits(plan: Plan, hits: Sequence[float]) -> Plan:
     """Tempi, and the ticks of the hits: without a tempo of its own the piece leans a little so that beats meet them."""
     if not hits:
-        return _slowing(plan)
+        return _paced(plan)
     quarter_s = 60 / plan.bpm
     if plan.wishes.bpm or plan.is_loop:
         ticks = tuple((hit, round(hit / quarter_s * QUARTER)) for hit in hits)
-        return _replaced(plan, plan.tempos, ticks)
+        return replace(plan, hits=ticks)
     tempos, tick, second = list[tuple[int, int]](), 0, 0.0
     for hit in hits:
         place = _meeting(plan, tick, second, hit)
@@ -244,7 +181,8 @@ def _with_hits(plan: Plan, hits: Sequence[float]) -> Plan:
     left = plan.last - tick
     wanted = (rest - ring) * 1e6 * QUARTER / left if left > 0 and rest > ring else usual
     tempos.append((tick, round(min(max(wanted, usual / (1 + _STRETCH)), usual * (1 + _STRETCH)))))
-    return _replaced(plan, tuple(tempos), tuple((hit, tick_at(tempos, hit)) for hit in hits))
+    ticks = tuple((hit, tick_at(tempos, hit)) for hit in hits)
+    return replace(plan, bpm=60e6 / tempos[0][1], tempos=tuple(tempos), hits=ticks)
 
 
 def _meeting(plan: Plan, tick: int, second: float, hit: float) -> int:
@@ -268,28 +206,34 @@ def tick_at(tempos: Sequence[tuple[int, int]], seconds: float) -> int:
     raise ValueError(seconds)
 
 
-def _slowing(plan: Plan) -> Plan:
-    """The last two beats before the end broaden where the style does so and nobody asked for a tempo."""
-    if plan.is_loop or plan.wishes.bpm or not plan.style.slows_down or plan.bars < 6:
+def _paced(plan: Plan) -> Plan:
+    """Sections at their own pace (板式), the last beats broader where the style does so, if nobody asked for a tempo.
+
+    What one section takes, the others give: the end does not move by more than rounding, a few microseconds.
+    """
+    if plan.is_loop or plan.wishes.bpm or plan.bars < 6:
         return plan
-    usual = round(60e6 / plan.bpm)
-    beats = plan.style.beats
-    lost = sum((factor - 1) * usual for factor in _BROADER[-min(beats, 4) :])
-    rest = plan.bars * beats
-    even = round(usual - lost / rest)  # what the end takes, all the rest gives
-    tempos = [(0, even)]
-    for number, factor in enumerate(_BROADER[-min(beats, 4) :]):
-        tempos.append((plan.last - (min(beats, 4) - number) * QUARTER, round(even * factor)))
-    tempos.append((plan.last, even))
-    return _replaced(plan, tuple(tempos), ())
+    slower = [(plan.bar * one.bar, 1 / one.pace) for one in plan.sections]
+    slower = [(tick + at, slow * waver) for (tick, slow), one in zip(slower, plan.sections, strict=True)
+              for at, waver in _wavering(plan, one)]  # fmt: skip
+    if plan.style.slows_down:
+        beats, last = min(plan.style.beats, 4), slower[-1][1]
+        slower = [one for one in slower if one[0] < plan.last - beats * QUARTER]
+        slower += [(plan.last - (beats - n) * QUARTER, last * factor) for n, factor in enumerate(_BROADER[-beats:])]
+    spans = [(until - tick) * slow for (tick, slow), (until, _) in pairwise([*slower, (plan.last, 0.0)])]
+    usual = 60e6 / plan.bpm * plan.last / sum(spans)
+    tempos = [(tick, round(usual * slow)) for tick, slow in slower]
+    tempos = [one for n, one in enumerate(tempos) if n == 0 or one[1] != tempos[n - 1][1]]
+    tempos.append((plan.last, round(60e6 / plan.bpm)))
+    return replace(plan, bpm=60e6 / usual, tempos=tuple(tempos))
 
 
+def _wavering(plan: Plan, section: Section) -> list[tuple[int, float]]:
+    """散板 has no beat: bars hurry and linger, and each phrase ends with a halt."""
+    if section.rhythms != "free":
+        return [(0, 1.0)]
+    return [(plan.bar * n, _FREE[n % len(_FREE)]) for n in range(section.bars)]
+
+
+_FREE = (1.1, 0.84, 0.94, 1.32)
 _BROADER = (1.03, 1.07, 1.14, 1.24)
-
-
-def _replaced(plan: Plan, tempos: tuple[tuple[int, int], ...], hits: tuple[tuple[float, int], ...]) -> Plan:
-    bpm = plan.wishes.bpm or 60e6 / tempos[0][1]
-    return Plan(
-        plan.style, plan.wishes, plan.key, plan.seconds, plan.seed, bpm, plan.bars, plan.sections, tempos, hits,
-        plan.is_loop,
-    )  # fmt: skip

@@ -39,7 +39,7 @@ class Part:
     bends: tuple[tuple[int, float], ...] = ()
     controls: tuple[tuple[int, int, int], ...] = ()
     is_drums: bool = False
-    kit: str = ""  # drums: `standard`; `luogu` is played by our own gongs
+    kit: str = ""  # played by our own: `luogu` by gongs, else an instrument of `media/instruments`
 
 
 @dataclass(frozen=True)

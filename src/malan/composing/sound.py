@@ -1,6 +1,6 @@
 """A score as sound: every part played by itself, mixed as the score places it, mastered to a loudness, exactly so long.
 
-    Score ─ FluidSynth, gongs ─▶ stems ─ mix_down ─▶ mix ─ ring out, or fold the end into the start ─ master ─▶ Rendered
+    Score ─ FluidSynth, our own instruments ─▶ stems ─ mix_down ─▶ mix ─ ring out, or fold ─ master ─▶ Rendered
 
 Start reading at `render`; `bed` is music under a film in one call.
 """
@@ -8,6 +8,7 @@ Start reading at `render`; `bed` is music under a film in one call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from malan.composing.plan import make_plan
 from malan.composing.score import Part, Score, to_midi
 from malan.composing.words import read_tags
 from malan.media.gongs import play_gongs
+from malan.media.instruments import play_instrument
 from malan.media.mastering import RATE_HZ, Mastered, Sound, Strip, faded, folded, master, mix_down, write_wav_24
 from malan.media.midi import MidiFile
 from malan.media.soundfont import play
@@ -23,6 +25,7 @@ from malan.media.soundfont import play
 LOUDNESS_LUFS = -16.0
 _TAIL_S = 4.0  # what a loop lets ring into its beginning
 _FADE_S = (0.3, 2.4)
+_HANDS = 2
 _LOW_CUTS_HZ = {
     "bass": 28.0, "timpani": 35.0, "drums": 28.0, "luogu": 60.0, "hits": 30.0, "chorale": 150.0, "figure": 120.0,
     "melody": 140.0, "answer": 160.0, "heterophony": 150.0, "spark": 300.0, "double": 160.0,
@@ -66,18 +69,23 @@ def render(
 
 
 def _played(score: Score, length: float, stop: Stop) -> list[Sound]:
-    """A stem each, in the order of the parts; opera percussion by our own gongs."""
+    """A stem each, in the order of the parts: our own gongs and instruments beside the soundfont's."""
     piece = to_midi(score)
-    if not any(part.kit for part in score.parts):
-        return play(piece, length, stop=stop)
     own = [number for number, part in enumerate(score.parts) if part.kit]
-    tracks = [track for number, track in enumerate(piece.tracks) if number not in own]
-    lean = MidiFile(piece.division, piece.tempos, tuple(tracks))
-    stems = play(lean, length, stop=stop)
-    for number in own:
-        strokes = [(piece.seconds_at(n.start), n.pitch, n.velocity) for n in piece.tracks[number].notes]
-        stems.insert(number, play_gongs(strokes, length))
-    return stems
+    others = tuple(track for number, track in enumerate(piece.tracks) if number not in own)
+    lean = MidiFile(piece.division, piece.tempos, others)
+    stop()
+    with ThreadPoolExecutor(_HANDS) as hands:  # FluidSynth and numpy let go of the interpreter
+        ours = {number: hands.submit(_own, score.parts[number].kit, piece, number, length) for number in own}
+        theirs = iter(play(lean, length, stop=stop) if others else ())
+        return [ours[number].result() if number in ours else next(theirs) for number in range(len(score.parts))]
+
+
+def _own(kit: str, piece: MidiFile, number: int, length: float) -> Sound:
+    track = piece.tracks[number]
+    if kit != "luogu":
+        return play_instrument(kit, piece, track, length)
+    return play_gongs([(piece.seconds_at(n.start), n.pitch, n.velocity) for n in track.notes], length)
 
 
 def _strip(part: Part, score: Score) -> Strip:

@@ -123,6 +123,8 @@ _DORIAN: Mapping[str, tuple[str, ...]] = {
     "dorian.C": ("i IV VII IV", "III IV i VII"),
 }
 
+_BANQIANG = ("bridge", "A", "B", "C", "outro")  # what 京胡 leads, from 导板 to 散板
+_STRINGS = ("intro", "A", "C", "bridge", "outro")  # 打锣腔 (B) is sung over gongs alone: 不托管弦
 _OUTER = ("intro", "A", "bridge", "outro")
 _AMBIENT: Mapping[str, tuple[str, ...]] = {
     **_FLOAT,
@@ -176,23 +178,24 @@ STYLES: dict[str, Style] = {
             "luogu", (92, 120, 150), ("gong", "zhi", "yu"), _OPEN,
             (
                 Chair("luogu", "luogu", 0, 0, 127, "", 0.0, -18, 0.14),
-                Chair("melody", "jinghu", 110, 67, 91, "jinghu", -0.15, -21, 0.15, only=("A", "C", "outro")),
-                Chair("heterophony", "yueqin", 105, 55, 79, "pipa", 0.25, -25, 0.15, only=("A", "C", "outro")),
-                Chair("heterophony", "suona", 111, 62, 86, "sheng", 0.1, -24, 0.18, only=("C", "outro")),
-                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", -0.3, -27, 0.12, only=("A", "C", "outro")),
+                Chair("melody", "jinghu", 110, 67, 91, "jinghu", -0.15, -21, 0.15, only=_BANQIANG),
+                Chair("heterophony", "yueqin", 105, 55, 79, "pipa", 0.25, -25, 0.15, only=("A", "B", "C")),
+                Chair("heterophony", "suona", 111, 62, 86, "suona", 0.1, -24, 0.18, only=("C",)),
+                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", -0.3, -27, 0.12, only=("A", "B", "C")),
             ),
             "huagu", beats=2, writer="luogu", room_s=1.2,
         ),
         Style(
             "huaguxi", (92, 112, 138), ("zhi", "yu"), _OPEN,
             (
-                Chair("melody", "datong", 110, 57, 84, "datong", 0.0, -20, 0.16),
+                Chair("melody", "datong", 110, 57, 84, "datong", 0.0, -20, 0.16, only=_STRINGS),
+                Chair("melody", "suona", 111, 62, 86, "suona", 0.2, -21, 0.18, only=("B",)),
                 Chair("heterophony", "dizi", 73, 69, 93, "dizi", -0.35, -24, 0.2, 0.5),
-                Chair("heterophony", "yueqin", 105, 52, 79, "pipa", 0.35, -25, 0.15, 0.45),
-                Chair("heterophony", "suona", 111, 62, 86, "sheng", 0.2, -24.5, 0.18, 0.85),
-                Chair("heterophony", "zhongruan", 24, 38, 60, "sanxian", 0.0, -25, 0.15, 0.3),
-                Chair("heterophony", "yangqin", 15, 50, 84, "yangqin", -0.2, -27, 0.18, 0.6),
-                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", 0.15, -26, 0.12, 0.4),
+                Chair("heterophony", "yueqin", 105, 52, 79, "pipa", 0.35, -25, 0.15, 0.45, only=_STRINGS),
+                Chair("heterophony", "second suona", 111, 62, 86, "suona", 0.25, -25, 0.18, 0.85, only=("C",)),
+                Chair("heterophony", "zhongruan", 24, 38, 60, "sanxian", 0.0, -25, 0.15, 0.3, only=_STRINGS),
+                Chair("heterophony", "yangqin", 15, 50, 84, "yangqin", -0.2, -27, 0.18, 0.6, only=_STRINGS),
+                Chair("bass", "sanxian", 106, 38, 62, "pulse_root", 0.15, -26, 0.12, 0.4, only=_STRINGS),
                 Chair("luogu", "luogu", 0, 0, 127, "", 0.0, -23, 0.14),
             ),
             "huagu", beats=2, writer="huaguxi", room_s=1.2,
