@@ -13,7 +13,7 @@ import pytest
 from media_factory import draw_film, read_number
 
 from malan.core.errors import MediaError, NotFound, UsageError
-from malan.media.render import Format, Key, Music, Piece, Timeline, View, is_hdr, matrix_of, mix_sound, render
+from malan.media.render import Cover, Format, Key, Music, Piece, Timeline, View, is_hdr, matrix_of, mix_sound, render
 from malan.media.render.graph import film_clock, window
 from malan.media.render.shelf import tidy_shelf
 
@@ -155,7 +155,7 @@ def test_what_is_shown_whole_is_shown_without_its_bars(films, tmp_path):
 
 
 def test_covers_are_blurred_and_nothing_else(films, tmp_path):
-    plain, covered = piece(films[0], 7, 4), piece(films[0], 7, 4, covers=((0.0, 0.0, 1.0, 0.2),))
+    plain, covered = piece(films[0], 7, 4), piece(films[0], 7, 4, covers=(Cover(0.0, 0.0, 1.0, 0.2),))
     for name, one in (("plain", plain), ("covered", covered)):
         render(Timeline(Fraction(25), (one,), (WIDE,)), {"16x9": tmp_path / f"{name}.mp4"}, tmp_path / "shelf")
     with av.open(str(tmp_path / "plain.mp4")) as a, av.open(str(tmp_path / "covered.mp4")) as b:

@@ -7,7 +7,7 @@ Rights are asked for every clip again: a storyboard may be days old. Start readi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -17,19 +17,25 @@ from malan.apps.frame import Work
 from malan.apps.promo.board import Shot, Storyboard
 from malan.apps.promo.captions import Line, captions_of, cards_of
 from malan.apps.promo.fonts import check_glyphs
-from malan.apps.promo.looking import Asked, frame_pieces
+from malan.apps.promo.looking import Asked, frame_pieces, still_seen
 from malan.apps.promo.plan import USES
 from malan.apps.promo.request import format_of
+from malan.apps.promo.subjects import Box
 from malan.apps.promo.writing import write_script
 from malan.core import Clip, Span
 from malan.core.errors import UsageError
-from malan.media.render import Piece, Timeline, matrix_of, primaries_of
+from malan.media.render import Cover, Piece, Timeline, matrix_of, primaries_of
 from malan.services.clips.picking import Candidate, Footage, Shelf, chosen
-from malan.services.clips.strips import look_into
+from malan.services.clips.strips import Face, faces_in, look_into
 from malan.services.outputs.manifests import Source
 
 if TYPE_CHECKING:
     from malan.services.clips.search import ClipRow
+
+
+_EARLY_S = 0.16  # captions come and go softly
+_AROUND = (0.012, 0.01)  # of the picture: what is covered beside and above a caption
+_OF_FACE = 0.15
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,11 @@ def lay(board: Storyboard, script: str, work: Work) -> Built:
     known = chosen(work.library, [shot.clip for shot in board.shots], USES, caller=work.caller)
     shelf = Shelf(work.library, USES, work.caller)
     footage = [shelf.footage(one.row) for one in known]
+    faces = faces_in(work.library, [one.row for one in known if one.captions])
     formats = tuple(format_of(shape, board.lines) for shape in dict.fromkeys(board.formats))
     pieces = tuple(
-        _piece(board, shot, one, file, shelf) for shot, one, file in zip(board.shots, known, footage, strict=True)
+        _piece(board, shot, one, file, shelf, faces.get(one.row.id, ()))
+        for shot, one, file in zip(board.shots, known, footage, strict=True)
     )
     lines = captions_of(board, script)
     written = [*cards_of(board), *lines]
@@ -91,6 +99,7 @@ def framed(built: Built, work: Work) -> Built:
         Asked(
             piece, row.clip.asset_id, strips[row.id].active if row.id in strips else (0.0, 0.0, 1.0, 1.0),
             has_faces=row.measures.get("face_share", 0.0) > 0,
+            written=tuple((one.x, one.y, one.width, one.height) for one in piece.covers),
         )
         for piece, row in zip(timeline.pieces, rows, strict=True)
     ]  # fmt: skip
@@ -98,11 +107,14 @@ def framed(built: Built, work: Work) -> Built:
         asked, timeline.rate, timeline.formats, work.library.folder("cache") / "views",
         lambda done: work.progress(done, len(rows), rows[done].file_name),
     )  # fmt: skip
-    pieces = tuple(replace(piece, views=one) for piece, one in zip(timeline.pieces, views, strict=True))
+    pieces = tuple(
+        replace(piece, views=one, covers=still_seen(piece, one, timeline.formats))
+        for piece, one in zip(timeline.pieces, views, strict=True)
+    )
     return replace(built, timeline=replace(timeline, pieces=pieces))
 
 
-def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: Shelf) -> Piece:
+def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: Shelf, faces: Sequence[Face]) -> Piece:
     length = shot.frames / board.rate
     span = one.row.span
     if shot.from_s < span.start_s - 0.05 or shot.from_s + length > span.end_s + 0.05:
@@ -112,7 +124,6 @@ def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: 
         )  # fmt: skip
     size = file.video.shown_size_px or (16, 16)
     size = (2 * (size[0] // 2), 2 * (size[1] // 2))
-    covers = tuple(box for a, b, box in one.captions if a < shot.from_s + length and b > shot.from_s)
     return Piece(
         name=one.row.id,
         path=str(file.path),
@@ -120,7 +131,7 @@ def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: 
         frames=shot.frames,
         size=size,
         track=file.video.index,
-        covers=_together(covers) if shot.cover_captions else (),
+        covers=tuple(_covers(one, faces, shot.from_s, length)) if shot.cover_captions else (),
         gain_db=0.0 if shot.sound else None,
         sound_track=file.sound_track,
         is_interlaced=bool(file.video.is_interlaced),
@@ -135,16 +146,25 @@ def _matrix(path: str, track: int) -> str:
     return matrix_of(path, track)
 
 
-def _together(
-    boxes: Sequence[tuple[float, float, float, float]],
-) -> tuple[tuple[float, float, float, float], ...]:
-    """One box around all, a little larger; none where there is none."""
-    if not boxes:
-        return ()
-    left, top = min(box[0] for box in boxes) - 0.01, min(box[1] for box in boxes) - 0.012
-    right, bottom = max(box[0] + box[2] for box in boxes) + 0.01, max(box[1] + box[3] for box in boxes) + 0.012
-    left, top, right, bottom = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
-    return ((left, top, right - left, bottom - top),)
+def _covers(one: Candidate, faces: Sequence[Face], from_s: float, length_s: float) -> Iterator[Cover]:
+    """Where old captions stand in a shot, and when; none where a face would be covered with them."""
+    for begin, end, (x, y, wide, high) in one.captions:
+        begin_s, end_s = begin - from_s - _EARLY_S, end - from_s + _EARLY_S
+        if begin_s >= length_s or end_s <= 0:
+            continue
+        left, top = max(0.0, x - _AROUND[0]), max(0.0, y - _AROUND[1])
+        right, bottom = min(1.0, x + wide + _AROUND[0]), min(1.0, y + high + _AROUND[1])
+        if not any(_meet((left, top, right - left, bottom - top), face) for at, face in faces if begin <= at <= end):
+            yield Cover(
+                left, top, right - left, bottom - top, round(max(0.0, begin_s), 3), round(min(length_s, end_s), 3)
+            )
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Whether two boxes have a good part of the second in common."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    return wide > 0 and high > 0 and wide * high > _OF_FACE * other[2] * other[3]
 
 
 def _sources(board: Storyboard, timeline: Timeline, rows: Sequence[ClipRow]) -> list[Source]:

@@ -30,6 +30,7 @@ _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a pla
 _UNSEEN, _BLACK = 0.6, 0.1  # off what is dark or fading somewhere in even its best stretch; less than that is black
 _WITH_FACES = 0.15  # for a stretch in which people are seen all through, where the film likes people
 _SURE = 0.6  # of how sure the surest is
+_WRITTEN = 0.25  # off a stretch with old captions all through
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
 Look = Callable[[Sequence[Candidate]], Mapping[str, Strip]]
@@ -276,10 +277,16 @@ def _best_start(one: Judged, first: float, last: float, length: float) -> tuple[
     inside = np.linspace(0.02, 0.98, 8) * length
     within = starts[:, None] + inside[None, :]
     least = np.interp(within, moments, shown).min(axis=1)
+    written = np.mean([[_is_written(one.candidate, at) for at in some] for some in within], axis=1)
     people = np.interp(within, moments, _people_at(one, moments)).mean(axis=1)
     away = np.abs(starts - usual) / max(last - first, 1e-6)
-    best = int(np.argmax(least + _WITH_FACES * people - 0.05 * away))
+    best = int(np.argmax(least + _WITH_FACES * people - _WRITTEN * written - 0.05 * away))
     return float(starts[best]), float(least[best])
+
+
+def _is_written(one: Candidate, at: float) -> bool:
+    """Whether old captions stand there at a moment of its file."""
+    return any(begin <= at < end for begin, end, _ in one.captions)
 
 
 def _people_at(one: Judged, moments: Floats) -> Floats:

@@ -19,7 +19,7 @@ from malan.media.render.graph import window
 
 Floats = NDArray[np.float64]
 
-VERSION = 4  # of what is framed how; what was remembered of another is forgotten
+VERSION = 5  # of what is framed how; what was remembered of another is forgotten
 LINES = 96  # height of the frames that are looked at
 _STILL = 0.06  # of the picture's width: a subject that moves less is framed without moving
 _NOTHING_LOST, _LITTLE_LOST = 0.06, 0.03  # of the weight: what a window may lose and stand still, or stand elsewhere

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -23,7 +23,8 @@ from malan.apps.promo.framing import LINES, VERSION, frame_formats
 from malan.apps.promo.subjects import Box
 from malan.core.ids import digest_record
 from malan.inference.faces import FaceFinder, has_face_weights
-from malan.media.render import Format, Key, Piece, View
+from malan.media.render import Cover, Format, Key, Piece, View
+from malan.media.render.graph import window
 from malan.media.render.looks import look_along
 
 LOOKS_A_SECOND = 6.0
@@ -31,6 +32,7 @@ _MOST_LOOKS = 48
 _FACES_EVERY = 3  # looks, twice a second; between them heads are taken to move evenly
 _ENLARGED = 2.0
 _SAME_SHAPE = 0.03
+_MOST_ENLARGED, _LEAST_LEFT = 1.3, 0.35  # of a picture whose captions are cut away; of its height that must be left
 _MOST_KEPT, _LEFT = 4000, 3000
 
 Views = dict[str, View]
@@ -38,12 +40,16 @@ Views = dict[str, View]
 
 @dataclass(frozen=True)
 class Asked:
-    """A piece to be framed: `active` is its picture without black bars, as shares; `asset` names its file."""
+    """A piece to be framed: `active` is its picture without black bars, as shares; `asset` names its file.
+
+    `written` is where old captions stand in it, as shares.
+    """
 
     piece: Piece
     asset: str
     active: Box
     has_faces: bool = False
+    written: tuple[Box, ...] = ()
 
 
 def frame_pieces(
@@ -75,14 +81,16 @@ def frame_pieces(
 
 def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path, finder: FaceFinder | None) -> Views:
     """Remembered ones, else new ones. A picture is looked at only where something of it is cut off."""
-    piece, active, eyes = one.piece, one.active, finder if one.has_faces else None
-    shown = piece.size[0] * active[2] / (piece.size[1] * active[3])
-    other = [form for form in formats if abs(float(form.aspect) / shown - 1) > _SAME_SHAPE]
-    views = frame_formats((), (), piece.size, formats, active) if _has_bars(active) else {}
+    piece, eyes = one.piece, finder if one.has_faces else None
+    actives = {form.name: without_written(one.active, one.written, piece.size, form) for form in formats}
+    other = [form for form in formats if not _is_shape_of(actives[form.name], piece.size, form)]
+    views: Views = {}
+    for form in formats:
+        if form not in other and _has_bars(actives[form.name]):
+            views |= frame_formats((), (), piece.size, [form], actives[form.name])
     if not other:
         return views
-    shapes = [[form.name, form.width, form.height] for form in other]
-    box = [repr(float(side)) for side in active]
+    shapes = [[form.name, form.width, form.height, *(repr(float(n)) for n in actives[form.name])] for form in other]
     name = digest_record(
         "promo.views",
         [
@@ -93,27 +101,76 @@ def _views(one: Asked, rate: Fraction, formats: Sequence[Format], kept: Path, fi
             piece.frames,
             str(rate),
             list(piece.size),
-            box,
             shapes,
             eyes is not None,
         ],
     )
     held = _recall(kept / f"{name}.json")
     if held is None:
-        held = _looked(piece, active, float(piece.frames / rate), other, eyes)
+        held = _looked(piece, actives, float(piece.frames / rate), other, eyes)
         _remember(kept / f"{name}.json", held)
     return views | held
+
+
+def _is_shape_of(active: Box, size: tuple[int, int], form: Format) -> bool:
+    shown = size[0] * active[2] / (size[1] * active[3])
+    return abs(float(form.aspect) / shown - 1) <= _SAME_SHAPE
+
+
+def without_written(active: Box, written: Sequence[Box], size: tuple[int, int], form: Format) -> Box:
+    """The picture without the band in which old captions stand, where a format need not be enlarged much for that."""
+    if not written:
+        return active
+    left, top, wide, high = active
+    bottom = top + high
+    above, below = min(box[1] for box in written), max(box[1] + box[3] for box in written)
+    parts = [(left, top, wide, above - top), (left, below, wide, bottom - below)]
+    best = max(parts, key=lambda part: part[3])
+    if best[3] < _LEAST_LEFT * high:
+        return active
+    whole, rest = (window((round(size[0] * box[2]), round(size[1] * box[3])), form, 1.0)[0] for box in (active, best))
+    return best if rest * _MOST_ENLARGED >= whole else active
+
+
+def still_seen(piece: Piece, views: Views, formats: Sequence[Format]) -> tuple[Cover, ...]:
+    """The covers of a piece that some format shows anything of."""
+    return tuple(
+        one for one in piece.covers if any(_shows(views.get(f.name, View()), piece.size, f, one) for f in formats)
+    )
+
+
+def _shows(view: View, size: tuple[int, int], form: Format, cover: Cover) -> bool:
+    if view.is_whole:
+        x, y, wide, high = view.part
+        return x < cover.x + cover.width and x + wide > cover.x and y < cover.y + cover.height and y + high > cover.y
+    wide, high = (length / side for length, side in zip(window(size, form, view.zoom), size, strict=True))
+    return any(
+        abs(_within(key.x, wide) - (cover.x + cover.width / 2)) < (wide + cover.width) / 2
+        and abs(_within(key.y, high) - (cover.y + cover.height / 2)) < (high + cover.height) / 2
+        for key in view.keys
+    )
+
+
+def _within(middle: float, length: float) -> float:
+    """The middle of a window as it is shown: within the picture."""
+    return min(max(middle, length / 2), 1 - length / 2) if length < 1 else 0.5
 
 
 def _has_bars(active: Box) -> bool:
     return active[2] * active[3] < 0.99
 
 
-def _looked(piece: Piece, active: Box, length_s: float, formats: Sequence[Format], finder: FaceFinder | None) -> Views:
+def _looked(
+    piece: Piece, actives: Mapping[str, Box], length_s: float, formats: Sequence[Format], finder: FaceFinder | None
+) -> Views:
     a_second = min(LOOKS_A_SECOND, _MOST_LOOKS / length_s)
     seen = look_along(piece.path, piece.track, piece.start, length_s, a_second=a_second, lines=LINES)
     faces = faces_along(seen.pictures, finder) if finder else ()
-    return frame_formats(seen.pictures, seen.times_s, piece.size, formats, active, faces)
+    found: Views = {}
+    for active in dict.fromkeys(actives[form.name] for form in formats):
+        alike = [form for form in formats if actives[form.name] == active]
+        found |= frame_formats(seen.pictures, seen.times_s, piece.size, alike, active, faces)
+    return found
 
 
 def faces_along(pictures: Sequence[NDArray[np.uint8]], finder: FaceFinder) -> list[list[Box]]:

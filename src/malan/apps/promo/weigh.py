@@ -81,7 +81,7 @@ def judge(
             "sharp": float(np.clip(measures.get("sharpness", 0.5), 0, 1)),
             "light": light,
             "motion": float(np.exp(-abs(np.log((moving + 0.01) / (wished + 0.01))) / 2)),
-            "clean": float(np.clip(1 - wrong, 0, 1) * (1 - 0.6 * min(1.0, written))),
+            "clean": float(np.clip(1 - wrong, 0, 1) * (1 - 0.9 * min(1.0, written))),
             "long": float(np.clip(length / 3.0, 0, 1)),
             "faces": _faces(measures, style),
             "loud": _sound(measures) if is_heard else NEUTRAL,

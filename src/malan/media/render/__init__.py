@@ -8,10 +8,11 @@ Start reading at `timeline.py`, then `films.py`.
 
 from malan.media.render.films import Rendered, render
 from malan.media.render.sound import Mixed, Music, mix_sound
-from malan.media.render.timeline import Format, Key, Piece, Timeline, View
+from malan.media.render.timeline import Cover, Format, Key, Piece, Timeline, View
 from malan.media.render.tone import is_hdr, matrix_of, primaries_of
 
 __all__ = [
+    "Cover",
     "Format",
     "Key",
     "Mixed",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from malan.media.render.timeline import Format, Key, Piece, Timeline, View
+from malan.media.render.timeline import Cover, Format, Key, Piece, Timeline, View
 
 _MARGIN_S = 1  # read beyond the end of a piece, for rates that do not divide
 _TAGS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
@@ -21,6 +21,7 @@ _KNEE, _BRIGHTEST, _WHITE = (
     4.93,
     203,
 )  # white of HDR is 203 nits (ITU-R BT.2408); the rest up to 1000 is rolled off
+_LEAST_COVER, _OFF_EDGE = 8, 2  # pixels
 _GROUND = 8  # a ground is blurred at an eighth of its size: what is left of it is no finer
 _ZSCALE_MATRICES = {"bt709": "bt709", "bt601": "smpte170m", "bt2020": "bt2020nc"}
 _LATER_US = 500  # libass counts whole milliseconds, cut off: a moment must not fall short of itself
@@ -133,19 +134,32 @@ def _tone(piece: Piece) -> str:
 
 
 def _covers(piece: Piece, place: int) -> list[str]:
-    """Old captions are blurred where they stand."""
-    parts, at = [], f"s{place}"
-    width, height = piece.size
-    for number, (x, y, w, h) in enumerate(piece.covers):
-        box = tuple(2 * round(side / 2) for side in (w * width, h * height, x * width, y * height))
-        if box[0] < 8 or box[1] < 8:
-            continue
-        out = f"c{place}" if number == len(piece.covers) - 1 else f"c{place}x{number}"
-        parts.append(f"[{at}]split[{out}a][{out}b]")
-        parts.append(f"[{out}b]crop={box[0]}:{box[1]}:{box[2]}:{box[3]},gblur=sigma={max(6, box[1] // 3)}[{out}g]")
-        parts.append(f"[{out}a][{out}g]overlay={box[2]}:{box[3]}[{out}]")
+    """Old captions are filled from what is around them while they stand there; what runs through them is softened."""
+    parts, at, boxes = [], f"s{place}", [(one, box) for one in piece.covers if (box := _box(one, piece.size))]
+    for number, (cover, (x, y, wide, high)) in enumerate(boxes):
+        out = f"c{place}" if number == len(boxes) - 1 else f"c{place}x{number}"
+        when = f"enable='between(t,{cover.begin_s:.3f},{cover.end_s:.3f})'"
+        parts.append(f"[{at}]delogo=x={x}:y={y}:w={wide}:h={high}:{when},split[{out}a][{out}b]")
+        soft = f"gblur=sigma={max(2, high // 8)}:sigmaV={max(1, high // 16)}"
+        parts.append(f"[{out}b]crop={wide}:{high}:{x}:{y},{soft}[{out}g]")
+        parts.append(f"[{out}a][{out}g]overlay={x}:{y}:{when}[{out}]")
         at = out
     return parts
+
+
+def _box(cover: Cover, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """A place in even pixels, a little off the edges of the picture, from which it is filled; None: too small."""
+    (x, wide), (y, high) = (
+        _side(begin, length, whole)
+        for begin, length, whole in ((cover.x, cover.width, size[0]), (cover.y, cover.height, size[1]))
+    )
+    return (x, y, wide, high) if min(wide, high) >= _LEAST_COVER else None
+
+
+def _side(begin: float, length: float, whole: int) -> tuple[int, int]:
+    first = 2 * round(max(_OFF_EDGE, begin * whole) / 2)
+    last = 2 * round(min(whole - _OFF_EDGE, (begin + length) * whole) / 2)
+    return first, last - first
 
 
 def framed(piece: Piece, form: Format, name: str, out: str, tone: str = "") -> str:

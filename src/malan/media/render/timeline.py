@@ -56,6 +56,21 @@ class View:
     part: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A place in the picture to fill from what is around it while something stands there: an old burned-in caption.
+
+    Shares of the upright picture; seconds of the piece.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    begin_s: float = 0.0
+    end_s: float = 1e6
+
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of one file, or a plain ground when `path` is empty.
@@ -66,7 +81,7 @@ class Piece:
         start: Seconds from the file's clock zero at which it begins.
         frames: How long, in frames of the timeline.
         views: By format; the middle of the picture where none is given.
-        covers: Boxes to blur, as shares of the upright picture (x, y, width, height): old burned-in captions.
+        covers: What is filled from around it: old burned-in captions.
         gain_db: Of its own sound; None: silent.
         size: Upright width and height in pixels, as shown.
     """
@@ -78,7 +93,7 @@ class Piece:
     size: tuple[int, int] = (0, 0)
     track: int = 0
     views: Mapping[str, View] = field(default_factory=dict)
-    covers: tuple[tuple[float, float, float, float], ...] = ()
+    covers: tuple[Cover, ...] = ()
     gain_db: float | None = 0.0
     sound_track: int | None = None
     is_interlaced: bool = False

@@ -23,6 +23,8 @@ _ANOTHER, _STANDS_OUT = 0.3, 4.0  # one less correlation: of another picture, an
 _OTHER = 0.09  # of the pixels have another shade in another picture
 _AROUND = 0.25  # of the time between two pictures: dissolves begin before what is seen of them
 Stretch = tuple[float, float]
+Face = tuple[float, tuple[float, float, float, float]]
+"""Seconds of the file at which it was seen, and its box in shares of the picture; an empty one where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
     """What the filmstrips of some clips tell, by clip; those without one are left out. Nothing is decoded but them."""
     found = {}
     assets = ws.library.assets_by_id({row.clip.asset_id for row in rows})
-    clear, faces = _clear(ws, rows), _faces(ws, rows)
+    clear, faces = _clear(ws, rows), faces_in(ws, rows)
     for row in rows:
         strip, track = ws.library.filmstrip(row.id), assets[row.clip.asset_id].asset.first("video")
         size = track.shown_size_px if track else None
@@ -55,7 +57,9 @@ def look_into(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Strip]:
             read, aspect = read_strip(strip, size[0] / size[1]), size[0] / size[1]
             shown = aspect * read.active[2] / read.active[3]
             whole = _without_turn(clear[row.id], row, read.turn)
-            found[row.id] = replace(read, clear=whole, aspect=shown, faces_s=faces.get(row.id, ()))
+            found[row.id] = replace(
+                read, clear=whole, aspect=shown, faces_s=tuple(dict.fromkeys(at for at, _ in faces.get(row.id, ())))
+            )
     return found
 
 
@@ -68,19 +72,22 @@ def _without_turn(clear: Stretch, row: ClipRow, turn: Stretch | None) -> Stretch
     return max(before, after, key=lambda part: part[1] - part[0])
 
 
-def _faces(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, tuple[float, ...]]:
-    """When faces were seen in those clips that show any."""
+def faces_in(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, tuple[Face, ...]]:
+    """When faces were seen in those clips that show any, and where; by clip."""
     wanted = [row.id for row in rows if row.measures.get("face_share", 0.0) > 0]
     found = ws.library.findings_about("privacy.face", wanted) if wanted else []
-    return {one.clip.id: tuple(sorted(set(_moments(one.value.get("faces"))))) for one in found}
+    return {one.clip.id: tuple(sorted(set(_faces(one.value.get("faces"))))) for one in found}
 
 
-def _moments(faces: object) -> Iterator[float]:
-    """When faces were seen; what somebody else's operator wrote otherwise is passed over."""
-    for face in faces if isinstance(faces, list | tuple) else ():
+def _faces(said: object) -> Iterator[Face]:
+    """When and where faces were seen; what somebody else's operator wrote otherwise is passed over."""
+    for face in said if isinstance(said, list | tuple) else ():
         at = face.get("at_s") if isinstance(face, Mapping) else None
+        box = face.get("box") if isinstance(face, Mapping) else None
         if isinstance(at, int | float):
-            yield float(at)
+            is_box = isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(n, int | float) for n in box)
+            x, y, wide, high = (float(n) for n in box) if isinstance(box, list | tuple) and is_box else (0.0,) * 4
+            yield float(at), (x, y, wide, high)
 
 
 def _clear(ws: Workspace, rows: Sequence[ClipRow]) -> dict[str, Stretch]:
