@@ -11,6 +11,7 @@ import "./styles/apps.css";
 import "./styles/board.css";
 import "./styles/desk.css";
 import "./styles/training.css";
+import "./styles/admin.css";
 import "./elements/filmstrip";
 import "./elements/wave";
 import "./elements/asset";

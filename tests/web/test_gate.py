@@ -88,7 +88,8 @@ def _address(rule: str, shown: Shown) -> tuple[str, str]:
         "asset_id": shown.asset_id, "clip_id": shown.clips[0].id, "job_id": "abcdef123456", "lang": "en",
         "prefix": "abcdefghij", "product_id": "0" * 64, "number": "0" * 16, "action": "sign", "name": "promo",
             "digest": "0" * 64, "finding": "0" * 20, "word": "approve", "run": "0" * 64, "step": "cancel",
-            "model": "0" * 64, "mark": "recall",
+            "model": "0" * 64, "mark": "recall", "party": "0" * 64, "statement": "0" * 64, "index": "0",
+            "change": "end",
     }  # fmt: skip
     return method, path.format_map(given).replace("/static", "/static/icon.svg")
 

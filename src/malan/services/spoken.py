@@ -54,6 +54,12 @@ def money(amount_minor: int, currency: str, lang: str) -> str:
     return f"{said.removesuffix(' CNY')} 元" if lang == "zh" and currency == "CNY" else said
 
 
+def cost(amount: Mapping[str, Any], lang: str) -> str:
+    """An amount finer than the smallest unit, as the gateway counts it: `0.000125 CNY`, in Chinese with 元."""
+    said = str(amount["text"])
+    return f"{said.removesuffix(' CNY')} 元" if lang == "zh" and amount["currency"] == "CNY" else said
+
+
 def moment(at: str, lang: str) -> str:
     """`22 Nov 2026, 09:05`, `2026年11月22日 09:05`: a time of a record, in UTC; a day where it has no hour."""
     try:

@@ -27,9 +27,12 @@ from malan.web import (
     log_pages,
     market_pages,
     media_files,
+    party_pages,
+    program_pages,
     review_pages,
     search_pages,
     signin_pages,
+    statement_pages,
     training_pages,
 )
 from malan.web.built import FOLDER
@@ -55,6 +58,9 @@ _PAGES = (
     review_pages,
     app_pages,
     training_pages,
+    statement_pages,
+    party_pages,
+    program_pages,
 )
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
 
+from malan.core.errors import MalanError, UsageError
 from malan.services.clips import browse
 from malan.services.footage import pictures, previews
 from malan.services.footage import portrait as inspect
+from malan.services.footage.withdrawal import withdraw_asset
+from malan.services.views import Failure
+from malan.web.failures import status_of
+from malan.web.forms import firsts, read_form
 from malan.web.gate import caller_of
 from malan.web.language import language_of
 from malan.web.pages import Pages
@@ -50,8 +56,7 @@ def asset_json(request: Request, asset_id: Id) -> Response:
 
 @router.get("/assets/{asset_id}", include_in_schema=False)
 def asset_page(request: Request, asset_id: Id) -> Response:
-    workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
-    return pages.html(request, "asset.html", view=inspect.asset(workspace, asset_id, lang, caller=caller_of(request)))  # type: ignore[no-any-return]
+    return _asset(request, asset_id)
 
 
 @router.get("/assets/{asset_id}/frames")
@@ -106,3 +111,30 @@ def proxy_state(request: Request, asset_id: Id) -> Response:
             request.app.state.workspace, asset_id, language_of(request.scope), caller=caller_of(request)
         )
     )
+
+
+@router.post("/assets/{asset_id}/withdraw", include_in_schema=False)
+async def withdraw(request: Request, asset_id: WholeId) -> Response:
+    """Take an asset back for its owner: gone at the next read, everywhere."""
+    return await run_in_threadpool(_withdraw, request, asset_id, firsts(await read_form(request)))
+
+
+def _withdraw(request: Request, asset_id: str, said: dict[str, str]) -> Response:
+    reason = said.get("reason", "").strip()
+    try:
+        if not reason or not said.get("sure"):
+            raise UsageError("admin.not_sure")
+        withdraw_asset(request.app.state.workspace, asset_id, reason, caller=caller_of(request))
+    except MalanError as error:
+        return _asset(request, asset_id, error, said)
+    return RedirectResponse("/assets", status_code=303)
+
+
+def _asset(
+    request: Request, asset_id: str, error: MalanError | None = None, said: dict[str, str] | None = None
+) -> Response:
+    workspace, pages, lang = request.app.state.workspace, request.app.state.pages, language_of(request.scope)
+    view = inspect.asset(workspace, asset_id, lang, caller=caller_of(request))
+    failure, status = (Failure.of(error, lang), status_of(error)) if error else (None, 200)
+    reply: Response = pages.html(request, "asset.html", status=status, view=view, failure=failure, said=said or {})
+    return reply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,13 @@ class Pages:
         )
         self._env.filters["block"] = _data_block
         self._env.filters["short"] = _short_count
-        self._env.filters |= {"size": spoken.size, "clock": spoken.clock, "number": _number, "decimal": _decimal}
+        self._env.filters |= {
+            "size": spoken.size,
+            "clock": spoken.clock,
+            "number": _number,
+            "decimal": _decimal,
+            "day": _day,
+        }
         self._built = built
 
     def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -53,6 +60,7 @@ class Pages:
             lang=lang,
             named=partial(_named, lang),
             money=partial(spoken.money, lang=lang),
+            cost=partial(spoken.cost, lang=lang),
             moment=partial(spoken.moment, lang=lang),
             lasting=partial(spoken.lasting, lang=lang),
             path=request.url.path,
@@ -109,6 +117,11 @@ def _short_count(number: int) -> str:
 def _number(value: float) -> str:
     """`8`, `8.5`, `12.25`: a count that may be a fraction, without empty digits."""
     return f"{float(value):.2f}".rstrip("0").rstrip(".")
+
+
+def _day(seconds: float) -> str:
+    """`2026-11-22`: the day of a time in seconds, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _decimal(text: Any) -> float | None:

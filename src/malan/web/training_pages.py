@@ -7,16 +7,18 @@ again by the service that does it.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from malan.core.errors import MalanError
+from malan.core.errors import MalanError, UsageError
+from malan.services.models.rights import retire_model
 from malan.services.outputs.recall import recall_model, restore_outputs
 from malan.services.runs import owners_desk as desk
-from malan.services.runs.approvals import approve_algorithm, reject_algorithm
+from malan.services.runs.approvals import approve_algorithm, reject_algorithm, trust_publisher
 from malan.services.runs.submission import cancel_run, decide_run, resume_run, run_log, run_receipt
 from malan.services.views import Failure
 from malan.web.failures import status_of
@@ -29,7 +31,8 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 Word = Literal["approve", "reject"]
 Step = Literal["release", "refuse", "cancel", "resume"]
-Mark = Literal["recall", "restore"]
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+Mark = Literal["recall", "restore", "retire"]
 
 
 @router.get("/approvals", include_in_schema=False)
@@ -60,6 +63,13 @@ async def say(request: Request, digest: Digest, word: Word) -> Response:
     """Give an owner's word on code, and see what stands now."""
     said = firsts(await read_form(request))
     return await run_in_threadpool(_say, request, digest, word, said)
+
+
+@router.post("/trust/{party}", include_in_schema=False)
+async def trust(request: Request, party: Id) -> Response:
+    """Approve whatever a party submits, now and later, or stop doing so; then see what stands."""
+    said = await read_form(request)
+    return await run_in_threadpool(_trust, request, party, firsts(said), list(said.get("owner", ())))
 
 
 @router.get("/runs", include_in_schema=False)
@@ -130,7 +140,7 @@ def model_page(request: Request, model: Id) -> Response:
 
 @router.post("/models/{model}/{mark}", include_in_schema=False)
 async def mark(request: Request, model: Id, mark: Mark) -> Response:
-    """Mark every file a model had a part in, or take the marks back."""
+    """Mark every file a model had a part in, take the marks back, or take the model out of use for good."""
     said = firsts(await read_form(request))
     return await run_in_threadpool(_mark, request, model, mark, said)
 
@@ -142,6 +152,20 @@ def _say(request: Request, digest: str, word: str, said: dict[str, str]) -> Resp
     except MalanError as error:
         return _approval(request, digest, error, said)
     return RedirectResponse(f"/approvals/{digest}", status_code=303)
+
+
+def _trust(request: Request, party: str, said: dict[str, str], owners: list[str]) -> Response:
+    digest, ws, caller = said.get("digest", ""), _ws(request), caller_of(request)
+    try:
+        trusted, reason = said.get("trusted") == "1", said.get("reason", "")
+        if trusted and not said.get("sure"):
+            raise UsageError("admin.not_sure")
+        trust_publisher(ws, party, trusted=trusted, reason=reason, owners=owners, caller=caller)
+    except MalanError as error:
+        if not _DIGEST.fullmatch(digest):
+            raise
+        return _approval(request, digest, error, said)
+    return RedirectResponse(f"/approvals/{digest}" if _DIGEST.fullmatch(digest) else "/approvals", status_code=303)
 
 
 def _act(request: Request, run: str, step: str, said: dict[str, str]) -> Response:
@@ -159,9 +183,16 @@ def _act(request: Request, run: str, step: str, said: dict[str, str]) -> Respons
 
 
 def _mark(request: Request, model: str, mark: str, said: dict[str, str]) -> Response:
-    do = recall_model if mark == "recall" else restore_outputs
+    ws, caller, reason = _ws(request), caller_of(request), said.get("reason", "")
     try:
-        do(_ws(request), model, reason=said.get("reason", ""), caller=caller_of(request))
+        if mark == "recall":
+            recall_model(ws, model, reason=reason, caller=caller)
+        elif mark == "restore":
+            restore_outputs(ws, model, reason=reason, caller=caller)
+        elif said.get("sure"):
+            retire_model(ws, model, reason, caller=caller)
+        else:
+            raise UsageError("admin.not_sure")
     except MalanError as error:
         return _model(request, model, error, said)
     return RedirectResponse(f"/models/{model}", status_code=303)

@@ -9,12 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from malan.services.access import ALL, OWNER, Caller, may, scope
+from malan.services.footage.owners import owner_names
 from malan.services.models.cards import list_descriptions, show_model
 from malan.services.outputs.recall import describe_recall, recall_model
 from malan.services.runs import states
 from malan.services.runs.algorithm_trials import describe_difference
 from malan.services.runs.algorithms import Algorithm, describe_algorithm, find_algorithm, list_algorithms, load_package
-from malan.services.runs.approvals import APPROVED, REJECTED, TRUSTED, WAITING, compare_with_before, describe_approvals
+from malan.services.runs.approvals import (
+    APPROVED,
+    REJECTED,
+    TRUSTED,
+    WAITING,
+    compare_with_before,
+    describe_approvals,
+    trusted_publishers,
+)
 from malan.services.runs.folder import RunFolder
 from malan.services.runs.rows import Run
 from malan.services.runs.submission import get_run, list_runs
@@ -34,7 +43,8 @@ def approvals_page(ws: Workspace, lang: str, *, caller: Caller) -> dict[str, Any
     listed.sort(key=lambda one: not one["waits"])  # stable: the newest first within each
     held = list_runs(ws, state=states.HELD, caller=caller) if may(caller, "runs.see") else []
     runs = [describe_run(ws, one, caller=caller, lang=lang) for one in held if _decides_run(one, caller)]
-    return {"algorithms": listed, "runs": runs, "waiting": sum(one["waits"] for one in listed) + len(runs)}
+    waiting = sum(one["waits"] for one in listed) + len(runs)
+    return {"algorithms": listed, "runs": runs, "waiting": waiting, "trusted": _trusted(ws, caller)}
 
 
 def approval_page(ws: Workspace, digest: str, lang: str, *, caller: Caller) -> dict[str, Any]:
@@ -51,6 +61,7 @@ def approval_page(ws: Workspace, digest: str, lang: str, *, caller: Caller) -> d
         **_algorithm(ws, found, lang, caller),
         "sources": {path: _readable(data) for path, data in sorted(package.files.items())},
         "new": describe_difference(difference) if difference else None,
+        "trust": _trust(ws, found, caller),
     }
 
 
@@ -105,6 +116,30 @@ def _algorithm(ws: Workspace, found: Algorithm, lang: str, caller: Caller) -> di
     steps += ["reject"] * any(one != REJECTED for one in mine)
     line = describe_algorithm(ws, found, whole=False, lang=lang)
     return line | {"approval": approval, "waits": WAITING in mine, "actions": steps}
+
+
+def _trusted(ws: Workspace, caller: Caller) -> list[dict[str, Any]]:
+    """Whom owners trust, a row for each; and whether the caller may take that trust back."""
+    names = owner_names(ws)
+    return [
+        {"owner": owner, "owner_name": names.get(owner, owner[:12]), "publisher": one,
+         "name": names.get(one, one[:12]), "may_change": _decides_for(owner, caller)}
+        for owner, publishers in trusted_publishers(ws, caller=caller).items()
+        for one in publishers
+    ]  # fmt: skip
+
+
+def _trust(ws: Workspace, found: Algorithm, caller: Caller) -> dict[str, Any] | None:
+    """Who submitted a version, and for which owners the caller may trust that party; None where it may for nobody."""
+    if found.is_built_in or not found.party_id:
+        return None
+    asked = describe_approvals(ws, found, caller=caller)["owners"]
+    owners = [one["id"] for one in asked if _decides_for(one["id"], caller)]
+    given = {one["owner"] for one in _trusted(ws, caller) if one["publisher"] == found.party_id}
+    name = owner_names(ws).get(found.party_id, found.party_id[:12])
+    return (
+        {"publisher": found.party_id, "name": name, "owners": owners, "given": set(owners) <= given} if owners else None
+    )
 
 
 def _decides_for(owner_id: str, caller: Caller) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import to_thread
 
 from malan.core.errors import Rejected
-from malan.inference.backends import Kind, Stop
+from malan.inference.backends import Amount, Kind, Stop
 from malan.services.engines.opening import open_engine
 from malan.services.engines.settings import EngineRow
 from malan.web.gateway.desk import key_of
@@ -35,8 +35,11 @@ async def ask_endpoint(counter: Counter, row: EngineRow, path: str, body: bytes 
     )
 
 
-async def with_engine(counter: Counter, row: EngineRow, kind: Kind, caller: Caller, use: Callable[[Any, Stop], T]) -> T:
-    """Use an engine of this machine: licence asked, its device waited for.
+async def with_engine(
+    counter: Counter, row: EngineRow, kind: Kind, caller: Caller, use: Callable[[Any, Stop], T],
+    amount: Amount | None = None,
+) -> T:  # fmt: skip
+    """Use an engine of this machine: licence asked, its device waited for, memory for `amount` there.
 
     Raises:
         MalanError: As `services.engines.opening.open_engine`; what the engine says.
@@ -48,7 +51,7 @@ async def with_engine(counter: Counter, row: EngineRow, kind: Kind, caller: Call
             raise Rejected("gateway.cancelled")
 
     def work() -> T:
-        with open_engine(counter.ws, row.name, kind, caller=caller, stop=stop) as engine:
+        with open_engine(counter.ws, row.name, kind, caller=caller, stop=stop, amount=amount) as engine:
             return use(engine, stop)
 
     try:

@@ -60,7 +60,7 @@ async def _make(counter: Counter, paid: Paid, row: EngineRow, wanted: ImageAsk) 
         return engine.paint(wanted, stop=stop)
 
     caller = paid.policy.caller
-    pictures_NHWC = await with_engine(counter, row, "image", caller, use)
+    pictures_NHWC = await with_engine(counter, row, "image", caller, use, wanted.amount)
     made = await run_in_threadpool(keep_pictures, counter.ws, row, pictures_NHWC, wanted.prompt[:80], caller)
     return [base64.b64encode(one.data).decode() for one in made], made[0].output_id
 
