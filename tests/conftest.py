@@ -29,6 +29,16 @@ def footage() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, so nothing in this process waits until a file would survive that. Processes that tests
+    start, and kill, do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "fdatasync"):
+            patch.setattr(os, name, lambda file: os.fstat(file) and None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _few_open_files() -> Iterator[None]:
     """Workspaces that tests made hold files until they are collected; a long suite would hold thousands."""
