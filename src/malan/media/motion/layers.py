@@ -29,6 +29,7 @@ _PART = 0.22  # neighbours within a layer part by so much of their distance at m
 _LEAST_LAYER = 5e-4  # of the picture
 _NEIGHBOURS = np.ones((5, 5), np.uint8)
 _LEAST_GAIN = 1.5e-5  # height of edges that pass a threshold, for each number of the relief
+_MIXED = 0.12  # of the way from the ground's colour to the layer's: a pixel that holds some of it
 _LOOK_PX = 480  # short side of the relief that thresholds are chosen on
 
 
@@ -140,30 +141,32 @@ def _cut(pixels: Pixels, deep: Plane, threshold: float, grain_px: float) -> _Cut
     jumps = (high - low > _JUMP) & (low < threshold) & (high > threshold)
     whole = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
     near = cv2.resize(cv2.dilate(jumps.astype(np.uint8), _NEIGHBOURS), (width, height), interpolation=cv2.INTER_NEAREST)
-    alpha = _along_edges(pixels, whole, near)
+    alpha, mixed = _along_edges(pixels, whole, near)
     rim = max(2, round(min(height, width) / 400), round(2.5 * grain_px))
     rims = np.ones((2 * rim + 1,) * 2, np.uint8)
     touched = cv2.dilate(((alpha > 0.04) | (whole > 0.5)).astype(np.uint8), rims)
     wisps = cv2.dilate((alpha > whole + 0.1).astype(np.uint8), rims)
-    hole = (alpha > 0.98) | ((touched > 0) & ((near > 0) | (wisps > 0)))
+    hole = (alpha > 0.98) | ((touched > 0) & ((alpha > 0.04) | mixed) & ((near > 0) | (wisps > 0)))
     wide = cv2.dilate(jumps.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return _Cut(alpha, hole, (share > 0.02) & ~(wide & (share < 0.98)), (share < 0.98) & ~(wide & (share > 0.02)))
 
 
-def _along_edges(pixels: Pixels, whole: Plane, near: Pixels) -> Plane:
-    """The share of a layer, brought to the edges of the picture in the neighbourhood of jumps."""
+def _along_edges(pixels: Pixels, whole: Plane, near: Pixels) -> tuple[Plane, Mask]:
+    """The share of a layer, brought to the edges of the picture in the neighbourhood of jumps; and which pixels
+    of the ground there hold something of the layer's colour."""
     if not near.any():
-        return whole
+        return whole, np.zeros(whole.shape, np.bool_)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     fine = guided(whole, grey, max(2, round(min(whole.shape) / 320)), 1e-3)
     share = np.where(near > 0, np.clip((fine - 0.12) / 0.76, 0, 1), whole).astype(np.float32)
     return _with_wisps(pixels, share, near)
 
 
-def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> Plane:
+def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> tuple[Plane, Mask]:
     """The same, and what lies just outside but has the colour of the layer there, not that of its ground.
 
-    A rim that was drawn a little too far inside would otherwise stay behind when the layer moves.
+    A rim that was drawn a little too far inside would otherwise stay behind when the layer moves. What goes on beyond
+    the neighbourhood (a twig, a joint of the wall) belongs to the ground, whatever its colour.
     """
     height, width = share.shape
     few = (max(1, width // 4), max(1, height // 4))  # means need no more
@@ -171,16 +174,37 @@ def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> Plane:
     reach = max(3, round(min(few) / 45))
     around = cv2.dilate(cv2.resize(near, few, interpolation=cv2.INTER_NEAREST), np.ones((reach, reach), np.uint8))
     front, ground = (_mean_where(small, mask & (around == 0), 4 * reach + 1) for mask in (inside > 0.98, inside < 0.02))
-    band = cv2.resize(around, (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    rows, columns = np.nonzero(band & (share < 0.5))
+    beyond = cv2.dilate(around, np.ones((5, 5), np.uint8))
+    way = front - ground
+    length = np.maximum((way * way).sum(axis=2), 1.0)
+    trust = np.where(beyond > 0, np.clip((np.sqrt(length) - 40) / 50, 0, 1), 0).astype(np.float32)
+    rows, columns = np.nonzero(
+        (cv2.resize(beyond, (width, height), interpolation=cv2.INTER_NEAREST) > 0) & (share < 0.5)
+    )
     at = np.minimum(rows // 4, few[1] - 1), np.minimum(columns // 4, few[0] - 1)
-    way = front[at] - ground[at]
-    length = np.maximum((way * way).sum(axis=1), 1.0)
-    along = ((pixels[rows, columns] - ground[at]) * way).sum(axis=1) / length
-    trust = np.clip((np.sqrt(length) - 40) / 50, 0, 1)
-    said = share.copy()
-    said[rows, columns] = np.maximum(share[rows, columns], trust * np.clip((along - 0.5) / 0.35, 0, 1))
-    return said
+    along = ((pixels[rows, columns] - ground[at]) * way[at]).sum(axis=1) / length[at]
+    likely = np.zeros(share.shape, np.float32)
+    likely[rows, columns] = trust[at] * np.clip((along - 0.5) / 0.35, 0, 1)
+    band = cv2.resize(around, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    mixed = np.zeros(share.shape, np.uint8)
+    mixed[rows, columns] = (trust[at] > 0.1) & (along > _MIXED)
+    mixed = cv2.dilate(mixed, np.ones((3, 3), np.uint8))
+    return np.maximum(share, np.where(band & _held(likely, share, band), likely, 0)), mixed > 0
+
+
+def _held(likely: Plane, share: Plane, band: Mask) -> Mask:
+    """Which of the likely pixels hang on the layer and end within the band."""
+    rim = cv2.dilate((share >= 0.5).astype(np.uint8), _NEIGHBOURS) > 0
+    some = likely > 0.15
+    _, strand = cv2.connectedComponents((some & ~rim).view(np.uint8))
+    goes_on = np.zeros(int(strand.max()) + 1, np.bool_)
+    goes_on[strand[some & ~band]] = True
+    ends = some & (rim | ~goes_on[strand])
+    _, part = cv2.connectedComponents((ends | (share >= 0.5)).view(np.uint8))
+    hangs = np.zeros(int(part.max()) + 1, np.bool_)
+    hangs[part[share >= 0.5]] = True
+    hangs[0] = False
+    return np.asarray(ends & hangs[part])
 
 
 def _mean_where(pixels: Pixels, mask: Mask, side: int) -> Plane:
