@@ -20,6 +20,7 @@ import "./elements/storyboard";
 import "./elements/desk";
 import "htmx.org";
 import { isTyping } from "./lib/dom";
+import { dress } from "./lib/dress";
 import { startSearch } from "./search";
 
 const search = document.querySelector<HTMLFormElement>("form[role=search]");
@@ -32,14 +33,8 @@ for (const image of document.querySelectorAll<HTMLImageElement>(".shelf img")) i
 const here = document.querySelector<HTMLElement>(".nav [aria-current]");
 if (here?.parentElement) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.clientWidth / 2;
 
-// Times of records are in UTC; where the reader is, and in the language of the page, they say more.
-const local = new Intl.DateTimeFormat(document.documentElement.lang === "en" ? "en-GB" : "zh-CN", { dateStyle: "medium", timeStyle: "short" });
-for (const time of document.querySelectorAll<HTMLTimeElement>("time[datetime*=T]")) {
-  const at = new Date(time.dateTime);
-  if (Number.isNaN(at.getTime())) continue;
-  time.title = `${time.dateTime.slice(0, 19).replace("T", " ")} UTC`;
-  time.textContent = local.format(at);
-}
+dress(document);
+document.addEventListener("htmx:afterSettle", () => dress(document));
 
 const keys = document.querySelector<HTMLDialogElement>("#keys");
 document.querySelector(".help")?.addEventListener("click", () => keys?.showModal());

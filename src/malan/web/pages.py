@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from malan.core.catalogue import catalogue, entry
 from malan.services import spoken
 from malan.services.access import may
 from malan.services.accounts.sessions import form_token
-from malan.web.built import Built, read_built
+from malan.web.built import Built, Fresh
 from malan.web.gate import session_of
 from malan.web.language import language_of
 
@@ -50,7 +50,7 @@ class Pages:
             "decimal": _decimal,
             "day": _day,
         }
-        self._built = built
+        self._read_built: Callable[[], Built] = (lambda: built) if built else Fresh()
 
     def html(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page or a piece of one. `values` are what the template names."""
@@ -80,10 +80,6 @@ class Pages:
     def json(value: DataclassInstance) -> Response:
         """One documented object."""
         return Response(to_json(value), media_type="application/json")
-
-    def _read_built(self) -> Built:
-        self._built = self._built or read_built()
-        return self._built
 
 
 def to_json(value: DataclassInstance) -> bytes:
