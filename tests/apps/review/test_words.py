@@ -10,6 +10,8 @@ from malan.apps.review.packs import load_pack
 from malan.apps.review.words import Automaton, Lexicon, Pattern, make_plain, read_lexicon
 from malan.core.errors import UsageError
 
+PACK = load_pack("cn-microdrama")
+ONLY_DISGUISED = ("contact", "masked", "spellings")  # say nothing as they are listed
 BAD = Lexicon("bad", [("赌博", ("赌博危害",)), ("自制枪支", ()), ("sb", ()), ("爸爸", ())])
 
 
@@ -114,7 +116,7 @@ def test_a_line_that_is_no_word_is_refused_with_its_number(line: str) -> None:
     ],
 )  # fmt: skip
 def test_everyday_sentences_are_not_taken_for_forbidden_words(said: str) -> None:
-    lists = {name: one for (kind, name), one in load_pack("cn-microdrama").words.items() if kind == "lexicon"}
+    lists = {name: one for (kind, name), one in PACK.words.items() if kind == "lexicon" and name not in ONLY_DISGUISED}
     assert {name: one.find(said) for name, one in lists.items() if one.find(said)} == {}
 
 
@@ -127,16 +129,16 @@ def test_everyday_sentences_are_not_taken_for_forbidden_words(said: str) -> None
     ],
 )  # fmt: skip
 def test_harmless_phrases_do_not_hide_the_words_themselves(said: str, name: str) -> None:
-    assert load_pack("cn-microdrama").words["lexicon", name].find(said)
+    assert PACK.words["lexicon", name].find(said)
 
 
 @pytest.mark.parametrize("said", ["本片非AI生成", "未使用人工智能生成"])
 def test_a_label_that_denies_is_no_label(said: str) -> None:
-    assert load_pack("cn-microdrama").words["lexicon", "ai-label"].find(said) == []
+    assert PACK.words["lexicon", "ai-label"].find(said) == []
 
 
 def test_the_number_of_an_episode_is_no_age_hint() -> None:
-    hint = load_pack("cn-microdrama").words["pattern", "age.hint"]
+    hint = PACK.words["pattern", "age.hint"]
     assert [hint.find(said) for said in ("第8集", "2026第012号")] == [[], []]
     assert [bool(hint.find(said)) for said in ("适龄 8+", "12＋")] == [True, True]
 

@@ -5,8 +5,9 @@ A rule whose condition is unknown is not passed over: it stays open, with what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from malan.apps.review.language import Facts, Moment, Scene, Verdict, evaluate
 from malan.apps.review.language.values import NONE
@@ -14,6 +15,8 @@ from malan.apps.review.packs import Pack, Rule
 
 MOST_MOMENTS = 200  # of one rule in one episode
 _NEAR_S = 0.05
+
+Detail = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,30 @@ def _names(node: object) -> Iterator[str]:
             yield from _names(part)
 
 
+def _merged(found: Sequence[Moment]) -> Iterable[Moment]:
+    """The same words at the same time once, with all that was found in them."""
+    made: dict[object, Moment] = {}
+    for one in found:
+        key = (one.source, one.start_s, one.end_s, one.text, one.box)
+        other = made.get(key)
+        hits = one.hits if other is None else tuple(dict.fromkeys((*other.hits, *one.hits)))
+        made[key] = replace(one, hits=hits, detail=one.detail if other is None else _joined(other.detail, one.detail))
+    return made.values()
+
+
+def _joined(some: Detail, more: Detail) -> Detail:
+    """What was measured of both; texts of one name behind each other."""
+    told = dict(some)
+    for name, value in more:
+        is_more = isinstance(value, str) and name in told and value not in str(told[name])
+        told[name] = f"{told[name]}、{value}" if is_more else value
+    return tuple(told.items())
+
+
 def _distinct(found: Sequence[Moment]) -> Iterator[Moment]:
     """Moments without those that say no more than another one at the same time."""
     kept: list[Moment] = []
-    for one in found:
+    for one in _merged(found):
         words = tuple(word for _, _, word in one.hits)
         is_known = any(
             one.source == other.source and abs(one.start_s - other.start_s) <= _NEAR_S

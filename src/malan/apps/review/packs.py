@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from malan.apps.review.language import Node, Scope, SyntaxFault, Words, parse, type_of
-from malan.apps.review.language.check import is_day
+from malan.apps.review.language.check import calls_of, is_day
 from malan.apps.review.strict_yaml import At, Fields, read_yaml
 from malan.apps.review.texts import Document, read_document
 from malan.apps.review.words import Lexicon, Pattern, check_template, read_lexicon
@@ -274,6 +274,9 @@ def _rule(fields: Fields, pack: str, documents: Mapping[str, Document], words: M
         raise fields.refuse("review.rule.never", fields.line_of("until"), rule=rule_id, starts=starts, ends=ends)
     if not nodes.keys() & {"when", "find"}:
         raise fields.refuse("review.rule.empty", fields.line, rule=rule_id)
+    guess = next((name for name, node in nodes.items() if "alike" in calls_of(node)), None)
+    if guess and fields.text("decision") == "machine":
+        raise fields.refuse("review.rule.guess", fields.line_of(guess), rule=rule_id)
     return Rule(
         rule_id, pack, fields.line, fields.both("title"),
         _one_of(fields, "severity", SEVERITIES, rule_id), _one_of(fields, "decision", DECISIONS, rule_id),

@@ -11,12 +11,16 @@ import hashlib
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from malan.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from malan.apps.review.spelling import Spelled
 
 _BREAKS = frozenset("。！？；，、：!?;,:\n")
 _MOST_WORDS = 200_000
@@ -40,16 +44,22 @@ class Plain:
 
 def make_plain(text: str) -> Plain:
     """A text without what hides words in it: only letters, digits and the marks that end a part."""
-    simple = _simplified()
     kept: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):
-        for part in unicodedata.normalize("NFKC", char).casefold().translate(_CAPITALS).translate(simple):
-            is_break = part in _BREAKS or char in _BREAKS
-            if is_break or part.isalnum():
-                kept.append("\n" if is_break else part)
-                places.append(place)
+        for part in plain_parts(char):
+            kept.append(part)
+            places.append(place)
     return Plain("".join(kept), tuple(places))
+
+
+def plain_parts(char: str) -> Iterator[str]:
+    """What stays of a character: letters and digits as simple as they come, a line break for what ends a part."""
+    for part in unicodedata.normalize("NFKC", char).casefold().translate(_CAPITALS).translate(_simplified()):
+        if part in _BREAKS or char in _BREAKS:
+            yield "\n"
+        elif part.isalnum():
+            yield part
 
 
 def without_repeats(plain: Plain) -> Plain:
@@ -133,7 +143,7 @@ class Lexicon:
     """
 
     def __init__(self, name: str, entries: Sequence[tuple[str, tuple[str, ...]]], digest: str = "") -> None:
-        self.name, self.digest, self.size = name, digest, len(entries)
+        self.name, self.digest, self.size, self.entries = name, digest, len(entries), tuple(entries)
         self._listed = {make_plain(word).text: word for word, _ in entries}
         self._listed = {plain: word for plain, word in self._listed.items() if plain.strip()}
         self._plain = Automaton(self._listed)
@@ -148,7 +158,13 @@ class Lexicon:
             hits |= {(*short.where(a, b), self._listed[short.text[a:b]]) for a, b in self._plain.find(short.text)}
         safe = [plain.where(a, b) for a, b in self._harmless.find(plain.text)]
         kept = [h for h in hits if not any(a <= h[0] and h[1] <= b for a, b in safe) and _is_whole(text, *h)]
-        return _longest(kept)
+        return longest(kept)
+
+    def alike(self, ways: Lexicon, text: str) -> list[Spelled]:
+        """Words of the list that are written otherwise, see `spelling`."""
+        from malan.apps.review.spelling import spelling_of
+
+        return spelling_of(self, ways).find(text)
 
 
 def _is_whole(text: str, start: int, end: int, word: str) -> bool:
@@ -159,7 +175,7 @@ def _is_whole(text: str, start: int, end: int, word: str) -> bool:
     return not any(c.isascii() and c.isalnum() for c in around)
 
 
-def _longest(hits: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+def longest(hits: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Hits from left to right; one that lies inside another is left out."""
     kept: list[tuple[int, int, str]] = []
     for hit in sorted(hits, key=lambda h: (h[0], -h[1], h[2])):
@@ -211,7 +227,7 @@ class Pattern:
                     kept.append(part)
                     places.append(place)
         said = "".join(kept)
-        return _longest(
+        return longest(
             (places[m.start()], places[m.end() - 1] + 1, said[m.start() : m.end()])
             for form in self._forms
             for m in form.finditer(said)

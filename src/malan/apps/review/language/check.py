@@ -65,6 +65,7 @@ def _called(node: Node, scope: Scope) -> Type:
     for wanted, kind, dim in FUNCTIONS[name]:
         if len(wanted) == len(given) and all(_fits(w, g) for w, g in zip(wanted, given, strict=True)):
             _check_literal(name, node, scope)
+            _check_lists(name, node)
             return kind, dim
     raise SyntaxFault("arguments", node.at, f"{name}({', '.join(':'.join(filter(None, g)) for g in given)})")
 
@@ -87,6 +88,19 @@ def _check_literal(name: str, node: Node, scope: Scope) -> None:
         raise SyntaxFault("detector", part.at, said)
     if name in ("since", "before") and not is_day(said):
         raise SyntaxFault("date", part.at, said)
+
+
+def _check_lists(name: str, node: Node) -> None:
+    """Number formats have no other spellings: `alike` is about word lists, named outright."""
+    for part in node.parts[1:] if name == "alike" else ():
+        if part.data != "lexicon":
+            raise SyntaxFault("alike", part.at, str(part.data))
+
+
+def calls_of(node: Node) -> set[str]:
+    """The names of all functions an expression calls."""
+    own = {str(node.data)} if node.op == "call" else set()
+    return own.union(*(calls_of(part) for part in node.parts))
 
 
 def is_day(said: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -23,6 +23,30 @@ class Words(Protocol):
     def find(self, text: str) -> list[tuple[int, int, str]]:
         """Where words of it stand in a text: start, end, the word as listed."""
         ...
+
+
+class WordList(Words, Protocol):
+    """A word list, which also knows how its words are disguised."""
+
+    def alike(self, ways: WordList, text: str) -> Sequence[Spelled]:
+        """Where words of it stand written otherwise, in ways another list names, or by their sound."""
+        ...
+
+
+class Spelled(Protocol):
+    """A word written otherwise."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def word(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
 
 
 class Facts(Protocol):
@@ -240,6 +264,21 @@ def _matched(given: Given, _: Scene) -> list[Moment]:
     return [replace(m, hits=found) for m, found in hits if found]
 
 
+def _alike(given: Given, _: Scene) -> list[Moment]:
+    """Moments with words written otherwise; beside them stands how, `spelled.sound: 薇芯 → 微信`."""
+    made = []
+    for one in given[0].data:
+        found: Sequence[Spelled] = given[1].data.alike(given[2].data, one.text)
+        if found:
+            told: dict[str, list[str]] = {f"spelled.{hit.kind}": [] for hit in found}
+            for hit in found:
+                told[f"spelled.{hit.kind}"].append(f"{one.text[hit.start : hit.end]} → {hit.word}")
+            hits = tuple((hit.start, hit.end, hit.word) for hit in found)
+            detail = (*one.detail, *((name, "、".join(dict.fromkeys(words))) for name, words in told.items()))
+            made.append(replace(one, hits=hits, detail=detail))
+    return made
+
+
 def _unlike(given: Given, _: Scene) -> list[Moment]:
     return [m for m in given[0].data if not given[1].data.find(m.text)]
 
@@ -269,6 +308,7 @@ _FILTERS: Mapping[str, Callable[[Given, Scene], list[Moment]]] = {
     "any_of": lambda given, _: [*given[0].data, *given[1].data],
     "match": _matched,
     "unlike": _unlike,
+    "alike": _alike,
     "says": _says,
     "taller": lambda given, _: [m for m in given[0].data if (m.height_share or 0.0) >= given[1].data],
     "shorter": lambda given, _: [

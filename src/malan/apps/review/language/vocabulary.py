@@ -52,6 +52,7 @@ FUNCTIONS: Mapping[str, tuple[tuple[tuple[str, ...], str, str], ...]] = {
     "any_of": (((M, M), M, ""),),
     "match": (((M, W), M, ""), ((X, W), T, "")),
     "unlike": (((M, W), M, ""),),
+    "alike": (((M, W, W), M, ""),),
     "says": (((M, X), M, ""),),
     "taller": (((M, "number:share"), M, ""),),
     "shorter": (((M, "number:share"), M, ""),),
