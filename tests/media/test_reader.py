@@ -17,7 +17,7 @@ from malan.core.errors import MediaError, UsageError
 from malan.media.index import PacketIndex, build_index
 from malan.media.payload import DirectPackets, open_packets
 from malan.media.picture import Painter, Shape
-from malan.media.reader import ClipReader, ReaderPool
+from malan.media.reader import ClipReader
 from malan.media.runs import plan_runs
 
 SHOTS = (20, 17, 23)
@@ -170,16 +170,6 @@ def test_packets_come_straight_from_their_bytes_where_stored_whole(name: str, di
     with av.open(str(film.path)) as container:
         demuxed = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     assert taken == {number: demuxed[number] for number in (3, 4, 30)}
-
-
-def test_a_pool_keeps_the_readers_used_last(film: tuple[Film, PacketIndex], tmp_path: Path) -> None:
-    other = draw_film(tmp_path / "other.mp4", (5,)).path
-    pool = ReaderPool(capacity=1)
-    first = pool.get(film[0].path, film[1])
-    assert pool.get(film[0].path, film[1]) is first
-    assert numbers(pool.get(other, build_index(other)).frames(0, 2).frames_THWC) == [0, 1]
-    assert pool.get(film[0].path, film[1]) is not first
-    pool.close()
 
 
 @pytest.mark.parametrize(

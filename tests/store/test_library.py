@@ -37,7 +37,7 @@ def test_an_asset_comes_back_equal(library: Library) -> None:
 def test_an_empty_library_answers(library: Library) -> None:
     assert library.assets() == []
     assert library.clips("a" * 64) == []
-    assert library.find_location("/x", 1, 1) is None
+    assert library.locations_at(["/x"]) == {}
     with pytest.raises(NotFound):
         library.asset("abcdef")
 
@@ -67,13 +67,11 @@ def test_a_beginning_shared_by_two_assets_is_refused(library: Library) -> None:
     assert library.asset("abcdef1").asset.id == "abcdef" + "1" * 58
 
 
-def test_a_file_is_known_while_size_and_time_are_the_same(library: Library) -> None:
+def test_a_file_is_known_by_its_path_with_size_and_time(library: Library) -> None:
     row = an_asset()
     library.put_assets([row])
-    place = row.locations[0]
-    assert library.find_location(place.path, place.size_bytes, place.mtime_ns) == place
-    assert library.find_location(place.path, place.size_bytes + 1, place.mtime_ns) is None
-    assert library.find_location(place.path, place.size_bytes, place.mtime_ns + 1) is None
+    (place,) = row.locations
+    assert library.locations_at([place.path, "/elsewhere"]) == {place.path: place}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +80,7 @@ def test_a_file_is_known_while_size_and_time_are_the_same(library: Library) -> N
 def test_any_file_name_comes_back_as_it_was(library: Library, path: str) -> None:
     gone = Location(path, 1, 2, None, "media.empty", {"path": path}, 3.0)
     library.put_assets([], refused=[gone])
-    assert library.find_location(path, 1, 2) == gone
+    assert library.locations_at([path]) == {path: gone}
     assert library.refused() == [gone]
 
 

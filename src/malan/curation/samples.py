@@ -75,12 +75,10 @@ class Sampler:
         self._bursts: Shelf[Burst] = Shelf(IN_MEMORY)
         self._burst_numbers: list[int] = []
         self._open: _OpenBurst | None = None
-        self.observed = 0
         self.damaged: list[int] = []
 
     def observe(self, frame: av.VideoFrame, number: int, is_key: bool = False) -> None:
         """Look at a decoded frame; most are passed over at the cost of a glance."""
-        self.observed += 1
         if frame.is_corrupt:
             self.damaged.append(number)
         signature = glance(frame)

@@ -10,7 +10,7 @@ H height, W width, C colour. Start at `ClipReader`.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -198,32 +198,6 @@ class ClipReader:
         turn = next((clockwise(frame) for _, frame in self._decoder.between(0, min(1, self._index.frame_count))), 0)
         aspect = self._stream.sample_aspect_ratio or 1
         return Shape(plain.width_px, plain.height_px, turn, Fraction(aspect))
-
-
-class ReaderPool:
-    """Open readers for a loader; the one unused longest is closed when there are too many. Not safe between threads."""
-
-    def __init__(self, capacity: int = 16) -> None:
-        if capacity < 1:
-            raise UsageError("reading.bad_capacity", capacity=capacity)
-        self._capacity = capacity
-        self._open: OrderedDict[tuple[object, ...], ClipReader] = OrderedDict()
-
-    def get(
-        self, path: str | Path, index: PacketIndex, *, track: int | None = None, upright: bool = False
-    ) -> ClipReader:
-        """The reader of a file, opened when it is not open yet. It belongs to the pool: do not close it."""
-        key = (str(path), track, upright)
-        if key not in self._open:
-            self._open[key] = ClipReader(path, index, track=track, upright=upright)
-        self._open.move_to_end(key)
-        while len(self._open) > self._capacity:
-            self._open.popitem(last=False)[1].close()
-        return self._open[key]
-
-    def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
 
 
 def _place(slots: list[NDArray[np.uint8]], picture_HWC: NDArray[np.uint8]) -> None:

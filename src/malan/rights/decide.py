@@ -9,7 +9,7 @@ cannot be assumed to be met. Which constraints are enforced and which are not, `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -144,20 +144,6 @@ def decide(terms: Terms, use: str, *, on: date, purpose: str | None = None, terr
         territory: Where, as an ISO 3166 code; needed where the terms name territories.
     """
     return CompiledTerms(terms).decide(Use(use, on, purpose=purpose, territory=territory))
-
-
-def decide_all(several: Sequence[CompiledTerms], use: Use) -> Decision:
-    """Whether all owners of something allow a use: one refusal refuses, and every refusal is told.
-
-    Of nothing, nothing is allowed.
-    """
-    if not several:
-        return Decision(False, (Reason("rights.nobody"),))
-    decisions = [terms.decide(use) for terms in several]
-    refused = tuple(reason for one in decisions if not one.allowed for reason in one.reasons)
-    if refused:
-        return Decision(False, tuple(dict.fromkeys(refused)))
-    return Decision(True, tuple(dict.fromkeys(reason for one in decisions for reason in one.reasons)))
 
 
 @dataclass(frozen=True, slots=True)

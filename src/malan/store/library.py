@@ -209,13 +209,6 @@ class Library:
         """Terms that at least one asset is under, sorted: ask the rights about each, then search."""
         return self._distinct("assets", "terms_id")
 
-    def find_location(self, path: str, size_bytes: int, mtime_ns: int) -> Location | None:
-        """What is known of a file that looks as it did when it was read; None when it is new or has changed."""
-        found = self.locations_at([path]).get(path)
-        if found is None or (found.size_bytes, found.mtime_ns) != (size_bytes, mtime_ns):
-            return None
-        return found
-
     def locations_at(self, paths: Iterable[str]) -> dict[str, Location]:
         """What is known of many paths at once; a path that is not known is not there."""
         view, found = self._tables.view(), {}

@@ -22,7 +22,7 @@ from malan.core.errors import NotFound, Rejected, UsageError
 from malan.ledger.statement import Subject, urn
 from malan.rights.terms import party_id as id_of_name
 from malan.runtime.database import add_new, reading, writing
-from malan.services.access import HOUSE, OPERATOR, ROLES, Caller, require
+from malan.services.access import HOUSE, ROLES, Caller, require
 from malan.services.accounts.passwords import COST, Cost, check_new_password, hash_password
 from malan.services.accounts.tables import accounts, engine_of, profiles, roles, sessions
 from malan.services.footage.owners import name_in, owner_names, remember_owner
@@ -295,11 +295,6 @@ def describe_party(party: Party) -> dict[str, Any]:
 def party_subject(party: Party) -> Subject:
     """A party as the subject of an event."""
     return _subject(party.tag)
-
-
-def count_operators(ws: Workspace) -> int:
-    """How many parties that may sign in are operators."""
-    return sum(OPERATOR in party.roles and not party.is_disabled and bool(party.logins) for party in list_parties(ws))
 
 
 def _rows(ws: Workspace) -> dict[str, Party]:

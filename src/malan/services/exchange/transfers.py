@@ -22,7 +22,7 @@ from malan.services.dsp.contracts import SignedAgreement, opens, read_agreement
 from malan.services.dsp.errors import BadMessage, BadTransition, NotAuthenticated, NotYours
 from malan.services.dsp.flow import Act, Effect, Exchange, act, begin, receive, receive_first, show
 from malan.services.dsp.read import Message
-from malan.services.dsp.tables import Process, agreements, new_process, processes
+from malan.services.dsp.tables import Process, new_process, processes
 from malan.services.dsp.words import TRANSFER
 
 __all__ = [
@@ -162,16 +162,6 @@ def session_view(ex: Exchange, process: Process, agreement: SignedAgreement) -> 
         "seconds_left": left_s,
         "provider": ex.participant,
     }
-
-
-def agreements_with(ex: Exchange, party: str, dataset_id: str) -> list[str]:
-    """Ids of agreements in force with a party about a dataset, in which we are the consumer."""
-    where = (agreements.c.party == party, agreements.c.dataset_id == dataset_id, agreements.c.role == words.CONSUMER)
-    with reading(ex.engine) as connection:
-        rows = connection.execute(
-            select(agreements.c.id).where(*where, agreements.c.finalized.is_not(None), agreements.c.ended.is_(None))
-        )
-        return [row.id for row in rows]
 
 
 def is_moving(process: Process) -> bool:

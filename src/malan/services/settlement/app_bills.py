@@ -143,13 +143,6 @@ def list_bills(ws: Workspace, *, limit: int = 200, caller: Caller = HOUSE) -> li
         return [Bill(**row) for row in connection.execute(query).mappings()]
 
 
-def bill_of(ws: Workspace, run: str) -> Bill | None:
-    """The bill of a run; None as long as there is none."""
-    with reading(_tables(ws)) as connection:
-        found = connection.execute(select(BILLS).where(BILLS.c.run == run)).mappings().one_or_none()
-    return Bill(**found) if found else None
-
-
 def describe_cost(cost: Cost | Bill) -> dict[str, Any]:
     """A cost as JSON: what was counted and what it comes to, in the smallest unit of the currency."""
     units = Fraction(cost.amount, UNITS[cost.meter])
