@@ -155,6 +155,19 @@ class Listener(Engine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is asked for at once: frames of a film or pictures of a size, or seconds of sound."""
+
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s" if self.seconds else f"{self.width}×{self.height}×{self.frames}"
+
+
+@dataclass(frozen=True, slots=True)
 class ImageAsk:
     """A picture to be made."""
 
@@ -167,6 +180,10 @@ class ImageAsk:
     steps: int = 0  # 0: as the model is used to
     guidance: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)  # names of sub-models → weight
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(self.width, self.height, self.count)
 
 
 class Painter(Engine, Protocol):
@@ -192,6 +209,10 @@ class VideoAsk:
     guidance: float | None = None
     image_HWC: NDArray[np.uint8] | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)  # names of sub-models → weight
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(self.width, self.height, self.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +240,10 @@ class MusicAsk:
     seed: int
     lyrics: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def amount(self) -> Amount:
+        return Amount(seconds=self.seconds)
 
 
 class Musician(Engine, Protocol):

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from malan.core.errors import Rejected, RetryLater, UsageError
 from malan.inference.backends import Engine, Film, ImageAsk, Kind, Stop, Tell, VideoAsk, go_on, say_nothing
 from malan.inference.diffusion_adapters import Attached, check_weights
-from malan.inference.diffusion_families import FAMILIES, MOST_SIDE_PX, Family
+from malan.inference.diffusion_families import FAMILIES, MOST_PIXELS, MOST_SIDE_PX, Family
 from malan.inference.diffusion_parts import check_options, let_go, library, load_pipeline, read_index
 from malan.inference.opening import Opening
 
-MOST_PIXELS = 2**29  # of a whole film: 250 frames of 1080p
 MOST_PROMPT = 20_000  # characters; how many of its words are read is asked of the model
 MOST_STEPS, MOST_GUIDANCE, MOST_PICTURES = 1000, 100.0, 16
 LAST_SEED = 2**63 - MOST_PICTURES

@@ -12,6 +12,7 @@ from typing import Any
 
 Call = dict[str, Any]
 MOST_SIDE_PX = 8192
+MOST_PIXELS = 2**29  # of a whole film: 250 frames of 1080p
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def _part(opening: Opening, name: str, listed: list[Any], said: Mapping[str, Any
     folder = _folder(opening, name)
     if not hasattr(kind, "forward"):  # tokenizers, schedulers, processors
         return kind.from_pretrained(folder, local_files_only=True)
-    precision = said.get("vae_precision" if name == "vae" else "precision") or _usual(opening, name, said)
+    precision = said.get("vae_precision" if name == "vae" else "precision") or usual_precision(opening, name, said)
     more = {"variant": said["variant"]} if said.get("variant") else {}
     try:
         model, told = kind.from_pretrained(
@@ -154,8 +154,9 @@ def _part(opening: Opening, name: str, listed: list[Any], said: Mapping[str, Any
     return model.eval().requires_grad_(False)
 
 
-def _usual(opening: Opening, name: str, said: Mapping[str, Any]) -> str:
-    """The processor counts in float32, accelerators in bfloat16; the encoder of Wan needs float32 everywhere."""
+def usual_precision(opening: Opening, name: str, said: Mapping[str, Any]) -> str:
+    """What a part is loaded in where nobody says it. The processor counts in float32, accelerators in bfloat16; the
+    encoder of Wan needs float32 everywhere."""
     if name == "vae" and opening.family == "wan":
         return "float32"
     return str(said.get("precision") or ("float32" if opening.processor == "cpu" else "bfloat16"))

@@ -50,7 +50,9 @@ class Wanted(Generic[Held]):
         device: `cpu`, `cuda:0`, …; empty: it needs none, any number use it at the same time.
         load: Makes it; whatever it raises, nothing is kept.
         idle_s: Closed when nobody asked for so long; 0: at once.
-        memory_mb: What it needs; others that idle on the device are closed to make room. 0: not asked.
+        memory_mb: What it needs to stand; others that idle on the device are closed to make room. 0: not asked.
+        work_mb: What it needs besides for what it is asked this time.
+        host_mb: What it needs of the machine's own memory while it is loaded onto another device.
         patience_s: How long to wait for the device.
         stop: Raises when whoever asked does not want it any more; asked while waiting.
     """
@@ -61,6 +63,8 @@ class Wanted(Generic[Held]):
     load: Callable[[], Held]
     idle_s: float = 600.0
     memory_mb: int = 0
+    work_mb: int = 0
+    host_mb: int = 0
     patience_s: float = 3600.0
     stop: Callable[[], None] = _go_on
 
@@ -111,6 +115,8 @@ class Devices:
         with self._turn(wanted):
             found = self._take(wanted)
             try:
+                if wanted.work_mb:
+                    self._make_room(wanted, wanted.device, wanted.work_mb, found.note)
                 yield found.thing  # type: ignore[misc]  # what `wanted.load` made, under the same name and mark
             finally:
                 self._give(wanted.name, found)
@@ -166,8 +172,10 @@ class Devices:
         self._forget(wanted.name)
         wanted.stop()
         note = self._place(f"{_plain(wanted.device)}.{self._process}.{_plain(wanted.name)}") if wanted.device else None
-        if wanted.memory_mb:
-            self._make_room(wanted, note)
+        if wanted.memory_mb:  # before anything is loaded, for what it will be asked as well
+            self._make_room(wanted, wanted.device, wanted.memory_mb + wanted.work_mb, note)
+        if wanted.host_mb:
+            self._make_room(wanted, "cpu", wanted.host_mb, note)
         thing = wanted.load()
         standing = _Standing(thing, wanted.mark, wanted.device, wanted.idle_s, note, users=1)
         try:
@@ -207,35 +215,36 @@ class Devices:
         for one in over.values():
             _let_go(one)
 
-    def _make_room(self, wanted: Wanted[Held], note: Path | None) -> None:
+    def _make_room(self, wanted: Wanted[Held], device: str, need_mb: int, note: Path | None) -> None:
         """Memory for one more: the longest idle of this process go first, then other processes are asked.
 
         Raises:
             RetryLater: There is not enough even then.
         """
-        while free_mb(wanted.device) < wanted.memory_mb:
-            if not self._close_oldest(wanted.device):
+        while free_mb(device) < need_mb:
+            if not self._close_oldest(device):
                 break
-        others = [one for one in self._folder.glob(f"{_plain(wanted.device)}.*.*") if one != note and _is_alive(one)]
-        if free_mb(wanted.device) < wanted.memory_mb:
+        pattern = "cpu*.*.*" if _is_processor(device) else f"{_plain(device)}.*.*"
+        others = [one for one in self._folder.glob(pattern) if one != note and _is_alive(one)]
+        if free_mb(device) < need_mb:
             for one in others:
                 with suppress(OSError):
                     one.write_text("please go", "utf-8")
         until = time.monotonic() + _MAKE_ROOM_S
-        while free_mb(wanted.device) < wanted.memory_mb and any(one.exists() for one in others):
+        while free_mb(device) < need_mb and any(one.exists() for one in others):
             wanted.stop()
             if time.monotonic() > until:
                 break
             time.sleep(_LONG_S)
-        if (left := free_mb(wanted.device)) < wanted.memory_mb:
-            raise RetryLater(
-                "devices.no_memory", name=wanted.name, device=wanted.device, need=wanted.memory_mb, left=int(left)
-            )
+        if (left := free_mb(device)) < need_mb:
+            raise RetryLater("devices.no_memory", name=wanted.name, device=device, need=need_mb, left=int(left))
 
     def _close_oldest(self, device: str) -> bool:
         with self._guard:
             idle = [
-                (one.used_at, name) for name, one in self._standing.items() if one.device == device and not one.users
+                (one.used_at, name)
+                for name, one in self._standing.items()
+                if not one.users and (one.device == device or (_is_processor(one.device) and _is_processor(device)))
             ]
             if not idle:
                 return False
@@ -312,6 +321,11 @@ def _is_alive(note: Path) -> bool:
         return True
     note.unlink(missing_ok=True)
     return False
+
+
+def _is_processor(device: str) -> bool:
+    """`cpu:speech` has a turn of its own, and the same memory."""
+    return device.partition(":")[0] == "cpu"
 
 
 def _plain(name: str) -> str:

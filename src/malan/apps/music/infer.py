@@ -103,9 +103,10 @@ def played_by_engine(work: Work, name: str, prompt: str, seconds: float, seed: i
     from malan.inference.backends import MusicAsk, Musician
     from malan.services.engines.opening import open_engine
 
-    with open_engine(work.library, name, "music", caller=work.caller, stop=work.stop_if_asked) as engine:
+    ask, stop = MusicAsk(prompt, seconds, seed), work.stop_if_asked
+    with open_engine(work.library, name, "music", caller=work.caller, stop=stop, amount=ask.amount) as engine:
         musician: Musician = engine  # type: ignore[assignment]  # its kind says so
-        sound = musician.play(MusicAsk(prompt, seconds, seed), stop=work.stop_if_asked)
+        sound = musician.play(ask, stop=stop)
     return fitted(sound.samples_NC, sound.rate_hz, seconds)
 
 

@@ -12,7 +12,7 @@ from malan.apps.frame import Card, Made, Work
 from malan.apps.picture.gather import Picture, weight_in
 from malan.apps.picture.request import PictureRequest
 from malan.core.errors import UsageError
-from malan.inference.backends import Film, VideoAsk
+from malan.inference.backends import Amount, Film, VideoAsk
 from malan.media.film_file import write_film
 from malan.services.engines.opening import ai_part, open_engine
 from malan.services.engines.settings import read_engines
@@ -78,14 +78,27 @@ def _film(request: PictureRequest, picture: Picture, form: Format, engine: str, 
     from malan.media.motion import framed_still
 
     still = framed_still(picture.pixels, weight_in(picture), (form.width, form.height))
+    amount = _amount(request, form)
     ask = VideoAsk(
-        prompt=request.prompt, negative=request.negative, width=form.width, height=form.height,
-        frames=max(1, round(request.seconds * _MODEL_RATE)), seed=request.seed, steps=request.steps,
+        prompt=request.prompt, negative=request.negative, width=amount.width, height=amount.height,
+        frames=amount.frames, seed=request.seed, steps=request.steps,
         image_HWC=still, adapters=dict.fromkeys(request.adapter, 1.0),
     )  # fmt: skip
-    with open_engine(work.library, engine, "video", caller=work.caller, stop=work.stop_if_asked) as opened:
+    opening = open_engine(
+        work.library, engine, "video", caller=work.caller, stop=work.stop_if_asked, amount=ask.amount
+    )  # fmt: skip
+    with opening as opened:
         filmer = cast("Filmer", opened)
         return filmer.film(ask, tell=lambda done, total: work.progress(done, total, "diffuse"), stop=work.stop_if_asked)
+
+
+def amount_of(request: PictureRequest) -> Amount:
+    """How much a model is asked for at once, for the largest of the films."""
+    return max((_amount(request, form) for form in request.formats()), key=lambda one: one.width * one.height)
+
+
+def _amount(request: PictureRequest, form: Format) -> Amount:
+    return Amount(form.width, form.height, max(1, round(request.seconds * _MODEL_RATE)))
 
 
 def _retimed(film: Film, wanted: int, rate: int) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from malan.apps.builtin import app_named
 from malan.apps.frame import BY_MACHINE
+from malan.apps.queue.fits import check_memory
 from malan.apps.running import INPUTS, prepare, quote_app, read_request
 from malan.apps.video.script import RULES, most_tokens
 from malan.core.errors import NotFound, UsageError
@@ -119,6 +120,7 @@ def app_ask(ws: Workspace, name: str, values: Mapping[str, Any], *, caller: Call
     ready = prepare(ws, name, values, caller=caller)
     request, run = ready.request.model_dump(mode="json"), ready.run
     check_maker(ws, name, request)
+    check_memory(ws, name, request)
     model = str(request.get("model") or "")
     return Ask(name, request, "app", model or name, _device(ws, model) if model else "cpu", caller.party_id or "",
                asked={"run": run}, idempotency=f"run:{run}", folder=f"exports/{name}-{run[:12]}")  # fmt: skip
@@ -203,6 +205,7 @@ def _ask(
     inputs = ws.root / FOLDER / job_id / INPUTS
     request = read_request(app_named(app), request).model_dump(mode="json")
     check_maker(ws, app, request)
+    check_memory(ws, app, request)
     quoted = quote_app(ws, app, request, caller=policy.caller, given=inputs)["cost"]
     quote = int(quoted["minor"]) if quoted["currency"] == policy.currency else 0
     check_currency_of(policy, price.currency if price is not FREE else "")

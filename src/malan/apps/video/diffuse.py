@@ -18,7 +18,7 @@ from malan.apps.video.prompt import Brief, read_prompt
 from malan.apps.video.request import VideoRequest
 from malan.apps.video.wording import expand
 from malan.core.errors import UsageError
-from malan.inference.backends import Film, VideoAsk
+from malan.inference.backends import Amount, Film, VideoAsk
 from malan.media.film_file import write_film
 from malan.services.engines.opening import ai_part, open_engine
 from malan.services.engines.settings import read_engines
@@ -76,17 +76,31 @@ def _film(
     request: VideoRequest, brief: Brief, words: str, engine: str, seconds: float, version: int, work: Work
 ) -> tuple[Film, AiPart]:
     """Frames of a version, and which models had a part in them."""
-    width, height = _worked_at(format_of(_shapes(request, brief)[0], request.lines), request.model_lines)
+    amount = _amount(request, brief, seconds)
     ask = VideoAsk(
-        prompt=words, negative=request.negative, width=width, height=height,
-        frames=max(1, round(seconds * _MODEL_RATE)), seed=request.seed + version, steps=request.steps,
+        prompt=words, negative=request.negative, width=amount.width, height=amount.height,
+        frames=amount.frames, seed=request.seed + version, steps=request.steps,
         image_HWC=_picture(request.image) if request.image else None,
         adapters=dict.fromkeys(request.adapter, 1.0),
     )  # fmt: skip
-    with open_engine(work.library, engine, "video", caller=work.caller, stop=work.stop_if_asked) as opened:
+    opening = open_engine(
+        work.library, engine, "video", caller=work.caller, stop=work.stop_if_asked, amount=ask.amount
+    )  # fmt: skip
+    with opening as opened:
         filmer = cast("Filmer", opened)
         film = filmer.film(ask, tell=lambda done, total: work.progress(done, total, "diffuse"), stop=work.stop_if_asked)
     return film, ai_part(work.library, engine, ask.adapters, caller=work.caller)
+
+
+def amount_of(request: VideoRequest) -> Amount:
+    """How much a model is asked for at once."""
+    brief = read_prompt(request.prompt, request.script)
+    return _amount(request, brief, request.seconds or brief.seconds or SECONDS)
+
+
+def _amount(request: VideoRequest, brief: Brief, seconds: float) -> Amount:
+    width, height = _worked_at(format_of(_shapes(request, brief)[0], request.lines), request.model_lines)
+    return Amount(width, height, max(1, round(seconds * _MODEL_RATE)))
 
 
 def _worked_at(form: Format, lines: int) -> tuple[int, int]:

@@ -13,17 +13,19 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from malan.core.errors import MissingExtra, NotFound, NotGranted, UsageError
 from malan.core.ids import digest_record
-from malan.inference.backends import Engine, Kind, Stop, go_on
+from malan.inference.backends import Amount, Engine, Kind, Stop, go_on
+from malan.inference.memory import Need
 from malan.inference.opening import Adapter, Opening
 from malan.models.base_files import BaseModel
 from malan.runtime.devices import Wanted
 from malan.services.access import HOUSE, Caller
+from malan.services.engines.memory import check_amount, check_fits
 from malan.services.engines.settings import EngineBook, EngineRow, read_engines
 from malan.services.models.endpoints import endpoint_of, require_endpoint_use
 from malan.services.models.registry import ADAPTER, get_model, weights_path
@@ -35,15 +37,15 @@ from malan.services.outputs.publish import AiPart
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
-_MB = 2**20
-_LOADED_SIZE = 1.1  # what weights take in memory for each byte on disk, with what is needed beside them
+_DIFFUSION = "malan.inference.diffusion_memory:need_of"
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Who opens engines: the kinds it can, and the function `module:name(Opening) -> Engine`, imported when needed.
 
-    `extra` is the optional part of Malan it needs; `needs_weights` says whether its model is a base of the registry.
+    `extra` is the optional part of Malan it needs; `needs_weights` says whether its model is a base of the registry;
+    `tells` is the function `module:name(Opening, Amount | None) -> Need`.
     """
 
     opens: str
@@ -51,6 +53,13 @@ class Backend:
     is_remote: bool = False
     needs_weights: bool = True
     extra: str = ""
+    tells: str = "malan.inference.memory:by_files"
+
+    def tell(self, opening: Opening, amount: Amount | None) -> Need:
+        """How much memory it needs, from its files alone."""
+        module, _, name = self.tells.partition(":")
+        found: Need = getattr(importlib.import_module(module), name)(opening, amount)
+        return found
 
     def open(self, opening: Opening) -> Engine:
         """Raises:
@@ -78,8 +87,10 @@ BACKENDS: Mapping[str, Backend] = {
         is_remote=True,
         needs_weights=False,
     ),
-    "diffusers": Backend("malan.inference.diffusion:open_diffusion", _kinds("video", "image"), extra="train"),
-    "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music"), extra="train"),
+    "diffusers": Backend(
+        "malan.inference.diffusion:open_diffusion", _kinds("video", "image"), extra="train", tells=_DIFFUSION
+    ),
+    "ace-step": Backend("malan.inference.ace_step:open_ace_step", _kinds("music"), extra="train", tells=_DIFFUSION),
     "onnx": Backend("malan.inference.onnx_backend:open_onnx", _kinds("encoder", "depth")),
     "sherpa": Backend("malan.inference.onnx_backend:open_sherpa", _kinds("transcription", "speech"), extra="speech"),
 }
@@ -88,8 +99,9 @@ BACKENDS: Mapping[str, Backend] = {
 
 @contextmanager
 def open_engine(
-    ws: Workspace, name: str, kind: Kind, *, caller: Caller = HOUSE, asked: Asked | None = None, stop: Stop = go_on
-) -> Iterator[Engine]:
+    ws: Workspace, name: str, kind: Kind, *, caller: Caller = HOUSE, asked: Asked | None = None, stop: Stop = go_on,
+    amount: Amount | None = None,
+) -> Iterator[Engine]:  # fmt: skip
     """An engine that stands ready, for as long as it is used. It stays loaded for the next who asks.
 
     Args:
@@ -99,9 +111,11 @@ def open_engine(
         caller: On whose behalf; sub-models it attaches must be this caller's to use.
         asked: What it is used for, for the licence of its weights: `apply` unless said otherwise.
         stop: Raises when whoever asked does not want it any more; asked while waiting and while loading.
+        amount: How much it will be asked for, so that memory for that is there before anything is loaded.
 
     Raises:
         NotFound: There is no such engine, or its weights are not here.
+        Rejected: It needs more memory than it may ever have.
         UsageError: It is of another kind, or written down wrongly.
         NotGranted: A licence, an owner or a retirement forbids it; every reason is in the message.
         ProofError: Its weights are not what was registered.
@@ -114,16 +128,18 @@ def open_engine(
     lease = _Lease(ws, caller, wish)
     if backend.is_remote or not backend.needs_weights:
         require_endpoint_use(ws, row, caller=caller)
-        opening, mark, memory_mb = _without_weights(row), digest_record("engine", [repr(row)]), row.memory_mb
+        opening, mark, need = _without_weights(row), digest_record("engine", [repr(row)]), Need(row.memory_mb)
     else:
         model = find_model(ws, row.model)
         require_model_use(ws, model, wish, caller=caller)
         lease = replace(lease, base=model)
-        opening, memory_mb = _with_weights(ws, row, model, stop), row.memory_mb or _size_mb(model)
+        opening = _with_weights(ws, row, model, stop)
+        need = check_fits(ws, row, opening, backend.tell, amount)
         mark = digest_record("engine", [repr(row), model.id])
     wanted = Wanted(
         name, mark, "" if backend.is_remote else row.device,
-        lambda: _Leased.open(backend, opening, lease, stop), row.idle_s, memory_mb, stop=stop,
+        lambda: _Leased.open(backend, opening, lease, stop), row.idle_s, need.weights_mb, need.work_mb, need.host_mb,
+        stop=stop,
     )  # fmt: skip
     with ws.devices.hold(wanted) as held, held.leased(lease):
         yield held.engine
@@ -156,6 +172,27 @@ def ai_part(
     rows = [elsewhere] if elsewhere else [] if row.is_remote or not row.model else [find_model(ws, row.model)]
     rows += [get_model(ws, one, caller=caller) for one in adapters]
     return AiPart(share, tuple(dict.fromkeys(one.id for one in rows)))
+
+
+def check_room(ws: Workspace, name: str, amount: Amount) -> None:
+    """Whether an engine may ever do so much at once: asked before anybody waits for it. What is wrong with the engine
+    itself is said when it is opened.
+
+    Raises:
+        UsageError: More pixels than are made at once.
+        Rejected: More memory than it may have; what would fit is in the hint.
+    """
+    row = read_engines(ws).row(name)
+    backend = BACKENDS.get(row.backend)
+    if backend is None or row.is_remote or not backend.needs_weights:
+        return
+    check_amount(row, amount)
+    try:
+        opening = _with_files(row, find_model(ws, row.model))
+    except NotFound:
+        return
+    with suppress(OSError):
+        check_fits(ws, row, opening, backend.tell, amount)
 
 
 def check_row(row: EngineRow, kind: Kind) -> Backend:
@@ -257,19 +294,22 @@ def _without_weights(row: EngineRow) -> Opening:
 
 
 def _with_weights(ws: Workspace, row: EngineRow, model: ModelRow, stop: Stop) -> Opening:
-    if not model.place:
-        raise NotFound("models.not_a_base", path=model.title)
+    opening = _with_files(row, model)
     base = BaseModel.from_value(model.place)
     files = checked_files(ws, base, stop=stop)
     refuse_more(base)
+    return replace(opening, files=files)
+
+
+def _with_files(row: EngineRow, model: ModelRow) -> Opening:
+    """What an engine is opened with; whether its files are what was registered is not looked at."""
+    if not model.place:
+        raise NotFound("models.not_a_base", path=model.title)
+    base = BaseModel.from_value(model.place)
     return Opening(
-        row.name, row.kind, row.device, model.title, folder=base.folder, files=files, family=model.family,
-        options=row.options,
+        row.name, row.kind, row.device, model.title, folder=base.folder,
+        files={one.name: base.folder / one.name for one in base.files}, family=model.family, options=row.options,
     )  # fmt: skip
-
-
-def _size_mb(model: ModelRow) -> int:
-    return round(model.size_bytes * _LOADED_SIZE / _MB)
 
 
 def _key(row: EngineRow) -> str:

@@ -51,7 +51,8 @@ class EngineRow:
         idle_s: Closed when nobody asked for so long.
         timeout_s: Remote: how long it may say nothing.
         at_once: Remote: how many may ask at the same time; 0: no limit of ours.
-        memory_mb: Refused on a device that has less left; 0: not asked.
+        memory_mb: What it needs to stand; 0: told from its files.
+        most_memory_mb: The most it may take, for weights and one ask together; 0: what its device has.
         purpose: `commercial` or `research`; the licence of the weights is asked with it.
         territory: Where it is used, where that is not what `malan.toml` says.
         options: What only its backend understands.
@@ -68,6 +69,7 @@ class EngineRow:
     timeout_s: float = 120.0
     at_once: int = 0
     memory_mb: int = 0
+    most_memory_mb: int = 0
     purpose: str = COMMERCIAL
     territory: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -200,6 +202,7 @@ def _check(place: str, row: EngineRow) -> None:
         "timeout_s": (0 < row.timeout_s <= 86_400, "0–86400"),
         "at_once": (0 <= row.at_once <= 10**6, "0–1000000"),
         "memory_mb": (0 <= row.memory_mb <= 10**9, "0–1000000000"),
+        "most_memory_mb": (0 <= row.most_memory_mb <= 10**9, "0–1000000000"),
         "purpose": (row.purpose in PURPOSES, ", ".join(PURPOSES)),
         "territory": (not row.territory or re.fullmatch("[A-Z]{2}", row.territory), "CN"),
         "model": (row.model or not row.url, "?"),
