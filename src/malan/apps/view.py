@@ -18,6 +18,7 @@ from malan.core.errors import NotFound
 from malan.services.access import Caller, require
 from malan.services.jobs.lines import state_of
 from malan.services.jobs.queue import DONE, Job, list_jobs
+from malan.services.jobs.waiting import unattended
 from malan.services.outputs.recall import marks_of
 from malan.services.outputs.rights import require_output
 from malan.services.settlement.app_bills import CURRENCY
@@ -88,6 +89,7 @@ class RunView:
     has_board: bool = False
     has_review: bool = False
     percent: int = 0
+    no_worker: Failure | None = None  # it waits, and nobody is there to take it
 
 
 def app_cards(lang: str, *, caller: Caller) -> tuple[CardView, ...]:
@@ -143,11 +145,13 @@ def run_view(ws: Workspace, job_id: str, lang: str, *, caller: Caller) -> RunVie
         )
         for one in report.get("files", ())
     )  # fmt: skip
+    absent = unattended(ws, [job]).get(job.id)
     left = {one["what"] for one in report.get("files", ())}
     return RunView(
         job.id, job.app, app_named(job.app).card.title(lang), state_of(job.state), job.current,
         Failure.of(job.error, lang) if job.error else None, files, _without_places(report),
         "storyboard" in left, job.app == "review" and "json" in left, job.percent,
+        Failure.of(absent, lang) if absent else None,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from malan.cli.working import IdleOption, OnceOption, ParentOption, is_to_stop
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
+    from malan.core.errors import MalanError
     from malan.services.jobs.queue import Job
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.gateway"))
@@ -153,24 +154,34 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     from malan.services.jobs.queue import list_jobs as jobs_of
+    from malan.services.jobs.waiting import unattended
 
-    found, _ = jobs_of(open_workspace(workspace), limit=limit)
+    ws = open_workspace(workspace)
+    found, _ = jobs_of(ws, limit=limit)
+    absent = unattended(ws, found)
     if as_json:
-        print_json({"jobs": [_described(one) for one in found]})
+        print_json({"jobs": [_described(one, absent.get(one.id)) for one in found]})
         return
     columns = [speak(f"cli.gateway.column.{name}") for name in ("job", "state", "app", "model", "made", "percent")]
     print_table(columns, [_row(one) for one in found])
+    for error in {one.values["device"]: one for one in absent.values()}.values():
+        print_line(f"! {error.message()} {error.hint()}")
 
 
 @job.command("show", help=speak("cli.gateway.job.show"))
 def show_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     from malan.services.jobs.queue import get_job
+    from malan.services.jobs.waiting import unattended
 
-    found = get_job(open_workspace(workspace), name)
+    ws = open_workspace(workspace)
+    found = get_job(ws, name)
+    absent = unattended(ws, [found]).get(found.id)
     if as_json:
-        print_json(_described(found))
+        print_json(_described(found, absent))
         return
     print_table([speak("cli.gateway.column.job"), ""], [(one, str(value)) for one, value in _described(found).items()])
+    if absent:
+        print_line(f"! {absent.message()} {absent.hint()}")
 
 
 @job.command("cancel", help=speak("cli.gateway.job.cancel"))
@@ -185,8 +196,9 @@ def cancel_job(name: JobArgument, workspace: WorkspaceOption = None, as_json: Js
         print_line(speak("cli.gateway.cancelling", id=found.id))
 
 
-def _described(found: Job) -> dict[str, Any]:
+def _described(found: Job, absent: MalanError | None = None) -> dict[str, Any]:
     from malan.services.gateway.keys import describe_cost
+    from malan.services.jobs.control import describe_absence
 
     error = found.error
     return {
@@ -195,6 +207,7 @@ def _described(found: Job) -> dict[str, Any]:
         "created_s": found.created_s, "started_s": found.started_s, "ended_s": found.ended_s,
         "cost": describe_cost(found.micro, found.currency or "CNY"), "folder": found.folder,
         "error": None if error is None else {"code": error.code, "message": error.message(), "hint": error.hint()},
+        "no_worker": None if absent is None else describe_absence(absent),
     }  # fmt: skip
 
 

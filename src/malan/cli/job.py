@@ -20,6 +20,7 @@ from malan.cli.show import (
 from malan.services.access import COMMAND_LINE
 
 if TYPE_CHECKING:
+    from malan.core.errors import MalanError
     from malan.services.jobs.control import JobRow, JobView
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.job"))
@@ -33,32 +34,44 @@ def list_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from malan.services.jobs.control import describe_job, list_jobs
+    from malan.services.jobs.control import describe_job, list_jobs, unattended
 
-    jobs = list_jobs(open_workspace(workspace), limit=limit, caller=COMMAND_LINE)
+    ws = open_workspace(workspace)
+    jobs = list_jobs(ws, limit=limit, caller=COMMAND_LINE)
+    absent = unattended(ws, jobs)
     if as_json:
-        print_json({"jobs": [describe_job(job) for job in jobs]})
+        print_json({"jobs": [describe_job(job, absent.get(job.id)) for job in jobs]})
         return
     columns = [speak(f"job.cli.column.{name}") for name in ("id", "kind", "state", "done", "failed", "started")]
     print_table(columns, [_line(job) for job in jobs])
+    for error in {one.values["device"]: one for one in absent.values()}.values():
+        print_line(f"! {error.message()} {error.hint()}")
 
 
 @app.command(help=speak("job.cli.show"))
 def show(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs.control import show_job
+    from malan.services.jobs.control import show_job, unattended
 
-    view = show_job(open_workspace(workspace), job_id, caller=COMMAND_LINE)
-    print_json(_view_json(view)) if as_json else _print_view(view)
+    ws = open_workspace(workspace)
+    view = show_job(ws, job_id, caller=COMMAND_LINE)
+    absent = unattended(ws, [view.job]).get(view.job.id)
+    if as_json:
+        print_json(_view_json(view, absent))
+        return
+    _print_view(view)
+    if absent:
+        print_line(f"  ! {absent.message()} {absent.hint()}")
 
 
 @app.command(help=speak("job.cli.watch"))
 def watch(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    from malan.services.jobs.control import show_job, watch_job
+    from malan.services.jobs.control import show_job, unattended, watch_job
 
     ws = open_workspace(workspace)
     with progress_bar(speak("job.cli.watching"), quiet=as_json) as step:
         for job in watch_job(ws, job_id, caller=COMMAND_LINE):
-            step(job.done + job.failed, job.total, job.current)
+            absent = unattended(ws, [job]).get(job.id)
+            step(job.done + job.failed, job.total, absent.message() if absent else job.current)
     view = show_job(ws, job_id, caller=COMMAND_LINE)
     print_json(_view_json(view)) if as_json else _print_view(view)
 
@@ -88,10 +101,10 @@ def retry(job_id: IdArgument, workspace: WorkspaceOption = None, as_json: JsonOp
     print_json(_view_json(view)) if as_json else _print_view(view)
 
 
-def _view_json(view: JobView) -> dict[str, Any]:
+def _view_json(view: JobView, absent: MalanError | None = None) -> dict[str, Any]:
     from malan.services.jobs.control import describe_item, describe_job
 
-    return {**describe_job(view.job), "failures": [describe_item(item) for item in view.failures]}
+    return {**describe_job(view.job, absent), "failures": [describe_item(item) for item in view.failures]}
 
 
 def _print_view(view: JobView) -> None:

@@ -16,6 +16,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.jobs import lines as job_lines
 from malan.services.jobs import queue as app_queue
 from malan.services.jobs.lines import is_of_queue
+from malan.services.jobs.waiting import unattended
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -25,6 +26,7 @@ __all__ = [
     "JobRow",
     "JobView",
     "cancel_job",
+    "describe_absence",
     "describe_error",
     "describe_item",
     "describe_job",
@@ -32,6 +34,7 @@ __all__ = [
     "list_jobs",
     "retry_job",
     "show_job",
+    "unattended",
     "watch_job",
 ]
 
@@ -116,8 +119,8 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, c
     return resume(ws, job.id, progress)
 
 
-def describe_job(job: JobRow) -> dict[str, Any]:
-    """A job as one JSON object; the same on the command line and in the console."""
+def describe_job(job: JobRow, absent: MalanError | None = None) -> dict[str, Any]:
+    """A job as one JSON object; the same on the command line and in the console. `absent` says that nobody takes it."""
     error = MalanError(job.code, **job.values) if job.code else None
     remaining_s = job.remaining_s(time.time())
     return {
@@ -138,7 +141,13 @@ def describe_job(job: JobRow) -> dict[str, Any]:
         "host": job.host,
         "pid": job.pid,
         "error": None if error is None else describe_error(error),
+        "no_worker": None if absent is None else describe_absence(absent),
     }
+
+
+def describe_absence(absent: MalanError) -> dict[str, Any]:
+    """That no worker is there for a job: since when, and what to start."""
+    return {**describe_error(absent), "device": absent.values["device"], "since_s": absent.values["since_s"]}
 
 
 def describe_item(item: ItemRow) -> dict[str, Any]:

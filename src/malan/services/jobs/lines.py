@@ -27,7 +27,7 @@ KIND = "app.run"
 _STATES = {app_queue.RUNNING: library.RUNNING, app_queue.EXPIRED: library.DONE, app_queue.DONE: library.DONE}
 _QUEUE_STATES = {said: kept for kept, said in _STATES.items()}
 _READ = ("id", "app", "state", "party_id", "prefix", "folder", "percent", "current", "created_s", "started_s",
-         "ended_s", "beat_s", "worker", "cancel_asked", "code", "said")  # fmt: skip
+         "ended_s", "beat_s", "worker", "cancel_asked", "code", "said", "device")  # fmt: skip
 _COLUMNS = [JOBS.c[name] for name in _READ]
 
 
@@ -78,7 +78,8 @@ def _line(row: Row[Any]) -> JobRow:
     """Counted in percent. One whose worker is gone is at work yet: the queue sees to it by itself."""
     host, pid, _ = (row.worker or "::").rsplit(":", 2)
     is_running = row.state == app_queue.RUNNING
-    told = {"app": row.app, "file": PurePosixPath(row.folder).name, "party": row.party_id, "key": row.prefix}
+    told = {"app": row.app, "file": PurePosixPath(row.folder).name, "party": row.party_id, "key": row.prefix,
+            "device": row.device}  # fmt: skip
     return library.JobRow(
         row.id, KIND, told, state_of(row.state), row.created_s, row.started_s, row.ended_s, row.beat_s,
         host or None, int(pid) if pid else None, is_running, is_running and bool(row.cancel_asked), 100, row.percent, 0,

@@ -20,6 +20,7 @@ from malan.services.clips.browse import shown
 from malan.services.jobs import lines as job_lines
 from malan.services.jobs.beside import go_on_beside
 from malan.services.jobs.control import cancel_job, retry_job
+from malan.services.jobs.waiting import unattended
 from malan.services.spoken import word
 from malan.services.views import Failure, JobsView, JobView, RefusedView
 from malan.store.rows import REFUSED
@@ -63,7 +64,8 @@ class Watcher:
         if seen != self._seen:
             self._seen = seen
             self._read_refused()
-        views = tuple(job_view(row, self._lang) for row in rows)
+        absent = unattended(self._ws, rows)
+        views = tuple(job_view(row, self._lang, absent.get(row.id)) for row in rows)
         return JobsView(views, self._refused, self._refused_total, _running(rows), _throughput(self._ws, own))
 
     def _read_refused(self) -> None:
@@ -99,10 +101,10 @@ def _running(rows: Iterable[JobRow]) -> int:
     return sum(row.is_alive for row in rows)
 
 
-def job_view(row: JobRow, lang: str) -> JobView:
+def job_view(row: JobRow, lang: str, absent: MalanError | None = None) -> JobView:
     """A job as people see it. One whose process is gone reads as failed: it can be taken up again.
 
-    What a key of the gateway pays for is asked for again with that key alone.
+    What a key of the gateway pays for is asked for again with that key alone. `absent` says that nobody takes it.
     """
     error = Failure.of(MalanError(row.code, **row.values), lang) if row.code else None
     state = FAILED if row.is_stopped else row.state
@@ -118,7 +120,7 @@ def job_view(row: JobRow, lang: str) -> JobView:
         total=row.total,
         failed=row.failed,
         unit=word(f"web.unit.{row.kind}", lang),
-        detail=_detail(row, lang),
+        detail=f"{absent.message(lang)} {absent.hint(lang)}" if absent else _detail(row, lang),
         started=_moment(row.started_s or row.created_s),
         ended=_moment(row.ended_s),
         seconds=round(ended - began, 1) if began and ended else 0.0,

@@ -45,6 +45,7 @@ from malan.services.jobs.queue import (
     new_id,
     submit,
 )
+from malan.services.jobs.waiting import unattended
 from malan.services.jobs.webhooks import check_webhook
 from malan.services.outputs.recall import describe_marks, marks_of
 from malan.web.gateway.call import Call, Early, read_object, whole_of
@@ -91,9 +92,12 @@ async def remix(counter: Counter, call: Call) -> None:
 
 async def retrieve(counter: Counter, call: Call) -> None:
     """A job as it stands; what a recall says of its files too."""
-    job, marks = await run_in_threadpool(_look, counter, call)
+    job, marks, absent = await run_in_threadpool(_look, counter, call)
     told = describe(counter.ws, job, call.lang)
     told["malan"]["recalled"] = marks
+    if absent is not None:
+        told["malan"]["no_worker"] = {"code": absent.code, "message": absent.message(call.lang),
+                                      "since": absent.values["since_s"]}  # fmt: skip
     await call.reply_json(told)
 
 
@@ -194,11 +198,12 @@ def _code(job: Job) -> str:
     return "cancelled" if job.state == CANCELLED else job.code
 
 
-def _look(counter: Counter, call: Call) -> tuple[Job, list[dict[str, Any]]]:
+def _look(counter: Counter, call: Call) -> tuple[Job, list[dict[str, Any]], MalanError | None]:
     job = _job(counter, call, counter.policy_now(call))
     outputs = [str(one["output"]) for one in job.told.get("files", ()) if one.get("output")]
     marks = marks_of(counter.ws, outputs) if outputs else {}
-    return job, describe_marks([mark for found in marks.values() for mark in found])
+    absent = unattended(counter.ws, [job]).get(job.id)
+    return job, describe_marks([mark for found in marks.values() for mark in found]), absent
 
 
 def _job(counter: Counter, call: Call, policy: Policy) -> Job:
