@@ -54,6 +54,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {  # bars of 2/4; a word an eighth, two s
     "抽头": ("仓 令才 乙台 仓", "令才 乙台 仓 -"),
     "冲头": ("大八 大 仓才 台才", "仓才 台才 仓才 台才", "仓才 台才 仓 -"),  # strong and weak in turn
     "长丝头": ("大八 大 仓七 仓七", "仓七 仓七 仓 -"),  # after 散板: no small gong
+    "一封书": ("仓咚 才咚 台咚 才咚", "仓咚 才咚 台咚 才大"),  # as 冲头, steady, over the tall drum
     "水底鱼": ("仓 才 仓 才", "台才 台才 仓 -"),
     "小锣": ("台 - 台 -", "台台 令台 乙令 台"),
     "小锣长丝头": ("大 台 令 台", "令台 令台 台 -"),
@@ -75,7 +76,7 @@ _PLANS = {  # section → patterns in turn
         "intro": ("四击头", "慢长锤", "抽头"), "bridge": ("撕边一锣", "散板", "住头"),
         "A": ("慢板", "小锣长丝头", "慢板"), "A2": ("扎多乙", "过板", "抽头", "过板"),
         "B": ("流水板", "水底鱼", "流水板", "紧锤"), "B2": ("流水板", "快长锤", "流水板", "紧锤"),
-        "C": ("急急风", "流水板", "冲头", "急急风"), "C2": ("急急风", "快长锤", "冲头", "急急风"),
+        "C": ("急急风", "一封书", "流水板", "冲头", "急急风"), "C2": ("急急风", "一封书", "快长锤", "冲头"),
         "outro": ("长丝头", "散板", "五锤"),
     },
     "huaguxi": {
@@ -96,8 +97,11 @@ def luogu_line(plan: Plan, plays: Callable[[int], float]) -> list[Note]:
             out += _section(plan, section, table[section.theme])
     if not plan.is_loop:
         out += _roll(plan.last - plan.bar, plan.last)
-        out += [Note(plan.last, 4 * QUARTER, drum, min(force + 14, 120)) for drum, force in _SYLLABLES["仓"]]
+        out += [Note(plan.last, 4 * QUARTER, drum, min(force + 14, 120)) for drum, force in _LAST]
     return sorted(set(out))
+
+
+_LAST = (*_SYLLABLES["仓"], (TALL_DRUM, 78))
 
 
 def _section(plan: Plan, section: Section, names: Sequence[str]) -> list[Note]:

@@ -35,6 +35,7 @@ _RANGES = {
 _LONGEST_RING = 16 * QUARTER
 _SHORT = ("ostinato", "pulse8", "offbeat", "arp16")  # what strikes, strikes at the end too
 _PROUD = ("rock", "news", "cinematic", "luogu", "huaguxi", "electronic")  # end with a bang; others end
+_BOWS = ("erhu", "datong", "jinghu")
 _STEADY = ("drums", "luogu", "bass", "timpani")
 
 
@@ -120,9 +121,9 @@ def _part(
     plays = _plays(plan, chair)
     lots = plan.lots(f"part/{chair.name}/{chair.role}")
     notes = _written(plan, chair, harmony, tune, band, plays)
-    last = [] if plan.is_loop else _farewell(plan, chair, harmony, tune, plays, notes)
+    last = [] if plan.is_loop or chair.pattern == "riser" else _farewell(plan, chair, harmony, tune, plays, notes)
     played = _performed(plan, chair, [*[n for n in notes if n.start < plan.last], *last], lots)
-    is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu")
+    is_sliding = chair.pattern in ("slides", "erhu", "datong", "jinghu") or chair.name in _BOWS
     bends = slides(played, chair, plan.key, plan.tempos, lots) if is_sliding else ()
     return Part(
         chair.name, chair.role, chair.program, tuple(sorted(played)), chair.low, chair.high, chair.pan, chair.level,
@@ -159,6 +160,8 @@ def _written(
         return lines[role]()
     if role in ("drums", "luogu", "timpani"):
         return _percussion(plan, chair, plays, lambda tick: harmony[tick // plan.bar].chord.bass)
+    if chair.pattern == "riser":
+        return _risers(plan, chair)
     figure = FIGURES[chair.pattern]
     places = [bar for bar in harmony[: plan.bars] if plays(bar.start)]
     if chair.pattern == "sweep":
@@ -168,6 +171,14 @@ def _written(
         note for bar in places for note in figure(bar, chair, plays(bar.start), plan.lots(f"{chair.name}/{bar.start}"))
     ]
     return [note for note in found if chair.low <= note.pitch <= chair.high]
+
+
+def _risers(plan: Plan, chair: Chair) -> list[Note]:
+    """What climbs into each drop: through the second half of the build before it."""
+    pitch = next(p for p in range(chair.low, chair.high) if p % 12 == plan.key.tonic)
+    builds = [section for section in plan.sections if section.name == "build"]
+    halves = [(section, min((section.bars + 1) // 2, 2) * plan.bar) for section in builds]
+    return [Note((one.bar + one.bars) * plan.bar - long, long, pitch, 88) for one, long in halves]
 
 
 def _leads(

@@ -83,6 +83,9 @@ def drum_line(plan: Plan, pattern: str, plays: Callable[[int], float]) -> list[N
                 continue
             is_end = number == section.bars - 1 and section.bars >= 4 and bar + 1 < plan.bars
             lots = plan.lots(f"drums/{bar}")
+            if section.name == "build":
+                out += _building(plan, section.bars - number, section.bars, start, energy)
+                continue
             out += _bar(plan, pattern, start, energy, lots, stops=is_end and pattern not in _SOFT)
             if number % 4 == 3 and not is_end:
                 out += _turn(plan, pattern, start, energy)
@@ -108,6 +111,23 @@ def _bar(plan: Plan, pattern: str, start: int, energy: float, lots: Random, *, s
         toms = (SNARE, SNARE, HIGH_TOM, MID_TOM) if energy > 0.5 else (RIM, BLOCK, BLOCK, RIM)
         for number, drum in enumerate(toms):
             out.append(Note(start + (until + number) * SIXTEENTH, SIXTEENTH, drum, 72 + 7 * number))
+    return out
+
+
+def _building(plan: Plan, left: int, bars: int, start: int, energy: float) -> list[Note]:
+    """Towards a drop: the snare comes in fourths, eighths, sixteenths, ever louder; the kick stops before the last
+    bar, and the last beat is empty."""
+    count = plan.bar // SIXTEENTH
+    step = 1 if left == 1 else 2 if 2 * left <= bars + 1 else 4
+    until = count - 4 if left == 1 else count
+    out = []
+    for place in range(0, until, step):
+        done = (bars - left + place / count) / bars
+        out.append(Note(start + place * SIXTEENTH, SIXTEENTH, SNARE, round(46 + 50 * done * energy)))
+        if left == 1 and place >= count // 2:
+            out.append(Note(start + place * SIXTEENTH, SIXTEENTH, CLAP, round(50 + 40 * done)))
+    if left > 1:
+        out += [Note(start + place * SIXTEENTH, SIXTEENTH, KICK, 92) for place in range(0, count, 4)]
     return out
 
 

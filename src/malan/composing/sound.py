@@ -1,6 +1,6 @@
 """A score as sound: every part played by itself, mixed as the score places it, mastered to a loudness, exactly so long.
 
-    Score ─ FluidSynth, our own instruments ─▶ stems ─ mix_down ─▶ mix ─ ring out, or fold ─ master ─▶ Rendered
+    Score ─ FluidSynth, our own instruments ─▶ stems ─ mix_down ─▶ mix ─ balance ─ ring out or fold ─ master ─▶
 
 Start reading at `render`; `bed` is music under a film in one call.
 """
@@ -16,6 +16,7 @@ from malan.composing.compose import compose
 from malan.composing.plan import make_plan
 from malan.composing.score import Part, Score, to_midi
 from malan.composing.words import read_tags
+from malan.media.balance import balanced
 from malan.media.gongs import play_gongs
 from malan.media.instruments import play_instrument
 from malan.media.mastering import RATE_HZ, Mastered, Sound, Strip, faded, folded, master, mix_down, write_wav_24
@@ -63,7 +64,7 @@ def render(
     def ended(samples: Sound) -> Sound:
         return folded(samples, count) if score.is_loop else faded(samples[:count], fade)
 
-    done = master(ended(mix.samples), loudness, is_loop=score.is_loop)
+    done = master(ended(balanced(mix.samples)), loudness, is_loop=score.is_loop)
     names = [part.name for part in score.parts]
     return Rendered(done, {name: ended(stem) for name, stem in zip(names, mix.stems, strict=False)})
 
@@ -77,7 +78,11 @@ def _played(score: Score, length: float, stop: Stop) -> list[Sound]:
     stop()
     with ThreadPoolExecutor(_HANDS) as hands:  # FluidSynth and numpy let go of the interpreter
         ours = {number: hands.submit(_own, score.parts[number].kit, piece, number, length) for number in own}
-        theirs = iter(play(lean, length, stop=stop) if others else ())
+        try:
+            theirs = iter(play(lean, length, stop=stop) if others else ())
+        except BaseException:
+            hands.shutdown(cancel_futures=True)
+            raise
         return [ours[number].result() if number in ours else next(theirs) for number in range(len(score.parts))]
 
 

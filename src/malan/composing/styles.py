@@ -264,6 +264,7 @@ STYLES: dict[str, Style] = {
                 Chair("chorale", "synth strings", 50, 40, 79, "held", 0.0, -27, 0.35),
                 Chair("bass", "synth bass", 38, 28, 50, "offbeat", 0.0, -21, 0.0, 0.5),
                 Chair("drums", "electronic drums", 25, 0, 127, "house", 0.0, -19, 0.06, 0.4),
+                Chair("spark", "riser", 119, 36, 84, "riser", 0.0, -27, 0.3, only=("B",)),
             ),
             "syncopated", room_s=1.6, loose=0.0,
         ),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from malan.media.instruments.playing import Sound, tones_of
 from malan.media.instruments.plucked import PLUCKED, pluck
+from malan.media.instruments.rising import rise
 from malan.media.instruments.sung import SUNG, sing_line
 from malan.media.midi import MidiFile, MidiTrack
 
-INSTRUMENTS = (*PLUCKED, *SUNG)
+_RISER = "riser"
+INSTRUMENTS = (*PLUCKED, *SUNG, _RISER)
 
 __all__ = ["INSTRUMENTS", "play_instrument"]
 
@@ -31,6 +33,8 @@ def play_instrument(name: str, piece: MidiFile, track: MidiTrack, seconds: float
         KeyError: There is no such instrument.
     """
     heard = tones_of(piece, track)
+    if name == _RISER:
+        return rise(heard, seconds)
     if name in PLUCKED:
         return pluck(PLUCKED[name], heard, seconds)
     return sing_line(SUNG[name], heard, seconds)

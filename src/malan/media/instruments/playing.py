@@ -77,7 +77,9 @@ def body(frequencies: Floats, modes: tuple[Mode, ...], *, side: int, texture: fl
     return out
 
 
-def on_grid(samples: Floats | Sound) -> Sound:
-    """The same, to the nearest step that every machine agrees on."""
-    held: Sound = (np.rint(samples / _GRID) * _GRID).astype(np.float32)
-    return held
+def on_grid(samples: Sound) -> Sound:
+    """The same, to the nearest step that every machine agrees on; written over what was given."""
+    samples *= np.float32(1 / _GRID)
+    np.rint(samples, out=samples)
+    samples *= np.float32(_GRID)
+    return samples

@@ -34,6 +34,7 @@ from malan.media.mastering import filtered
 
 Indices = NDArray[np.int64]
 
+_STRETCH = 1 << 19
 _STEP = 48  # samples between two points of a curve: 1 ms
 _TABLE = 2048
 _HIGHEST_HZ = 17_000.0
@@ -107,8 +108,8 @@ SUNG: dict[str, Voice] = {
         ((650.0, 0.7, 1.0), (1900.0, 2.0, 0.25)), 180.0, 7000.0,
     ),
     "suona": Voice(
-        1.6, 1.0, 6.0, 0.020, 0.045, 0.022, 0.45, 75.0, (17.0, 0.06), 0.012, 3.0, 3.0,
-        ((1050.0, 2.6, 0.75), (1700.0, 4.0, 0.5), (2900.0, 3.2, 1.0), (3900.0, 4.0, 0.5)), 300.0, 6500.0,
+        3.0, 1.0, 7.0, 0.020, 0.045, 0.022, 0.45, 70.0, (17.0, 0.06), 0.012, 3.0, 3.0,
+        ((1050.0, 2.6, 0.75), (1700.0, 4.0, 0.5), (2900.0, 3.2, 1.0), (3900.0, 4.0, 0.5)), 300.0, 5600.0,
     ),
 }  # fmt: skip
 
@@ -121,15 +122,33 @@ def sing_line(voice: Voice, line: Line, seconds: float) -> Sound:
         return np.zeros((count, 2), np.float32)
     points = count // _STEP + 2
     pitch, force = _pitches(voice, line, tones, points), _forces(voice, line, tones, points)
-    steps = np.arange(count)
-    turns = np.cumsum(hertz_of(np.interp(steps, np.arange(points) * _STEP, pitch))) / RATE_HZ
+    turns, press = _turns(pitch, count), np.clip(force, 0, 1.1) ** 1.2
     out = np.zeros(count, np.float32)
     for one, two in pairwise([*tones, tones[-1]._replace(start_s=seconds + 1)]):
-        _add(out, voice, turns, (one, two), seconds)
-    out *= np.interp(steps, np.arange(points) * _STEP, force).astype(np.float32)
-    dry = out + _air(voice, tones, turns, force, count)
-    made = filtered(np.stack([dry, dry], axis=1), _bell(voice))
-    return on_grid(made)
+        _add(out, voice, turns, press, (one, two), seconds)
+    out *= _fine(force, count)
+    out += _air(voice, tones, turns, force)
+    return on_grid(filtered(np.stack([out, out], axis=1), _bell(voice)))
+
+
+def _turns(pitch: Floats, count: int) -> Sound:
+    """How far the wave is in its turn at each sample, 0 to 1; a stretch at a time, because a piece may be long."""
+    out, before = np.empty(count, np.float32), 0.0
+    for first in range(0, count, _STRETCH):
+        places = np.arange(first, min(first + _STRETCH, count)) / _STEP
+        turns = before + np.cumsum(hertz_of(np.interp(places, np.arange(len(pitch)), pitch))) / RATE_HZ
+        before = float(turns[-1] % 1.0)
+        out[first : first + len(turns)] = turns % 1.0
+    return out
+
+
+def _fine(curve: Floats, count: int) -> Sound:
+    """A curve at every sample."""
+    out = np.empty(count, np.float32)
+    for first in range(0, count, _STRETCH):
+        places = np.arange(first, min(first + _STRETCH, count)) / _STEP
+        out[first : first + len(places)] = np.interp(places, np.arange(len(curve)), curve)
+    return out
 
 
 def hertz_of(pitch: Floats) -> Floats:
@@ -170,9 +189,10 @@ def _pitches(voice: Voice, line: Line, tones: Sequence[Tone], points: int) -> Fl
     since = np.maximum(clock - starts[which], 0.0)
     long = np.array([voice.slides_s if abs(step) > 0.8 else 1.6 * voice.slides_s + 0.02 for step in away])
     out = levels[which] + np.array(away)[which] * np.exp(-((since / long[which]) ** 2) * 3)
-    if line.bends:
-        times, cents = zip(*line.bends, strict=True)
-        out += np.interp(clock, times, cents) / 100
+    if line.bends:  # a bend stays until the next one
+        times, cents = (np.array(row) for row in zip(*line.bends, strict=True))
+        held_cents = np.append(0.0, cents)[np.searchsorted(times, clock, "right")]
+        out += np.convolve(np.pad(held_cents, 6, mode="edge"), np.full(13, 1 / 13), "valid") / 100
     wave = _tremble(tones, clock, which, since)
     held: Floats = out + (wave * voice.trembles[0] + voice.rough * _wander(points, 1)) / 100
     return held
@@ -233,21 +253,26 @@ def _wander(points: int, lot: int) -> Floats:
     return np.interp(np.arange(points) / every, np.arange(len(knots)), knots)
 
 
-def _add(out: Sound, voice: Voice, turns: Floats, two: tuple[Tone, Tone], seconds: float) -> None:
-    """The wave of one note, until the next begins; both are there for 12 ms."""
+def _add(
+    out: Sound, voice: Voice, turns: Sound, press: Floats, two: tuple[Tone, Tone], seconds: float
+) -> None:  # fmt: skip
+    """The wave of one note, until the next begins; both are there for 12 ms. The harder it is played the brighter it
+    is, and because the bow or the lips move, no partial stays as it was."""
     one, following = two
     edge = round(_EDGE_S * RATE_HZ)
     start = max(round(one.start_s * RATE_HZ), 0)
     end = min(round(min(following.start_s, one.end_s + 4 * voice.falls_s, seconds) * RATE_HZ) + edge, len(out))
     if end - start < 2 * edge:
         return
-    soft, loud = _waves(voice, one.pitch)
-    share = np.float32(min(one.force / 112, 1.0) ** 1.5)
-    wave = soft + share * (loud - soft)
-    place = turns[start:end] % 1.0 * _TABLE
-    whole = place.astype(np.int32)
-    part = (place - whole).astype(np.float32)
-    made = wave[whole] + part * (wave[whole + 1] - wave[whole])
+    soft, loud, other = _waves(voice, one.pitch)
+    wide = np.arange(start, end) / _STEP
+    share = np.interp(wide, np.arange(len(press)), press).astype(np.float32)
+    moved = np.interp(wide, np.arange(len(press)), _wander(len(press), 5)).astype(np.float32)
+    place = turns[start:end] * np.float32(_TABLE)
+    whole = np.minimum(place.astype(np.int32), _TABLE - 1)
+    part = place - whole.astype(np.float32)
+    made, more, away = (wave[whole] + part * (wave[whole + 1] - wave[whole]) for wave in (soft, loud - soft, other))
+    made += share * more + moved * share * away
     slope = np.linspace(0.0, 1.0, edge, dtype=np.float32)
     made[:edge] *= slope
     made[-edge:] *= slope[::-1]
@@ -255,38 +280,40 @@ def _add(out: Sound, voice: Voice, turns: Floats, two: tuple[Tone, Tone], second
 
 
 @lru_cache(maxsize=512)
-def _waves(voice: Voice, pitch: int) -> tuple[Sound, Sound]:
-    """A turn of the source at a pitch, played softly and loudly: as many partials as there is room for, in phases
-    that a stick-slip wave has."""
+def _waves(voice: Voice, pitch: int) -> tuple[Sound, Sound, Sound]:
+    """A turn of the source at a pitch, played softly and loudly, and what changes when the place of the bow does: as
+    many partials as there is room for, in phases that a stick-slip wave has."""
     low = hertz(pitch)
     number = np.arange(1, max(2, int(_HIGHEST_HZ / (low * 1.12))) + 1)
     octaves = np.log2(number)
     level = 10 ** (-voice.slope * octaves / 20) * np.where((number >= 4) & (number % 2 == 0), voice.even, 1.0)
     level *= np.array([0.82 + 0.36 * drawn(int(n), pitch) for n in number])
-    waves = []
-    for falls in (voice.soft, 0.0):
-        here = level * 10 ** (-falls * np.log2(1 + number * low / 1500) / 20)
+    waves, soft = [], 10 ** (-voice.soft * np.log2(1 + number * low / 1500) / 20)
+    place = 0.5 * np.sin(2 * np.pi * number * 0.11 + drawn(pitch)) * np.minimum(1.0, number / 3)
+    for share in (soft, np.ones(len(number)), place):
+        here = level * share
         spectrum = np.zeros(_TABLE // 2 + 1, complex)
         spectrum[number] = here * np.exp(-0.5j * np.pi * (1 + 0.12 * octaves))
         wave = np.fft.irfft(spectrum, _TABLE) * _TABLE / 2
-        waves.append((0.25 * np.append(wave, wave[0]) / np.sqrt((here**2).sum())).astype(np.float32))
-    return waves[0], waves[1]
+        loud = np.sqrt(((level * (share if share is not place else 1.0)) ** 2).sum())
+        waves.append((0.25 * np.append(wave, wave[0]) / loud).astype(np.float32))
+    return waves[0], waves[1], waves[2]
 
 
-def _air(voice: Voice, tones: Sequence[Tone], turns: Floats, force: Floats, count: int) -> Sound:
+def _air(voice: Voice, tones: Sequence[Tone], turns: Sound, force: Floats) -> Sound:
     """Bow or breath: noise that follows the force and the turn of the wave, and more of it where a note begins."""
     lots = np.random.Generator(np.random.PCG64(53))
-    noise = lots.random(count, np.float32) - np.float32(0.5)
-    noise[1:] -= 0.6 * noise[:-1].copy()
+    noise = lots.random(len(turns), np.float32) - np.float32(0.5)
+    noise[1:] -= np.float32(0.6) * noise[:-1].copy()
     burst = force.copy()
     clock = np.arange(len(force)) * _STEP / RATE_HZ
     for tone in tones:
         first = int(tone.start_s * RATE_HZ / _STEP)
         last = min(first + 90, len(force))
         burst[first:last] += voice.chiff * (tone.force / 100) * np.exp(-(clock[first:last] - tone.start_s) / 0.016)
-    level = np.interp(np.arange(count), np.arange(len(force)) * _STEP, burst * voice.noise).astype(np.float32)
-    held: Sound = noise * level * (0.5 + (turns % 1.0)).astype(np.float32)
-    return held
+    noise *= _fine(burst * voice.noise, len(turns))
+    noise *= turns + np.float32(0.5)
+    return noise
 
 
 @lru_cache(maxsize=16)
