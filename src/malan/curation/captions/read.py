@@ -87,8 +87,9 @@ class LineReader:
         """Read a sighting, or put it off."""
         if len(self._pending) >= _WAITING:
             self._pending[-_WAITING].result()  # reading is slower than watching: let it catch up
-        if _is_likely(sighting, _lines(sighting)):
-            self._pending.append(self._pool.submit(self._read_once, sighting))
+        lines = _lines(sighting)
+        if _is_likely(sighting, lines):
+            self._pending.append(self._pool.submit(self._read_once, sighting, lines))
         else:
             self._put_off.append(sighting)
             self._put_aside(sighting)
@@ -112,9 +113,10 @@ class LineReader:
         better = {id(reading.sighting) for reading in again}
         return [reading for reading in known if id(reading.sighting) not in better] + again
 
-    def _read_once(self, sighting: Sighting) -> Reading | None:
-        """Read a sighting, and keep its pictures only if they may be looked at again."""
-        reading = self._read(sighting, (darkest,))
+    def _read_once(self, sighting: Sighting, lines: Sequence[LinePicture]) -> Reading | None:
+        """Read the lines of a sighting, and keep its pictures only if they may be looked at again."""
+        said = self._say(sighting, lines)
+        reading = said if said is not None and said.lines else None
         if reading is not None and reading.confidence < SURE:
             self._put_aside(sighting)
         else:
@@ -133,17 +135,22 @@ class LineReader:
     def _read(self, sighting: Sighting, ways: Sequence[Compose]) -> Reading | None:
         best: Reading | None = None
         for way in ways:
-            pictures = _lines(sighting, way)
-            if not pictures:
+            reading = self._say(sighting, _lines(sighting, way))
+            if reading is None:
                 return None
-            self.calls += 1
-            said = self._reader.recognise([p.picture for p in pictures])
-            reading = Reading(sighting, _believed(pictures, said), float(np.mean([r.confidence for r in said])))
             if reading.lines and (best is None or reading.confidence > best.confidence):
                 best = reading
             if reading.confidence >= SURE or reading.confidence < HOPEFUL or len(sighting.pictures) < 2:
                 break
         return best
+
+    def _say(self, sighting: Sighting, pictures: Sequence[LinePicture]) -> Reading | None:
+        """What the lines of a sighting say; None without a line."""
+        if not pictures:
+            return None
+        self.calls += 1
+        said = self._reader.recognise([p.picture for p in pictures])
+        return Reading(sighting, _believed(pictures, said), float(np.mean([r.confidence for r in said])))
 
     def __enter__(self) -> Self:
         return self

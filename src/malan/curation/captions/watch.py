@@ -93,8 +93,9 @@ class Watcher:
     def _grow_older(self, marks: Marks) -> None:
         if not self._age.size:
             self._age = np.zeros(marks.luma.shape, np.uint8)
-        self._age *= marks.standing
-        self._age += marks.standing
+        standing = marks.standing.view(np.uint8)  # as numbers: nothing is converted on the way
+        self._age *= standing
+        self._age += standing
         self._samples += 1
         if self._samples % OLDEST == 0:
             np.minimum(self._age, OLDEST, out=self._age)

@@ -22,7 +22,7 @@ _F32 = NDArray[np.float32]
 
 
 def stripe_area(luminance: _F32) -> float:
-    """Share of the picture covered by stripes of one direction; 0 where there are five pairs or fewer.
+    """Share of the picture covered by stripes of one direction; 0 below `AREA`, or where there are five pairs or fewer.
 
     Args:
         luminance: (H, W), 0 to 1, linear, the short side about `SIDE_PX`.
@@ -39,11 +39,12 @@ def _area(luminance: _F32, side: int) -> float:
     blocks = cut.reshape(-1, side, side)
     middle, half = blocks.mean(axis=(1, 2)), blocks.std(axis=(1, 2))  # of stripes: half of light less dark
     strong = (2 * half >= CONTRAST) & (middle - half < DARK)
-    if not strong.any():
+    least = max(1.0, AREA * len(blocks))  # with fewer blocks the area is too small, whatever they show
+    if np.count_nonzero(strong) < least:
         return 0.0
     purity, angle, frequency = _directions(blocks[strong], side)
     is_pure = purity >= _PURE
-    if not is_pure.any():
+    if np.count_nonzero(is_pure) < least:
         return 0.0
     bins = np.round(angle[is_pure] / np.pi * _ANGLES).astype(int) % _ANGLES
     counts = np.bincount(bins, minlength=_ANGLES)
