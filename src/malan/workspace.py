@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +105,31 @@ class Workspace:
         if not (root / SETTINGS_FILE).is_file():
             raise NotFound("workspace.none", path=str(root))
         self.root = root.resolve()
-        self.settings = _read_settings(self.root / SETTINGS_FILE)
+        self._settings_at = self._stamp()
+        self._settings = read_settings(self.root / SETTINGS_FILE)
+
+    @property
+    def settings(self) -> Settings:
+        """What `malan.toml` says, also to a process that was there before it was changed.
+
+        While it cannot be read, what it said last holds: work under way does not end over a file being edited. What
+        opens files and processes (database, workers) goes by what it said when it was opened.
+        """
+        if (stamp := self._stamp()) != self._settings_at:
+            self._settings_at = stamp
+            with suppress(UsageError, OSError):
+                self._settings = read_settings(self.root / SETTINGS_FILE)
+        return self._settings
+
+    @settings.setter
+    def settings(self, wanted: Settings) -> None:
+        self._settings = wanted
+
+    def _stamp(self) -> tuple[int, int]:
+        with suppress(OSError):
+            found = (self.root / SETTINGS_FILE).stat()
+            return found.st_mtime_ns, found.st_ino
+        return 0, 0
 
     @classmethod
     def create(cls, root: Path) -> Workspace:
@@ -173,7 +198,12 @@ class Workspace:
         return path
 
 
-def _read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> Settings:
+    """What a `malan.toml` says.
+
+    Raises:
+        UsageError: It does not parse, or holds an unknown or impossible setting.
+    """
     try:
         said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -225,3 +225,61 @@ def test_empty_pages_say_what_will_be_there(tmp_path: Path) -> None:
     for path in ("/parties", "/programs", "/engines", "/statements", "/approvals"):
         assert 'class="empty"' in client.get(path, headers=PAGE).text, path
     ws.database.dispose()
+
+
+# Settings
+
+
+def test_settings_are_written_down_hold_at_once_and_are_logged(place: tuple[Workspace, str]) -> None:
+    ws, _ = place
+    park, file = Person(ws, "park", "zh"), ws.root / "malan.toml"
+    elsewhere = Workspace(ws.root)
+    before = file.read_text("utf-8")
+    page = park.post("/settings", 200, organisation='马栏山 "园区"', model_share="25", result_days="30")
+    assert "已保存" in page
+    assert 'organisation = "马栏山 \\"园区\\""' in file.read_text("utf-8")
+    assert len(file.read_text("utf-8").splitlines()) == len(before.splitlines()), "the lines stay where they were"
+    assert "发布机构名称" in file.read_text("utf-8")
+    for one in (ws, elsewhere):
+        assert (one.settings.organisation, one.settings.model_share) == ('马栏山 "园区"', 25)
+    assert "修改设置" in park.get("/log")
+    assert "没有改动" in park.post("/settings", 200, model_share="25")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"producer_code": "001XXXXXXXXXXXXXXXXXXXXXXXX"}, {"producer_code": "123"}, {"territory": "china"},
+     {"model_share": "-1"}, {"model_share": "x"}, {"app_refuse": "never"}, {"organisation": "a\nworkers = 99"}],
+)  # fmt: skip
+def test_a_setting_that_makes_no_sense_changes_nothing(place: tuple[Workspace, str], said: dict[str, str]) -> None:
+    ws, _ = place
+    file = ws.root / "malan.toml"
+    before = file.read_bytes()
+    assert 'role="alert"' in Person(ws, "park").post("/settings", 400, **{"open_jobs": "7", **said})
+    assert file.read_bytes() == before
+
+
+def test_settings_are_an_operators_and_only_those_on_the_page(place: tuple[Workspace, str]) -> None:
+    ws, _ = place
+    Person(ws, "station").get("/settings", 403)
+    Person(ws, "audit").post("/settings", 403, organisation="Mallory")
+    assert "没有改动" in Person(ws, "park", "zh").post("/settings", 200, database="postgresql://evil", workers="99")
+    assert ws.settings.workers == 0
+
+
+def test_a_form_says_beforehand_that_nothing_can_be_made_without_a_providers_code(place: tuple[Workspace, str]) -> None:
+    ws, _ = place
+    assert "管理 › 设置" in Person(ws, "buyer", "zh").get("/apps/music")
+    assert 'href="/settings"' in Person(ws, "park").get("/apps/picture")
+    assert "notice" not in Person(ws, "buyer").get("/apps/promo")
+
+
+def test_what_holds_goes_on_holding_while_the_file_is_being_edited(tmp_path: Path) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    file = ws.root / "malan.toml"
+    file.write_text("open_jobs = 5\n")
+    assert ws.settings.open_jobs == 5
+    file.write_text("open_jobs = \n# and more to come")
+    assert ws.settings.open_jobs == 5
+    file.write_text("open_jobs = 6 # done")
+    assert ws.settings.open_jobs == 6

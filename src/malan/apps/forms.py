@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from malan.apps.builtin import app_named
+from malan.apps.frame import BY_MACHINE
 from malan.apps.view import CardView, card_view
 from malan.core.catalogue import catalogue
 from malan.services.access import Caller, require
@@ -22,6 +23,7 @@ from malan.services.files.uploads import PREFIX
 
 if TYPE_CHECKING:
     from malan.apps.frame import Request
+    from malan.workspace import Workspace
 
 _WITH_HELP = ("text", "area", "lines", "number", "date")
 _LONG = 1000  # characters a line of text no longer serves
@@ -87,6 +89,13 @@ def app_form(name: str, lang: str, *, caller: Caller, said: Mapping[str, Sequenc
     usual = tuple(one for key, one in fields.items() if not is_rare[key])
     is_open = any(one != fresh[one.name] for one in rare)
     return FormView(card_view(app, lang), usual, rare, is_open, app.request.model_json_schema())
+
+
+def needs_code(ws: Workspace, name: str) -> bool:
+    """Whether an app can make nothing until an operator has written down the provider's code."""
+    card = app_named(name).card
+    is_by_machine = card.is_labelled or card.mode in BY_MACHINE
+    return card.makes_media and is_by_machine and not ws.settings.producer_code
 
 
 def values_of(name: str, said: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -67,6 +67,7 @@ ACTIONS: Mapping[str, Mapping[str, str]] = {
     "log.forget": {OPERATOR: ALL},
     "log.witness": {OPERATOR: ALL},
     "keys": {OPERATOR: ALL},
+    "settings": {OPERATOR: ALL},
     "accounts": {OPERATOR: ALL},
     "accounts.see": {OPERATOR: ALL, AUDITOR: ALL},
     "own.account": dict.fromkeys(ROLES, OWN),

@@ -76,14 +76,12 @@ def run_file(request: Request, job_id: Id, name: File) -> Response:
 @router.get("/apps/{name}", include_in_schema=False)
 def app_page(request: Request, name: Name, again: Again = "") -> Response:
     """The form, empty or as a run was asked for."""
-    caller = caller_of(request)
-    said = None
+    ws, caller, said = _ws(request), caller_of(request), None
     if again:
-        ws = _ws(request)
         asked = forms.said_by(runs.run_of(ws, again, caller=caller).request)
         said = {key: [uploads.as_token(ws, one, caller=caller) for one in ones] for key, ones in asked.items()}
     form = forms.app_form(name, _lang(request), caller=caller, said=said)
-    return _html(request, "app.html", form=form, failure=None, quote=None)
+    return _html(request, "app.html", form=form, failure=None, quote=None, lacks=forms.needs_code(ws, name))
 
 
 @router.post("/apps/{name}", include_in_schema=False, max_body_size=_MOST_BYTES)
@@ -165,7 +163,13 @@ def _start(request: Request, name: str, sent: Any, files: Sequence[tuple[str, Up
     except MalanError as error:
         form = forms.app_form(name, lang, caller=caller, said=said)
         return _html(
-            request, "app.html", status=status_of(error), form=form, failure=Failure.of(error, lang), quote=None
+            request,
+            "app.html",
+            status=status_of(error),
+            form=form,
+            failure=Failure.of(error, lang),
+            quote=None,
+            lacks=False,
         )
     return RedirectResponse(f"/apps/runs/{job_id}", status_code=303)
 
@@ -187,7 +191,7 @@ def _quote(request: Request, name: str, said: Any) -> Response:
         failure = error
     status = status_of(failure) if failure else 200
     shown = Failure.of(failure, lang) if failure else None
-    return _html(request, "app.html", status=status, form=form, failure=shown, quote=told)
+    return _html(request, "app.html", status=status, form=form, failure=shown, quote=told, lacks=False)
 
 
 def _html(request: Request, template: str, **values: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Programs that ask the gateway, with keys, budgets and use; and the engines that answer them.
+"""Programs that ask the gateway, with keys, budgets and use; the engines that answer them; settings of the house.
 
 A key that was just made is shown by the reply to the form and by no other page. Start at `programs_page`.
 """
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from malan.core.errors import MalanError
+from malan.services import settings
 from malan.services.engines import desk as engines
 from malan.services.gateway import programs
 from malan.services.views import Failure
@@ -60,6 +61,46 @@ def engines_page(request: Request) -> Response:
 def engines_json(request: Request) -> Response:
     """Engines as written down, with what is missing for each; names that lead to them; prices."""
     return _json(engines.engines_page(_ws(request), language_of(request.scope), caller=caller_of(request)))
+
+
+@router.get("/settings", include_in_schema=False)
+def settings_page(request: Request) -> Response:
+    return _settings(request)
+
+
+@router.get("/settings.json")
+def settings_json(request: Request) -> Response:
+    """What an operator may change while everything runs."""
+    return _json(settings.settings_page(_ws(request), caller=caller_of(request)))
+
+
+@router.post("/settings", include_in_schema=False)
+async def change_settings(request: Request) -> Response:
+    """Write settings down and go by them from now on."""
+    return await run_in_threadpool(_change_settings, request, firsts(await read_form(request)))
+
+
+def _change_settings(request: Request, said: dict[str, str]) -> Response:
+    try:
+        changed = settings.change_settings(_ws(request), said, caller=caller_of(request))
+    except MalanError as error:
+        return _settings(request, error=error, said=said)
+    return _settings(request, changed=changed)
+
+
+def _settings(
+    request: Request,
+    *,
+    error: MalanError | None = None,
+    said: dict[str, str] | None = None,
+    changed: tuple[str, ...] | None = None,
+) -> Response:
+    view = settings.settings_page(_ws(request), caller=caller_of(request))
+    failure = Failure.of(error, language_of(request.scope)) if error else None
+    values = {"view": view, "failure": failure, "said": said or {}, "changed": changed}
+    pages, status = request.app.state.pages, status_of(error) if error else 200
+    reply: Response = pages.html(request, "settings.html", status=status, severities=settings.SEVERITIES, **values)
+    return reply
 
 
 def _make(request: Request, said: dict[str, str]) -> Response:
