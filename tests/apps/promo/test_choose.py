@@ -364,3 +364,39 @@ def test_what_is_left_of_a_slot_that_is_too_long_is_no_flash(waiting):
     shots = choose(found, [58, *waiting], 25, "lively", strips())
     assert sum(shot.frames for shot in shots) == 58 + sum(waiting)
     assert min(shot.frames for shot in shots) >= 20
+
+
+def test_credits_and_boards_of_text_are_not_picked_while_there_is_anything_else():
+    found = [candidate(n) for n in range(8)]
+    boards = {one.row.id for one in found[:4]}
+
+    def look(some):
+        return {
+            one.row.id: replace(strip(0.5), board=np.full(4, float(one.row.id in boards), np.float32)) for one in some
+        }
+
+    shots = choose(found, [40, 40, 40], 25, "lively", look)
+    assert not {shot.clip for shot in shots} & boards
+    assert choose(found[:1], [40], 25, "lively", look)[0].clip in boards  # somebody asked for nothing else
+
+
+def test_of_a_clip_that_begins_with_a_card_only_the_rest_is_shown():
+    found = [candidate(0, 8.0)]
+
+    def look(some):
+        return {one.row.id: replace(strip(0.5), board=np.asarray([1, 1, 0, 0], np.float32)) for one in some}
+
+    [shot] = choose(found, [40], 25, "lively", look)
+    assert shot.from_s >= 3.0
+
+
+def test_rather_short_shots_than_black_and_rather_none_than_that():
+    found = [candidate(0, 3.0), candidate(1, 2.0), candidate(2, 30.0)]
+    dark = {found[2].row.id: 0.0}
+    shots = choose(found, [50, 40], 25, "lively", strips(dark))
+    assert {shot.clip for shot in shots} == {one.row.id for one in found[:2]}
+    with pytest.raises(NotFound) as caught:
+        choose(found, [50, 50, 50, 50], 25, "lively", strips(dark))
+    assert caught.value.code == "promo.too_little"
+    assert float(caught.value.values["found"]) < 5
+    assert caught.value.values["needed"] == "8.0"

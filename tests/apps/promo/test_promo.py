@@ -108,6 +108,7 @@ def packets(path: Path) -> list[bytes]:
 def test_an_edited_storyboard_renders_only_what_changed(library, made, tmp_path):
     out, _ = made
     board = json.loads((out / "storyboard.json").read_text("utf-8"))
+    board["shots"][1]["frames"] -= 10
     board["shots"][1]["from_s"] += 0.2
     board["shots"][1]["text"] = "换一句"
     board["shots"][0], board["shots"][2] = board["shots"][2], board["shots"][0]

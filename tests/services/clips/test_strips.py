@@ -88,3 +88,35 @@ def test_lights_that_wander_by_are_the_same_picture() -> None:
     tiles = [np.kron((noise.random((9, 16)) < 0.2) * np.uint8(90), np.ones((10, 10), np.uint8)) for _ in range(2)]
     strip = np.concatenate([tiles[0], tiles[0], tiles[1], tiles[1]], axis=1)
     assert read_strip(encode_jpeg(np.repeat(strip[:, :, None], 3, axis=2)), 16 / 9).turn is None
+
+
+def drawn(ground: tuple[int, int, int], ink: tuple[int, int, int], lines: int) -> bytes:
+    """A filmstrip of a board: so many rows of strokes on a plain ground."""
+    board = np.full((90, 160, 3), ground, np.uint8)
+    for row in range(lines):
+        top = 10 + 8 * row
+        board[top : top + 4, 50:110:3] = ink
+    return encode_jpeg(np.concatenate([board] * 4, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("ground", "ink"),
+    [((0, 0, 0), (255, 255, 255)), ((20, 40, 110), (255, 255, 255)), ((245, 245, 245), (10, 10, 10))],
+)
+def test_credits_and_boards_of_text_are_known_by_their_plain_ground(
+    ground: tuple[int, int, int], ink: tuple[int, int, int]
+) -> None:
+    read = read_strip(drawn(ground, ink, 8), 16 / 9)
+    assert read.board is not None
+    assert read.board.min() > 0.9
+
+
+def test_what_a_camera_sees_is_no_board_nor_is_a_picture_without_anything_on_it() -> None:
+    sky = np.repeat(np.linspace(60, 200, 90)[:, None], 160, axis=1)
+    view = np.stack([0.6 * sky, 0.8 * sky, sky], axis=-1)
+    view[60:] = np.random.default_rng(4).normal(90, 30, (30, 160, 1))
+    camera = encode_jpeg(np.concatenate([np.clip(view, 0, 255).astype(np.uint8)] * 3, axis=1))
+    for strip in (camera, encode_jpeg(np.full((90, 480, 3), 90, np.uint8))):
+        read = read_strip(strip, 16 / 9)
+        assert read.board is not None
+        assert not read.board.any()

@@ -119,7 +119,8 @@ def _piece(board: Storyboard, shot: Shot, one: Candidate, file: Footage, shelf: 
     span = one.row.span
     if shot.from_s < span.start_s - 0.05 or shot.from_s + length > span.end_s + 0.05:
         raise UsageError(
-            "promo.beyond_clip", clip=shot.clip[:12], start=f"{span.start_s:.2f}", end=f"{span.end_s:.2f}",
+            "promo.beyond_clip", shot=board.shots.index(shot) + 1, clip=shot.clip[:12],
+            start=f"{span.start_s:.2f}", end=f"{span.end_s:.2f}",
             from_s=f"{shot.from_s:.2f}", until_s=f"{shot.from_s + length:.2f}",
         )  # fmt: skip
     size = file.video.shown_size_px or (16, 16)

@@ -24,12 +24,14 @@ LOOKED_INTO = 72  # of the best so many the filmstrip is read
 _EDGE_S = 0.12  # kept away from cuts: codecs and dissolves leave traces there
 _SHORTEST = 8  # frames
 _SEEN_S = 0.8  # what is shown for less is a flash
+_BRIEF_S, _SHOWS = 0.5, 0.15  # the shortest a shot is made so that nothing is shown of which nothing is seen
 _APART_S = 0.4  # between two shots of one clip
+_GRID = 41  # moments at which a stretch is looked at
 _ALIKE = 0.86  # of looks; above this two shots look the same
 _NEXT_ALIKE = 0.06  # off what shows people after people, or a place after a place
 _UNSEEN, _BLACK = 0.6, 0.1  # off what is dark or fading somewhere in even its best stretch; less than that is black
 _WITH_FACES = 0.15  # for a stretch in which people are seen all through, where the film likes people
-_SURE = 0.6  # of how sure the surest is
+_SURE = 0.5  # of how sure the surest is
 _WRITTEN = 0.25  # off a stretch with old captions all through
 _WITH_ENDING = 4  # shots from which on one of the best is kept for the end
 
@@ -100,6 +102,7 @@ class _Cut:
         self._usual = usual_parts(judged)
         self._people = np.asarray([{None: 0.0, True: 1.0, False: -1.0}[one.has_people] for one in judged])
         self._scores = np.asarray([one.score for one in judged])
+        self._shows = np.asarray([one.parts["light"] >= _SHOWS for one in judged])
         self._groups = np.asarray([one.candidate.row.group_id or f"-{place}" for place, one in enumerate(judged)])
         self._alike = _likeness(judged)
         self._free = [[_usable(one)] for one in judged]
@@ -117,6 +120,11 @@ class _Cut:
             frames = waiting.pop(0)
             lengths = self._lengths()
             longest = int(lengths.max())
+            if longest < min(frames, round(_BRIEF_S * self._rate)):
+                found, needed = (
+                    f"{some / self._rate:.1f}" for some in (sum(shot.frames for shot in shots), sum(slots))
+                )
+                raise NotFound("promo.too_little", found=found, needed=needed)
             if longest < frames:
                 frames = self._shared(frames, longest, waiting)
             place = self._best(lengths, frames, ending if waiting else None)
@@ -146,9 +154,13 @@ class _Cut:
         return int(np.argmax(worth))
 
     def _lengths(self) -> NDArray[np.int64]:
-        """Whole frames that the longest stretch left of each clip holds."""
+        """Whole frames that the longest stretch left of each clip holds.
+
+        None of what there is nothing to see of (black, credits), unless there is nothing else: rather a short shot.
+        """
         seconds = [max((end - start for start, end in free), default=0.0) for free in self._free]
-        return np.floor(np.asarray(seconds) * self._rate + 1e-6).astype(np.int64)
+        lengths = np.floor(np.asarray(seconds) * self._rate + 1e-6).astype(np.int64)
+        return np.where(self._shows, lengths, 0) if self._shows.any() else lengths
 
     def _shared(self, frames: int, longest: int, waiting: list[int]) -> int:
         """How much of a slot that is too long for every clip is filled now; the rest goes to the slots after it.
@@ -223,7 +235,31 @@ def _usable(one: Judged) -> tuple[float, float]:
     span = one.candidate.row.span
     start, end = one.strip.clear if one.strip else (span.start_s, span.end_s)
     start, end = max(start, span.start_s) + _EDGE_S, min(end, span.end_s) - _EDGE_S
-    return start, max(start, end)
+    return _seen_in(one, start, max(start, end))
+
+
+def _seen_in(one: Judged, start: float, end: float) -> tuple[float, float]:
+    """The longest part of a stretch in which there is something to see; all of it where there is none."""
+    if one.strip is None or end - start < _BRIEF_S:
+        return start, end
+    at = np.linspace(start, end, _GRID)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], _seen_at(one, at) >= _BLACK, [0]]).astype(np.int8)))
+    runs = [(float(at[first]), float(at[last - 1])) for first, last in zip(edges[::2], edges[1::2], strict=True)]
+    return max(runs, key=lambda run: run[1] - run[0], default=(start, end))
+
+
+def _seen_at(one: Judged, at_s: Floats) -> Floats:
+    """How much is to be seen at some moments of the file, between those of the filmstrip."""
+    if one.strip is None:
+        return np.ones(at_s.shape)
+    shown = seen(one.strip)
+    return np.asarray(np.interp(at_s, _moments(one, len(shown)), shown))
+
+
+def _moments(one: Judged, count: int) -> Floats:
+    """When the pictures of a filmstrip were, in seconds of the file: the first at its start."""
+    span = one.candidate.row.span
+    return span.start_s + np.arange(count) / count * (span.end_s - span.start_s)
 
 
 def _likeness(judged: Sequence[Judged]) -> Floats:
@@ -270,13 +306,11 @@ def _best_start(one: Judged, first: float, last: float, length: float) -> tuple[
     usual = first + 0.4 * (last - first)
     if one.strip is None:
         return usual, 1.0
-    span = one.candidate.row.span
-    shown = seen(one.strip)
-    moments = span.start_s + np.arange(len(shown)) / len(shown) * (span.end_s - span.start_s)  # the first at its start
+    moments = _moments(one, len(one.strip.light))
     starts = np.linspace(first, last, 24) if last - first >= 0.2 else np.asarray([usual])
     inside = np.linspace(0.02, 0.98, 8) * length
     within = starts[:, None] + inside[None, :]
-    least = np.interp(within, moments, shown).min(axis=1)
+    least = _seen_at(one, within).min(axis=1)
     written = np.mean([[_is_written(one.candidate, at) for at in some] for some in within], axis=1)
     people = np.interp(within, moments, _people_at(one, moments)).mean(axis=1)
     away = np.abs(starts - usual) / max(last - first, 1e-6)

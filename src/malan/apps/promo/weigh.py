@@ -29,6 +29,7 @@ _FACE_SEEN, _FACE_LARGE = 0.05, 0.18  # heights of a face over that of the pictu
 _QUIET_LUFS, _ALIVE_LUFS, _TOO_LOUD_LUFS = -48.0, -30.0, -9.0
 _CLIPPED_DBFS = -0.1
 _TOLD = 3
+_BOARD = 0.92  # of what is seen of a picture is lost where it is for reading
 _CLEARLY, _FADED = 0.015, 0.6  # better than the others by so much; darker than so much of its brightest is a fade
 
 
@@ -111,11 +112,12 @@ def _sound(measures: Mapping[str, float]) -> float:
 
 
 def seen(strip: Strip) -> Floats:
-    """How much there is to see at each moment, 0 to 1: not dark, burnt out, flat or fading, no letters on black."""
+    """How much there is to see at each moment, 0 to 1: not dark, burnt out, flat or fading, no credits, no boards."""
     lit = np.clip(strip.light / 0.16, 0, 1) * np.clip((1.04 - strip.light) / 0.2, 0, 1)
     whole = np.clip(strip.light / max(_FADED * float(strip.light.max()), 1e-6), 0, 1)
     there = np.clip(strip.spread / 0.11, 0, 1) * np.clip((1.0 - strip.black) / 0.35, 0, 1)
-    return np.asarray(lit * whole * there, np.float64)
+    read = 1.0 if strip.board is None else 1 - _BOARD * strip.board
+    return np.asarray(lit * whole * there * read, np.float64)
 
 
 def reasons(one: Judged, usual: Mapping[str, float], language: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ _CELLS = 8  # of a picture, a side, when it is held against the next
 _LEAST_MOMENTS = 3
 _ANOTHER, _STANDS_OUT = 0.3, 4.0  # one less correlation: of another picture, and so many times that of the others
 _OTHER = 0.09  # of the pixels have another shade in another picture
+_EVEN, _DRAWN, _MOST_DRAWN = 6, 60, 0.2  # codes: within a ground, off it; of a picture, what stands on a board
 _AROUND = 0.25  # of the time between two pictures: dissolves begin before what is seen of them
 Stretch = tuple[float, float]
 Face = tuple[float, tuple[float, float, float, float]]
@@ -41,6 +42,7 @@ class Strip:
     active: tuple[float, float, float, float]
     turn: Stretch | None = None
     clear: Stretch = (0.0, 1e9)  # seconds of the file without dissolves and fades at either end, nor a turn
+    board: NDArray[np.float32] | None = None  # how far it is a board of text or a credit: a plain ground, little on it
     aspect: float = 0.0  # width over height of the picture without its bars; 0: not known
     faces_s: tuple[float, ...] = ()  # seconds of the file at which faces were seen
 
@@ -116,13 +118,15 @@ def read_strip(jpeg: bytes, aspect: float) -> Strip:
     Args:
         aspect: Width over height of one of its pictures.
     """
-    tiles = tiles_of(opened_strip(jpeg, "L").astype(np.float32) / 255, aspect)
+    pictures = tiles_of(opened_strip(jpeg, "RGB"), aspect)
+    tiles = pictures @ np.asarray((0.299, 0.587, 0.114), np.float32) / 255
     left, top, right, bottom = _bars(tiles.max(axis=0))
     inner = tiles[:, top:bottom, left:right]
     _, height, width = tiles.shape
     active = (left / width, top / height, (right - left) / width, (bottom - top) / height)
     light, spread, black = inner.mean(axis=(1, 2)), inner.std(axis=(1, 2)), (inner < _BLACK).mean(axis=(1, 2))
-    return Strip(light, spread, black, active, _turn(inner))
+    plain = np.asarray([_board(one[top:bottom, left:right]) for one in pictures], np.float32)
+    return Strip(light, spread, black, active, _turn(inner), board=plain)
 
 
 def opened_strip(jpeg: bytes, mode: str) -> NDArray[np.uint8]:
@@ -161,6 +165,17 @@ def _turn(tiles: NDArray[np.float64]) -> Stretch | None:
     change, usual = 1 - alike[at], 1 - np.delete(alike, at).min()
     is_turn = change > _ANOTHER and change > _STANDS_OUT * usual and _shades_apart(tiles[at], tiles[at + 1]) > _OTHER
     return ((at - _AROUND) / count, (at + 1 + _AROUND) / count) if is_turn else None
+
+
+def _board(picture: NDArray[np.uint8]) -> float:
+    """How far a picture is nothing but a ground of one colour with a little on it: letters, a sign. 0 to 1.
+
+    What a camera sees is never so even: of real pictures less than half has one colour, of drawn boards four fifths.
+    """
+    pixels = picture[::2, ::2].reshape(-1, 3).astype(np.int16)
+    away = np.abs(pixels - np.median(pixels, axis=0)).max(axis=1)
+    ground, drawn = float((away <= _EVEN).mean()), float((away > _DRAWN).mean())
+    return float(np.clip((ground - 0.6) / 0.15, 0, 1)) if 0.002 < drawn < _MOST_DRAWN else 0.0
 
 
 def _shades_apart(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
