@@ -17,8 +17,8 @@ from malan.cli.algorithm_shown import (
     print_smoke,
     print_tiers,
 )
-from malan.cli.product import AsOption
 from malan.cli.show import (
+    AsOption,
     JsonOption,
     WorkspaceOption,
     open_workspace,

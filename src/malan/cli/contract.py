@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malan.cli.product import AsOption, PriceOption, print_conditions, shown_price
-from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.product import PriceOption, print_conditions, shown_price
+from malan.cli.show import (
+    AsOption,
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+)
+from malan.core.catalogue import session_language
 from malan.core.errors import Rejected, UsageError
 
 if TYPE_CHECKING:
@@ -247,7 +257,7 @@ def _print(ws: Workspace, contract: Contract, *, as_json: bool) -> None:
         print_line(speak("cli.contract.waits", names=", ".join(found["waits_for"])))
     print_conditions(found["terms"])
     for tier, texts in found.get("agreement", {}).get("guarantee", {}).items():
-        print_line(speak("cli.contract.guarantee", tier=tier, text=texts[_language()]))
+        print_line(speak("cli.contract.guarantee", tier=tier, text=texts[session_language()]))
     if worst := found.get("agreement", {}).get("ceiling"):
         print_line(speak("cli.contract.ceiling", **worst))
     if found["grant"]:
@@ -282,9 +292,3 @@ def _write_new(path: Path, data: bytes) -> None:
             file.write(data)
     except FileExistsError:
         raise Rejected("terms.exists", path=str(path)) from None
-
-
-def _language() -> str:
-    from malan.core.catalogue import session_language
-
-    return session_language()

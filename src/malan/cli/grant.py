@@ -6,8 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from malan.cli.product import AsOption
-from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.show import (
+    AsOption,
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+)
 from malan.services.access import COMMAND_LINE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.grant"))

@@ -11,8 +11,8 @@ import typer
 from malan.cli import model_uses
 from malan.cli.model_shown import owners_text, print_check, print_model
 from malan.cli.model_uses import ModelArgument
-from malan.cli.product import AsOption
 from malan.cli.show import (
+    AsOption,
     JsonOption,
     WorkspaceOption,
     open_workspace,

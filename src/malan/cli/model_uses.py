@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malan.cli.model_shown import owners_text
-from malan.cli.product import AsOption
 from malan.cli.show import (
+    AsOption,
     JsonOption,
     WorkspaceOption,
     open_workspace,

@@ -7,11 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from malan.cli.show import JsonOption, WorkspaceOption, open_workspace, print_json, print_line, print_table, speak
+from malan.cli.show import (
+    AsOption,
+    JsonOption,
+    WorkspaceOption,
+    open_workspace,
+    print_json,
+    print_line,
+    print_table,
+    speak,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=speak("cli.product"))
 
-AsOption = Annotated[str | None, typer.Option("--as", help=speak("cli.market.as"), show_default=False)]
 PriceOption = Annotated[str | None, typer.Option(help=speak("cli.market.price"), show_default=False)]
 ProductArgument = Annotated[str, typer.Argument(help=speak("cli.product.id"))]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malan.cli.product import AsOption
 from malan.cli.show import (
+    AsOption,
     JsonOption,
     WorkspaceOption,
     open_workspace,

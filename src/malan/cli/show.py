@@ -34,6 +34,7 @@ WorkspaceOption = Annotated[
     typer.Option("--workspace", envvar="MALAN_WORKSPACE", help=speak("cli.workspace"), show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help=speak("cli.json"))]
+AsOption = Annotated[str | None, typer.Option("--as", help=speak("cli.market.as"), show_default=False)]
 
 
 def open_workspace(path: Path | None, *, create: bool = False) -> Workspace:
