@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from malan.apps.review.episodes import VERSION, Reviewed, episode_files, review_
 from malan.apps.review.findings import Finding, verdict_of
 from malan.apps.review.language.check import is_day
 from malan.apps.review.packs import Pack, load_pack
-from malan.core.catalogue import say
+from malan.core.catalogue import say, session_language
 from malan.core.errors import MalanError, Rejected, UsageError
 
 if TYPE_CHECKING:
@@ -107,10 +107,10 @@ class Review:
         value = report_value(request, pack, episodes, refused)
         value["diff"] = compare_reports(earlier, value) if earlier else None
         files = write_reports(value, episodes, work, language=request.language, pdf=request.pdf)
-        told = {key: value[key] for key in ("pack", "as_of", "verdict", "counts", "refused", "diff")}
+        told = {key: value[key] for key in ("pack", "as_of", "verdict", "counts", "not_examined", "refused", "diff")}
         pdf = "made" if "pdf" in files else say("review.no_browser") if request.pdf else "not asked for"
         seconds = sum((Fraction(str(round(one.measured.duration_s, 6))) for one in episodes), Fraction(0))
-        return Made(files, {**told, "pdf": pdf}, seconds=seconds)
+        return Made(files, {**told, "pdf": pdf, "lines": said_of(value)}, seconds=seconds)
 
 
 def _length(path: Path) -> Fraction:
@@ -146,6 +146,8 @@ def report_value(
     request: ReviewRequest, pack: Pack, episodes: Sequence[Reviewed], refused: list[dict[str, str]]
 ) -> dict[str, Any]:
     """The report as JSON: nothing in it depends on when or where it was made."""
+    from malan.apps.review.report.overview import not_examined
+
     listed = [finding for one in episodes for finding in one.findings]
     active = [one for one in listed if one.state == "found" and not _is_settled(one)]
     counts = {name: sum(one.severity == name for one in active) for name in ("block", "major", "minor", "info")}
@@ -166,6 +168,7 @@ def report_value(
         "counts": counts,
         "episodes": [_episode(one) for one in episodes],
         "findings": said,
+        "not_examined": not_examined(said),
         "passed": _passed(episodes),
         "documents": [
             {**dict(one.about), "digest": one.digest} for one in sorted(pack.documents.values(), key=lambda d: d.id)
@@ -175,6 +178,15 @@ def report_value(
         },
         "refused": refused,
     }  # fmt: skip
+
+
+def said_of(value: Mapping[str, Any]) -> list[str]:
+    """A report in a few lines, for those who do not open it: the verdict, and what was not examined."""
+    from malan.apps.review.report.overview import points_of
+
+    lang = session_language()
+    verdict = say(f"review.page.verdict.{value['verdict']}", n=points_of(value))
+    return [verdict, *(f"– {one[lang]}" for one in value["not_examined"])]
 
 
 def _passed(episodes: Sequence[Reviewed]) -> list[list[Any]]:

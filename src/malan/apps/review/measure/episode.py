@@ -19,6 +19,7 @@ from malan.apps.review.measure.pictures import Luma, PictureCheck, Stretch
 from malan.apps.review.measure.reading import CardLine, CardReader, reading_frames
 from malan.apps.review.measure.sound import Heard, listen
 from malan.core.errors import MediaError
+from malan.curation.captions.records import Caption
 from malan.inference.ocr import TextReader
 from malan.media.index import PacketIndex, build_index
 from malan.media.probe import probe
@@ -104,28 +105,27 @@ def _see(made: Measured, path: Path, reader: TextReader, progress: Progress | No
     with CardReader(reader, starts) as cards:
         check = PictureCheck(starts, reading_frames(starts), cards, made.pixel_aspect)
         report = read_captions(path, index, reader, progress=progress, look=check.see)
-        lines = cards.lines()
+        made.size_px = check.shown_px
+        made.captions = [_of_caption("caption", one, starts, made.size_px) for one in report.captions]
+        made.persistent = [_of_caption("persistent", one, starts, made.size_px) for one in report.persistent]
+        stretch = made.size_px[0] / max(1, check.size_px[0]), made.size_px[1] / max(1, check.size_px[1])
+        lines = cards.lines([*made.captions, *made.persistent] if stretch == (1.0, 1.0) else ())
+    made.cards = _cards([_stretched(line, stretch) for line in lines], made, *made.size_px)
     made.has_picture = check.seen > 0
     made.start_s = float(index.frame_pts[0] * index.timebase)
     made.duration_s = float(starts[-1])
-    made.size_px, made.frames = check.shown_px, index.frame_count
+    made.frames = index.frame_count
     made.frames_missing = max(0, index.frame_count - check.seen)
     made.stretches = check.stretches()
     made.stretches["gap"] = _gaps(starts)
     made.rate = index.frame_count / made.duration_s if made.duration_s else 0.0
     made.kept, made.thumbs = check.kept, check.thumbs
     made.text_reads = report.ocr_calls + cards.calls
-    width, height = made.size_px
-    made.captions = [
-        _moment("caption", starts[c.first_frame], starts[c.end_frame], c.text, c.box, width, height, c.confidence)
-        for c in report.captions
-    ]
-    made.persistent = [
-        _moment("persistent", starts[c.first_frame], starts[c.end_frame], c.text, c.box, width, height, c.confidence)
-        for c in report.persistent
-    ]
-    stretch = width / max(1, check.size_px[0]), height / max(1, check.size_px[1])
-    made.cards = _cards([_stretched(line, stretch) for line in lines], made, width, height)
+
+
+def _of_caption(source: str, one: Caption, starts: NDArray[np.float64], size_px: tuple[int, int]) -> Moment:
+    start_s, end_s = starts[one.first_frame], starts[one.end_frame]
+    return _moment(source, start_s, end_s, one.text, one.box, *size_px, one.confidence)
 
 
 def frame_starts(index: PacketIndex) -> NDArray[np.float64]:

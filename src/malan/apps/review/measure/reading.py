@@ -1,8 +1,9 @@
 """Text that is no caption: cards, labels, signs. Read from chosen frames, followed from one to the next.
 
 Often in the opening, where numbers and labels must stand, and at the end; now and then in between. Whole films of
-signs are not promised: a text shown for less than the gap between two looks may be missed. In the first seconds each
-frame is kept small, so that a label there has exact ends. Start at `CardReader`.
+signs are not promised: a text shown for less than the gap between two looks may be missed. Where lines stand is found
+at once, what they say when the captions are known: those are not read again. In the first seconds each frame is kept
+small, so that a label there has exact ends. Start at `CardReader`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from malan.apps.review.language.values import Box
-from malan.inference.ocr import TextReader
+from malan.apps.review.language.values import Box, Moment
+from malan.inference.ocr import ReadLine, TextReader
 
 Luma = NDArray[np.uint8]
 
@@ -32,8 +33,11 @@ _SAME_PLACE = 0.3
 _READ_SIDE_PX = 1000  # longer pictures are thinned before lines are looked for
 _UNCHANGED = 0.002  # share of the points that differ in a picture that need not be read again
 _WAITING = 6
+_HELD_BYTES = 64_000_000  # of pictures of lines that wait to be read; what is found beyond is read at once
+_AS_WIDE = (0.7, 1.4)  # width of a line found, in widths of the caption that it is
 _HARD = 0.4  # of the hardest steps: a step that belongs to a letter
 _ROW = 0.15  # of the steps of a full row: a row that belongs to a line
+_NOTHING: Luma = np.zeros((0, 0), np.uint8)
 _ALIKE = 0.6  # cosine of the steps between neighbouring pixels
 
 
@@ -55,6 +59,16 @@ class _Seen:
     box: Box
     confidence: float
     letters_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A line that was found in a frame; `picture` is empty once it is read, `said` is None until then."""
+
+    box: Box
+    rows: tuple[int, int]  # of its letters
+    picture: Luma
+    said: ReadLine | None = None
 
 
 def reading_frames(starts_s: NDArray[np.float64]) -> frozenset[int]:
@@ -83,7 +97,8 @@ class CardReader:
     def __init__(self, reader: TextReader, starts_s: NDArray[np.float64]) -> None:
         self._reader, self._starts = reader, starts_s
         self._pool = ThreadPoolExecutor(1, "malan-cards")
-        self._looks: list[tuple[float, Future[list[_Seen]]]] = []
+        self._looks: list[tuple[float, Future[list[_Found]]]] = []
+        self._held_bytes = 0
         self._small: Luma | None = None
         self._opening: list[tuple[float, Luma]] = []
         self._step = 1
@@ -111,11 +126,15 @@ class CardReader:
         if len(self._looks) >= _WAITING:
             self._looks[-_WAITING][1].result()
         self.calls += 1
-        self._looks.append((time_s, self._pool.submit(self._lines, luma)))
+        self._looks.append((time_s, self._pool.submit(self._find, luma)))
 
-    def lines(self) -> list[CardLine]:
-        """All lines, each with the time it stood: from its first look to half a gap after its last."""
-        looks = [(time_s, future.result()) for time_s, future in self._looks]
+    def lines(self, captions: Sequence[Moment] = ()) -> list[CardLine]:
+        """All lines, each with the time it stood: from its first look to half a gap after its last.
+
+        Args:
+            captions: Those that are known, boxes in pixels as stored. A line that is one of them is not read again.
+        """
+        looks = [(time_s, self._seen(future.result(), time_s, captions)) for time_s, future in self._looks]
         times = [time_s for time_s, _ in looks]
         ends = [*times[1:], float(self._starts[-1])]
         found = _followed([(t, end, seen) for (t, seen), end in zip(looks, ends, strict=True)])
@@ -139,20 +158,51 @@ class CardReader:
         goes_on = end >= len(parts) or last_s >= self._opening[-1][0]
         return replace(line, start_s=starts[first], end_s=line.end_s if goes_on else starts[end])
 
-    def _lines(self, luma: Luma) -> list[_Seen]:
+    def _find(self, luma: Luma) -> list[_Found]:
+        """Where lines stand in a frame, and a picture of each."""
         step = max(1, -(-max(luma.shape) // _READ_SIDE_PX))
         boxes = [tuple(edge * step for edge in box) for box in self._reader.detect(luma[::step, ::step])]
-        boxes = [_grown(box, luma.shape) for box in boxes]
-        crops = [luma[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
-        said = self._reader.recognise(crops) if crops else []
         found = []
-        for box, one in zip(boxes, said, strict=True):
-            text = one.text.strip()
-            letters = sum(c.isalnum() for c in text)
-            if letters and one.confidence >= (SURE if letters > 2 else SURE_ALONE):
-                top, bottom = letter_rows(luma, box)
-                found.append(_Seen(text, (box[0], top, box[2], bottom), one.confidence, bottom - top))
-        return found
+        for box in (_grown(box, luma.shape) for box in boxes):
+            x0, y0, x1, y1 = box
+            found.append(_Found(box, letter_rows(luma, box), luma[y0:y1, x0:x1].copy()))
+        self._held_bytes += sum(one.picture.nbytes for one in found)
+        return self._read_all(found) if self._held_bytes > _HELD_BYTES else found
+
+    def _read_all(self, found: Sequence[_Found]) -> list[_Found]:
+        said = self._reader.recognise([one.picture for one in found]) if found else []
+        self._held_bytes -= sum(one.picture.nbytes for one in found)
+        return [replace(one, said=words, picture=_NOTHING) for one, words in zip(found, said, strict=True)]
+
+    def _seen(self, found: list[_Found], time_s: float, captions: Sequence[Moment]) -> list[_Seen]:
+        """What the lines of a look say: the words of a caption, else what is read now, once for looks that are alike."""
+        shown = [one for one in captions if one.start_s <= time_s < one.end_s and "\n" not in one.text]
+        told = [one.said or _as_caption(one.box, shown) for one in found]
+        left = [place for place, said in enumerate(told) if said is None]
+        for place, one in zip(left, self._read_all([found[place] for place in left]), strict=True):
+            found[place], told[place] = one, one.said
+        lines = (_line(one, said) for one, said in zip(found, told, strict=True) if said is not None)
+        return [line for line in lines if line is not None]
+
+
+def _as_caption(box: Box, captions: Sequence[Moment]) -> ReadLine | None:
+    """What the caption says that stands in a box; None where none does."""
+    middle_x, middle_y, width = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0]
+    for one in captions:
+        x0, y0, x1, y1 = one.box or (0, 0, 0, 0)
+        is_there = x0 <= middle_x <= x1 and y0 <= middle_y <= y1
+        if one.confidence is not None and is_there and _AS_WIDE[0] * (x1 - x0) <= width <= _AS_WIDE[1] * (x1 - x0):
+            return ReadLine(one.text, one.confidence)
+    return None
+
+
+def _line(found: _Found, said: ReadLine) -> _Seen | None:
+    """A line that can be believed."""
+    text, (top, bottom) = said.text.strip(), found.rows
+    letters = sum(c.isalnum() for c in text)
+    if not letters or said.confidence < (SURE if letters > 2 else SURE_ALONE):
+        return None
+    return _Seen(text, (found.box[0], top, found.box[2], bottom), said.confidence, bottom - top)
 
 
 def letter_rows(luma: Luma, box: Box) -> tuple[int, int]:

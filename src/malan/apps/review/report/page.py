@@ -9,9 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from malan.apps.review.report.overview import ORDER, by_rule, named, points_of, stretches, waiting
 from malan.core.catalogue import LANGUAGES, catalogue, entry
 
-_ORDER = {"block": 0, "major": 1, "minor": 2, "info": 3}
+_SHORT_LIST = 6  # findings a reader takes in at a glance: no list of them is put before
 
 
 def page(
@@ -24,15 +25,22 @@ def page(
         data: The bytes of `review.json`, whose digest the page shows.
         language: The one it opens in; a switch shows the other.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {one["file"]: [] for one in value["episodes"]}
+    files = [one["file"] for one in value["episodes"]]
+    found: dict[str, list[Mapping[str, Any]]] = {file: [] for file in files}
     for one in value["findings"]:
         if one["state"] == "found":
             found[one["episode"]].append(one)
+    is_long = len(files) > 1 or len(found[files[0]]) > _SHORT_LIST
+    quoted: set[str] = set()
     return str(
         _template().render(
             report=value,
-            episodes=[_episode(one, found[one["file"]]) for one in value["episodes"]],
-            open_points=_open_points(value["findings"]),
+            episodes=[_episode(one, found[one["file"]], quoted) for one in value["episodes"]],
+            open_points=_open_points(value["findings"], files),
+            points=points_of(value),
+            waiting=waiting(value["findings"]) if is_long else [],
+            by_rule=by_rule(value["findings"], files) if len(files) > 1 else [],
+            places={file: number + 1 for number, file in enumerate(files)},
             pictures={
                 name: "data:image/jpeg;base64," + base64.b64encode(one).decode() for name, one in pictures.items()
             },
@@ -86,7 +94,7 @@ def lacking(name: str) -> dict[str, str]:
     area, _, rest = name.partition(".")
     known = (f"review.missing.{name}", f"review.missing.{area}", "review.missing.other")
     code = next(one for one in known if one in catalogue())
-    return {lang: entry(code).text(lang, {"name": _named(area, rest or name, lang)}) for lang in LANGUAGES}
+    return {lang: entry(code).text(lang, {"name": named(area, rest or name, lang)}) for lang in LANGUAGES}
 
 
 def _fact(name: str, told: Any) -> dict[str, str] | None:
@@ -99,18 +107,17 @@ def _fact(name: str, told: Any) -> dict[str, str] | None:
     return {lang: entry(code).text(lang, {"value": shown}) for lang in LANGUAGES}
 
 
-def _named(area: str, rest: str, lang: str) -> str:
-    """A field of the submission, or what a detector looks for, in words."""
-    codes = {"meta": f"app.review.{_FIELDS.get(rest, rest)}", "vision": f"review.sight.{rest}"}
-    code = codes.get("vision" if area == "hearing" else area, "")
-    return entry(code).text(lang).rstrip("。.") if code in catalogue() else rest
+def _episode(one: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], quoted: set[str]) -> dict[str, Any]:
+    """An episode with its findings; a clause is quoted with the first finding of its rule, then only named.
 
-
-_FIELDS = {"class": "drama_class"}
-
-
-def _episode(one: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    own = sorted(findings, key=lambda f: (_ORDER[f["severity"]], f["start_s"], f["rule"]))
+    Args:
+        quoted: Rules whose clauses stand in the page already; those of this episode are added.
+    """
+    own: list[dict[str, Any]] = []
+    for f in sorted(findings, key=lambda f: (ORDER[f["severity"]], f["start_s"], f["rule"])):
+        is_plain = not (f["words"] or f["picture"] or f["decided"])
+        own.append({**f, "is_known": f["rule"] in quoted, "is_line": f["rule"] in quoted and is_plain})
+        quoted.add(f["rule"])
     moments = [f for f in own if f["end_s"] - f["start_s"] < one["duration_s"] - 0.01]
     return {**one, "findings": own, "moments": moments, "counts": _counts(own)}
 
@@ -118,20 +125,24 @@ def _episode(one: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> d
 def _counts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many points of each severity are not settled, and how many wait for a person."""
     active = [f for f in findings if not f["decided"] or f["decided"]["decision"] == "confirm"]
-    counts = {name: sum(f["severity"] == name for f in active) for name in _ORDER}
+    counts = {name: sum(f["severity"] == name for f in active) for name in ORDER}
     return {**counts, "person": sum(f["decision"] == "person" and not f["decided"] for f in active)}
 
 
-def _open_points(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Open points, one a rule, with the episodes they are about."""
+def _open_points(findings: Sequence[Mapping[str, Any]], files: Sequence[str]) -> list[dict[str, Any]]:
+    """Open points, one a rule, with the episodes they are about where it is not all of them."""
+    place = {file: number for number, file in enumerate(files)}
     made: dict[str, dict[str, Any]] = {}
     for one in findings:
         if one["state"] != "open" or (one["decided"] or {}).get("decision") in ("reject", "waive"):
             continue
-        point = made.setdefault(one["rule"], {**one, "episodes": [], "missing": []})
-        point["episodes"].append(one["episode"])
+        point = made.setdefault(one["rule"], {**one, "places": [], "missing": []})
+        point["places"].append(place[one["episode"]])
         point["missing"] = sorted({*point["missing"], *one["missing"]})
-    return sorted(made.values(), key=lambda one: (_ORDER[one["severity"]], one["rule"]))
+    for point in made.values():
+        is_some = 1 < len(point["places"]) < len(files)
+        point["where"] = stretches(sorted(point["places"]), files) if is_some else []
+    return sorted(made.values(), key=lambda one: (ORDER[one["severity"]], one["rule"]))
 
 
 def _signer(signature: bytes | None) -> str | None:
