@@ -20,7 +20,7 @@ from malan.core.errors import NotFound
 from malan.services.access import HOUSE, Caller
 from malan.services.market.granted import opened_by, require_source
 from malan.services.outputs.manifests import Source
-from malan.services.outputs.publish import AiPart, Draft, Published, publish
+from malan.services.outputs.publish import AiPart, Draft, Planned, Published, publish
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -118,6 +118,7 @@ class Work:
     stop_if_asked: Callable[[], None] = lambda: None
     published: list[Published] = field(default_factory=list)
     models: list[str] = field(default_factory=list)  # digests of models that had a part
+    planned: list[Planned] = field(default_factory=list)  # models that decided something and made nothing of it
     asked: list[tuple[str, int, int]] = field(default_factory=list)  # engines asked on the way: name, tokens in, out
     seats: Seats | None = None  # of a run under a grant
     check_words: Callable[[Mapping[str, str]], None] = lambda _: None
@@ -160,7 +161,8 @@ class Work:
         self.check_words({"title": title})
         self._require(card, sources)
         count = self.seats.take(len(self.published)) if self.seats else None
-        draft = Draft(card.name, mode, title, tuple(sources), ai=ai, brought=tuple(brought))
+        draft = Draft(card.name, mode, title, tuple(sources), ai=ai, brought=tuple(brought),
+                      planned_by=tuple(self.planned))  # fmt: skip
         done = publish(
             self.library, draft, render, out, caller=self.caller,
             count=lambda output_id: count(output_id, sources) if count else None,

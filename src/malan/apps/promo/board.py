@@ -44,6 +44,14 @@ class Shot(_Part):
     cover_captions: bool = True
 
 
+class Planner(_Part):
+    """A language model that planned it: its engine, its name there, the digest the log knows it by."""
+
+    engine: str = Field(max_length=100)
+    model: str = Field(max_length=500)
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Storyboard(_Part):
     """A promo before it is rendered."""
 
@@ -63,6 +71,7 @@ class Storyboard(_Part):
     is_spoken: bool = False  # the voice says the captions, each when it stands there
     beats_s: tuple[float, ...] = Field(default=(), max_length=10_000)
     notes: tuple[str, ...] = Field(default=(), max_length=1000)
+    planned_by: tuple[Planner, ...] = Field(default=(), max_length=8)
 
     @property
     def frames(self) -> int:

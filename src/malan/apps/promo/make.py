@@ -34,7 +34,7 @@ from malan.core.errors import UsageError
 from malan.media.render import Mixed, Music, Rendered, Timeline, mix_sound, render
 from malan.media.render.shelf import tidy_shelf
 from malan.services.clips.picking import Shelf
-from malan.services.outputs.publish import AiPart, check_producer
+from malan.services.outputs.publish import AiPart, Planned, check_producer
 
 
 def make_film(
@@ -58,7 +58,9 @@ def make_film(
         UsageError: The storyboard or the script does not fit, or AI has a part and no provider code is set.
         MediaError: Footage or music cannot be read.
     """
-    part = with_brought(_with_bed(board, ai), *_brought(board))
+    planners = [Planned(one.engine, one.model, one.digest) for one in board.planned_by]
+    work.planned += [one for one in planners if one not in work.planned]
+    part = with_brought(_with_bed(board, _with_words(board, ai)), *_brought(board))
     if part and not work.library.settings.producer_code:
         raise UsageError("publish.no_producer")  # now, not when all is rendered
     if part:  # said before anything is rendered
@@ -159,6 +161,13 @@ def tags_of(text: str) -> tuple[str, ...]:
 def _brought(board: Storyboard) -> tuple[str, ...]:
     """The files of others that are heard; a voice that our own engine spoke is none."""
     return (board.music, "" if board.is_spoken else board.voice)
+
+
+def _with_words(board: Storyboard, ai: AiPart | None) -> AiPart | None:
+    """Words over the picture in a film that a model planned are the part it had in it, also when people edited them:
+    real footage, put together with them (GB 45438-2025, 4.1)."""
+    is_worded = board.planned_by and any(shot.text for shot in board.shots)
+    return ai or (AiPart("composite", text="AI合成") if is_worded else None)
 
 
 def _with_bed(board: Storyboard, ai: AiPart | None) -> AiPart | None:

@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from malan.apps.frame import Work
+from malan.apps.promo.board import Planner
 from malan.apps.video.prompt import MOST_BEATS, Beat, Brief
 from malan.core.catalogue import entry
 from malan.core.errors import MalanError
 from malan.inference.backends import Chat, ChatAsk, ChatPiece, Message
-from malan.services.engines.opening import open_engine
+from malan.services.engines.opening import open_engine, planned_by
 from malan.services.engines.settings import read_engines
 
 RULES = "rules"
@@ -85,6 +86,12 @@ def plan_by_model(brief: Brief, prompt: str, engine: str, work: Work) -> tuple[B
 
 def _trouble(brief: Brief, engine: str, detail: str) -> str:
     return entry("video.note.no_plan").text(brief.language, {"engine": engine, "detail": detail[:200]})
+
+
+def planner_said(engine: str, work: Work) -> Planner:
+    """What a storyboard keeps of the model that planned it."""
+    found = planned_by(work.library, engine)
+    return Planner(engine=found.engine, model=found.model, digest=found.digest)
 
 
 def read_plan(said: str) -> tuple[Beat, ...]:

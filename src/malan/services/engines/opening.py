@@ -27,12 +27,12 @@ from malan.runtime.devices import Wanted
 from malan.services.access import HOUSE, Caller
 from malan.services.engines.memory import check_amount, check_fits
 from malan.services.engines.settings import EngineBook, EngineRow, read_engines
-from malan.services.models.endpoints import endpoint_of, require_endpoint_use
+from malan.services.models.endpoints import endpoint_id, endpoint_of, require_endpoint_use
 from malan.services.models.registry import ADAPTER, get_model, weights_path
 from malan.services.models.rights import Asked, require_model_use
 from malan.services.models.rows import ModelRow, find_model
 from malan.services.models.weight_files import checked_files, refuse_more
-from malan.services.outputs.publish import AiPart
+from malan.services.outputs.publish import AiPart, Planned
 
 if TYPE_CHECKING:
     from malan.workspace import Workspace
@@ -172,6 +172,14 @@ def ai_part(
     rows = [elsewhere] if elsewhere else [] if row.is_remote or not row.model else [find_model(ws, row.model)]
     rows += [get_model(ws, one, caller=caller) for one in adapters]
     return AiPart(share, tuple(dict.fromkeys(one.id for one in rows)))
+
+
+def planned_by(ws: Workspace, name: str) -> Planned:
+    """What the log says of an engine that plans: the digest of its model, registered or not; one that runs elsewhere
+    may be registered when it must be recalled, and is found by it."""
+    row = read_engines(ws).row(name)
+    digest = endpoint_id(row.url, row.model) if row.is_remote else find_model(ws, row.model).id
+    return Planned(row.name, row.model, digest)
 
 
 def check_room(ws: Workspace, name: str, amount: Amount) -> None:

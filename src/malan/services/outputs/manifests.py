@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -127,25 +127,28 @@ class Trace:
 
 def log_output(
     ws: Workspace, path: Path, *, app: str, mode: str, sources: Sequence[Source], intent: int | None = None,
-    brought: Sequence[str] = (),
+    brought: Sequence[str] = (), planned_by: Mapping[str, str] | None = None,
 ) -> tuple[str, int]:  # fmt: skip
     """State in the log that a file was published, from what, under which intent. Its digest and place.
 
     Args:
         brought: Digests of files that whoever asked brought along.
+        planned_by: Models that had a say in it without making any of it: digest → engine and name.
     """
+    planners = planned_by or {}
     digest, root = file_digest(path), keep_sources(ws, sources)
     inputs = [Input(urn("sources", root), root, "componentOf")]
     if intent is not None:
         said = read_event(ws, intent).statement.subjects[0]
         inputs.append(Input(said.urn, said.sha256, "about"))
     inputs += [Input(urn("asset", one), one, "inputTo") for one in brought]
+    inputs += [Input(urn("model", one), one, "about") for one in planners]
     fact = Fact(
         "media.publish",
         (Subject(urn("output", digest), digest),),
         "publish",
         inputs=tuple(inputs),
-        facts={"app": app, "mode": mode},
+        facts={"app": app, "mode": mode} | ({"planned_by": list(planners.values())} if planners else {}),
     )
     return digest, record(ws, [fact])[0]
 

@@ -46,11 +46,21 @@ class AiPart:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A model that had a say in a file without making any of it, as the one that planned a film: the engine, what the
+    model is called there, and its digest, which of one that runs elsewhere is that of address and name."""
+
+    engine: str
+    model: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Draft:
     """A file that is about to be made: which app makes it, how, and from what.
 
     `brought` are digests (SHA-256) of files whoever asks brought along: they stand in log and credential beside the
-    sources, without an owner here.
+    sources, without an owner here. `planned_by` are named in the log, so that a recall finds the file.
     """
 
     app: str
@@ -60,6 +70,7 @@ class Draft:
     use: str = "publish"  # the right that is asked for of every source
     ai: AiPart | None = None
     brought: tuple[str, ...] = ()
+    planned_by: tuple[Planned, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,8 +119,9 @@ def publish(
         _read_back(ws, work, produce_id)
         sources = draft.sources
         output_id, event = log_output(
-            ws, work, app=draft.app, mode=draft.mode, sources=sources, intent=intent, brought=draft.brought
-        )
+            ws, work, app=draft.app, mode=draft.mode, sources=sources, intent=intent, brought=draft.brought,
+            planned_by={one.digest: f"{one.engine} ({one.model})"[:200] for one in draft.planned_by},
+        )  # fmt: skip
         count(output_id)
         work.replace(out)
     finally:

@@ -162,13 +162,14 @@ def _descendants(ws: Workspace, model: ModelRow) -> list[ModelRow]:
 
 
 def _outputs_of(ws: Workspace, model_id: str) -> Iterator[Found]:
-    """Files published under an intent that names the model, and files that carry such files on."""
+    """Files published under an intent that names the model, or that it planned, and files that carry such files on."""
     intents = [
         subject.urn
         for place in ws.log.find(f"gen.intent {urn('model', model_id)}")
         for subject in read_event(ws, place).statement.subjects
     ]
     waiting = [at for places in ws.log.find_many(f"media.publish {one}" for one in intents).values() for at in places]
+    waiting += ws.log.find(f"media.publish {urn('model', model_id)}")
     seen, trail = set[int](), _Trail(ws)
     while waiting:
         place = waiting.pop()
