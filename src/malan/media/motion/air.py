@@ -1,14 +1,15 @@
 """What drifts between the camera and the picture: mist and light, drawn by rule, without a band.
 
-Mist lies between the layers, so that what is near stands before it; light falls over everything. Both are made at an
-eighth of the size, where they are smooth anyway, and dithered when they are laid on. A loop brings every sheet back to
-where it began. Start at `Air`.
+Both follow depth: mist grows with the distance, behind what stands in front and, less, before it; shafts of light fall
+behind it and less over it. Both are made at an eighth of the size, where they are smooth anyway, and dithered when they
+are laid on. A loop brings every sheet back to where it began. Start at `Air`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,13 +20,19 @@ from malan.media.motion.planes import Frame
 
 Plane = NDArray[np.float32]
 Kind = Literal["light", "mist"]
+Part = Literal["plain", "behind", "before"]  # of what it is laid on
 Tone = tuple[float, float, float]  # of yuv
 
 _PART = 8  # of the frame's size at which air is made
 _TILE = 256  # a sheet of noise, which goes on where it ends
 _BRIGHTEST, _DARKEST = 212.0, 60.0  # luma of mist
-_MOST_MIST, _VEIL = 0.62, 0.22
-_GLOW, _WARM = 0.52, 13.0
+_MIST, _PLAIN = (
+    1.5,
+    0.68,
+)  # how dense it is at its thickest: before what is farthest, and before a picture without depth
+_FADES = 3  # the power of the distance by which it thins towards what is near
+_GLOW, _WARM = 0.62, 13.0
+_LIGHT_BEFORE = 0.4  # of the light, over what is in front
 _SPEED = 0.045  # of the frame's width a second
 
 
@@ -37,12 +44,22 @@ class Air:
         frames: Of the film.
         seconds: Its length.
         tone: Luma of the brightest and mean chroma of what it lies over: mist has the light of its place.
+        parting: The nearness at which what is in front begins.
     """
 
     def __init__(
-        self, kind: Kind, size: tuple[int, int], frames: int, seconds: float, *, loop: bool, seed: int, tone: Tone
+        self,
+        kind: Kind,
+        size: tuple[int, int],
+        frames: int,
+        seconds: float,
+        *,
+        loop: bool,
+        seed: int,
+        tone: Tone,
+        parting: float = 1.0,
     ) -> None:
-        self._colour = _mist_in(tone)
+        self._colour, self._parting = _mist_in(tone), min(max(parting, 0.1), 1.0)
         self._kind, self._size, self._frames, self._seconds, self._loop = kind, size, frames, seconds, loop
         rng = np.random.default_rng([seed, 11])
         self._sheets = [_noise(rng, steep) for steep in (1.7, 1.5, 1.9)]
@@ -52,27 +69,36 @@ class Air:
         self._x, self._y = x, y
         self._side = 1.0 if rng.random() < 0.5 else -1.0
 
-    def laid(self, number: int, layers: int) -> dict[int, Callable[[Frame], None]]:
+    def laid(self, number: int, layers: int) -> dict[int, Callable[[Frame, Plane], None]]:
         """What to lay on a frame of so many layers, by the layer, counted from the back, that lies behind it."""
-        if self._kind == "light":
-            return {layers - 1: lambda frame: self._light(frame, number)}
-        veil = _VEIL if layers > 1 else _MOST_MIST * 0.8
-        found = {layers - 1: lambda frame: self._mist(frame, number, veil, sheet=1)}
+        lay = self._light if self._kind == "light" else self._mist
+        found: dict[int, Callable[[Frame, Plane], None]] = {}
         if layers > 1:
-            found[layers - 2] = lambda frame: self._mist(frame, number, _MOST_MIST, sheet=0)
-        return found
+            found[layers - 2] = partial(lay, number=number, part="behind")
+        return found | {layers - 1: partial(lay, number=number, part="before" if layers > 1 else "plain")}
 
-    def _mist(self, frame: Frame, number: int, share: float, *, sheet: int) -> None:
+    def _dense(self, near: Plane, part: Part) -> Plane | float:
+        """How dense mist is where something is so near: what is seen through more of it is paler."""
+        if part == "plain":
+            return _PLAIN
+        split = np.float32((1 - self._parting) ** _FADES)
+        fog = np.clip(1 - near, 0, 1) ** _FADES
+        deep = _MIST * (np.maximum(fog - split, 0) if part == "behind" else np.minimum(fog, split))
+        return np.asarray(cv2.resize(deep, self._small, interpolation=cv2.INTER_LINEAR), np.float32)
+
+    def _mist(self, frame: Frame, near: Plane, number: int, part: Part) -> None:
         """Two sheets that pass each other: where both are thick it is thick, most over the lower half."""
-        near = self._sheet(sheet, number, (1.0 + 0.5 * sheet, 0.08), 1.3)
+        dense, sheet = self._dense(near, part), 0 if part == "behind" else 1
+        ahead = self._sheet(sheet, number, (1.0 + 0.5 * sheet, 0.08), 1.3)
         far = self._sheet(2, number, (-0.6, 0.05), 0.8)
-        thick = np.clip((0.55 * near + 0.45 * far - 0.38) * 2.4, 0, 1)
+        thick = np.clip((0.55 * ahead + 0.45 * far - 0.38) * 2.4, 0, 1)
         thick = thick * thick * (3 - 2 * thick)
         low = np.clip(0.25 + 0.95 * np.exp(-(((self._y - 0.66) / 0.3) ** 2)), 0, 1)
         start = min(1.0, 0.35 + number / max(1.0, 0.25 * self._frames)) if not self._loop else 1.0
-        self._blend(frame, number, (share * start * thick * low).astype(np.float32), self._colour)
+        share = 1 - np.exp(-dense * start * thick * low)
+        self._blend(frame, number, np.asarray(share, np.float32), self._colour)
 
-    def _light(self, frame: Frame, number: int) -> None:
+    def _light(self, frame: Frame, _near: Plane, number: int, part: Part) -> None:
         """Shafts from an upper corner that come and go, and a warm glow where they come from."""
         x = self._x if self._side > 0 else 1 - self._x
         across, along = x * 0.82 - self._y * 0.57, x * 0.57 + self._y * 0.82
@@ -81,7 +107,8 @@ class Air:
         glow = np.exp(-((x**2 + (self._y * 0.8) ** 2) / 0.28))
         breath = 0.85 + 0.15 * math.sin(self._angle(number))
         begun = 1.0 if self._loop else min(1.0, 0.45 + number / max(1.0, 0.3 * self._frames))
-        share = _GLOW * begun * breath * (0.75 * shafts * fade + 0.55 * glow)
+        amount = {"plain": 1.0, "behind": 1 - _LIGHT_BEFORE, "before": _LIGHT_BEFORE}[part]
+        share = amount * _GLOW * begun * breath * (0.75 * shafts * fade + 0.55 * glow)
         self._screen(frame, number, share.astype(np.float32))
 
     def _shafts(self, number: int, across: Plane) -> Plane:

@@ -22,7 +22,8 @@ import numpy as np
 Move = Literal["push", "pull", "pan", "orbit", "swing", "dolly-zoom", "drift-light", "drift-mist"]
 MOVES: tuple[Move, ...] = ("push", "pull", "pan", "orbit", "swing", "dolly-zoom", "drift-light", "drift-mist")
 
-_RAMP = 0.22  # of the length: how long a move takes to get going, and to come to rest
+_RAMP = 0.22  # of the length: how long a move takes to be at its pace, and to leave it
+_UNDER_WAY = 0.3  # of an even pace, from the first frame to the last: nothing to cut off at either end
 _PER_S, _LEAST_ZOOM, _MOST_ZOOM = 0.018, 0.05, 0.16
 _DOLLY, _SHIFT, _VERTIGO = 0.10, 0.034, 0.22
 
@@ -70,11 +71,17 @@ def path_of(move: Move, frames: int, seconds: float, travel: Travel, *, loop: bo
 
 
 def ease(p: float) -> float:
-    """From 0 to 1 with a soft beginning and end and an even pace between: speed rises and falls as a half cosine."""
-    p, ramp = min(max(p, 0.0), 1.0), _RAMP
+    """From 0 to 1, under way from the first frame on, with an even pace between: speed rises and falls as a half
+    cosine."""
+    p = min(max(p, 0.0), 1.0)
+    return _UNDER_WAY * p + (1 - _UNDER_WAY) * _from_rest(p)
+
+
+def _from_rest(p: float) -> float:
+    ramp = _RAMP
     top = 1 / (1 - ramp)
     if p > 0.5:
-        return 1 - ease(1 - p)
+        return 1 - _from_rest(1 - p)
     if p < ramp:
         return top * (p / 2 - ramp / (2 * math.pi) * math.sin(math.pi * p / ramp))
     return top * (p - ramp / 2)

@@ -41,7 +41,16 @@ def air_of(wish: Wish, scene: Scene) -> Air | None:
     if wish.move not in AIR:
         return None
     kind, tone = AIR[wish.move], scene.stage.tone()
-    return Air(kind, wish.size, wish.frames, wish.seconds, loop=wish.loop, seed=wish.seed, tone=tone)
+    return Air(
+        kind,
+        wish.size,
+        wish.frames,
+        wish.seconds,
+        loop=wish.loop,
+        seed=wish.seed,
+        tone=tone,
+        parting=scene.stage.parting(),
+    )
 
 
 def frame_of(scene: Scene, number: int, air: Air | None) -> Frame:

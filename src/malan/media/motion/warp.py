@@ -23,7 +23,7 @@ from malan.media.motion.planes import CELL, Frame, Page, make_sheet
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Laid = Mapping[int, Callable[[Frame], None]]
+Laid = Mapping[int, Callable[[Frame, Plane], None]]
 
 _STEPS = 3
 _INNER = np.s_[1:-1, 1:-1]
@@ -71,7 +71,7 @@ class Stage:
 
         Args:
             laid: What is in the air before a layer, by the layer's number from the back: it is handed the frame with
-                everything up to that layer.
+                everything up to that layer, and how near each cell of it is.
         """
         canvas, laid = Canvas(self._size), laid or {}
         places = [self._place(page, camera) for page in self._sheet.pages]
@@ -79,7 +79,7 @@ class Stage:
         for last in sorted({*laid, self.layers - 1}):
             self._compose(canvas, places, first, last)
             if last in laid:
-                laid[last](canvas.frame)
+                laid[last](canvas.frame, self._near(places[: last + 1]))
             first = last + 1
         return canvas.done()
 
@@ -93,6 +93,24 @@ class Stage:
         """Luma of the brightest, and mean chroma, of the back layer."""
         back = self._sheet.pages[0].planes
         return float(np.quantile(back.y[::8, ::8], 0.95)), float(back.u.mean()), float(back.v.mean())
+
+    def parting(self) -> float:
+        """The nearness at which what is in front begins; 1 where all is one layer."""
+        cover, relief = self._sheet.pages[-1].cover, self._sheet.pages[-1].relief
+        own = relief[cover.seen > 0] if cover else relief[:0]
+        return float(np.quantile(own, 0.05)) if own.size else 1.0
+
+    def _near(self, places: Sequence[_Place]) -> Plane:
+        """How near what is seen of some layers is, by cells of the frame."""
+        found: Plane = np.zeros(self._x.shape, np.float32)
+        for page, place in zip(self._sheet.pages, places, strict=False):
+            rows, columns = page.relief.shape
+            x, y = (
+                (way + np.float32(0.5)) * np.float32(cells / extent) - np.float32(0.5)
+                for way, cells, extent in zip(place.where, (columns, rows), self.extent, strict=True)
+            )
+            np.copyto(found, _at(page.relief, x, y), where=place.seen)
+        return found[_INNER]
 
     def _compose(self, canvas: Canvas, places: Sequence[_Place], first: int, last: int) -> None:
         """Draw layers over what is there."""
