@@ -109,6 +109,23 @@ def test_versions_show_other_footage(library, tmp_path):
     assert (tmp_path / "storyboards.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
+def test_a_version_that_would_be_an_earlier_one_again_is_not_made(library, tmp_path):
+    asked = {"prompt": "红叶", "seconds": 1.5, "versions": 6, "plan_only": True}
+    told = run_app(library, "video", asked, tmp_path)[1]
+    shown = [[(shot["clip"], shot["from_s"]) for shot in board["shots"]] for board in told["boards"]]
+    assert 1 <= told["versions"] < 6
+    assert all(one != other for n, one in enumerate(shown) for other in shown[:n])
+    assert f"{told['versions']} 个版本（要求 6 个）" in told["notes"][-1]
+
+
+@pytest.mark.parametrize("asked", [{"seconds": 0.01}, {"prompt": "云海，10分钟"}, {"prompt": "0.2 s 云海"}])
+def test_a_length_that_is_none_of_a_film_is_refused(library, tmp_path, asked):
+    with pytest.raises(UsageError) as caught:
+        run_app(library, "video", {"prompt": "云海", "plan_only": True, **asked}, tmp_path)
+    assert caught.value.code == "video.length"
+    assert not list(tmp_path.glob("*"))
+
+
 def test_the_same_words_and_seed_give_the_same_storyboard(library, tmp_path):
     for name in ("a", "b"):
         run_app(library, "video", {"prompt": "云海 日出", "seconds": 4, "seed": 5, "plan_only": True}, tmp_path / name)

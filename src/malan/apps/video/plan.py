@@ -20,11 +20,12 @@ from malan.apps.video.gather import Fitting, gather
 from malan.apps.video.prompt import Brief
 from malan.apps.video.request import VideoRequest
 from malan.core.catalogue import entry
-from malan.core.errors import NotFound
+from malan.core.errors import NotFound, UsageError
 from malan.services.clips.picking import Candidate
 from malan.services.clips.strips import Strip, look_into
 
 SECONDS = 10.0
+LEAST_S, MOST_S = 1.0, 180.0
 _SHORTER = (8.0, 6.0, 5.0, 4.0, 3.0)  # where nobody asked for a length and there is too little for ten seconds
 _SHOWN_BEFORE = 0.45  # of the fit, in a further version
 _LOOKED_INTO = 48  # filmstrips read of each beat
@@ -55,15 +56,16 @@ def make_boards(request: VideoRequest, brief: Brief, work: Work, *, notes: Seque
     """A storyboard for each version.
 
     Raises:
+        UsageError: The length is not that of a film.
         NotFound: Nothing fits, or there is too little of it for the length that was asked for; the nearest is named.
     """
+    asked = asked_seconds(request, brief)
     fitting = gather(brief.beats, work, snapshot=request.snapshot)
-    asked = request.seconds or brief.seconds
     music = beats_of(request.music) if request.music else None
     pulse = tuple(float(beat) for beat in music.times_s) if music is not None else ()
     rate = rate_of([one for each in fitting for one in each.found], work)
     having = tuple(one for one in fitting if one.found)
-    plan = _Plan(request, brief, having, min(180.0, max(1.0, asked or SECONDS)), rate, pulse, work)
+    plan = _Plan(request, brief, having, asked or SECONDS, rate, pulse, work)
     told = [*notes, *_notes(fitting, brief.language)]
     for seconds in () if asked else _SHORTER:
         try:
@@ -73,14 +75,30 @@ def make_boards(request: VideoRequest, brief: Brief, work: Work, *, notes: Seque
     return _versions(plan, told)
 
 
+def asked_seconds(request: VideoRequest, brief: Brief) -> float:
+    """How long a film was asked for, by a field or in the words; 0 where nobody said.
+
+    Raises:
+        UsageError: The length is not that of a film.
+    """
+    asked = request.seconds or brief.seconds
+    if asked and not LEAST_S <= asked <= MOST_S:
+        raise UsageError("video.length", seconds=f"{asked:g}", least=f"{LEAST_S:g}", most=f"{MOST_S:g}")
+    return asked
+
+
 def _versions(plan: _Plan, told: Sequence[str]) -> list[Storyboard]:
-    """Each with other footage, as far as there is some."""
+    """Each with other footage, as far as there is some; none that is an earlier one again."""
     request, brief = plan.request, plan.brief
     shorter = [] if request.seconds or brief.seconds or plan.seconds == SECONDS else [_note_shorter(plan)]
     boards: list[Storyboard] = []
     shown: Counter[str] = Counter()
     for version in range(request.versions):
         shots = _shots(plan, request.seed + version, shown)
+        if any(_same(shots, board.shots) for board in boards):
+            values = {"made": len(boards), "asked": request.versions}
+            fewer = entry("video.note.fewer_versions").text(brief.language, values)
+            return [board.model_copy(update={"notes": (*board.notes, fewer)}) for board in boards]
         shown.update(shot.clip for shot in shots)
         boards.append(
             Storyboard(
@@ -99,6 +117,13 @@ def _versions(plan: _Plan, told: Sequence[str]) -> list[Storyboard]:
             )
         )
     return boards
+
+
+def _same(shots: Sequence[Shot], others: Sequence[Shot]) -> bool:
+    """Whether two films show the same."""
+    return [(one.clip, one.from_s, one.frames) for one in shots] == [
+        (one.clip, one.from_s, one.frames) for one in others
+    ]
 
 
 def _note_shorter(plan: _Plan) -> str:

@@ -56,50 +56,14 @@ _WRAPPERS = tuple(
         r"\s+(?:video|film|clip|movie|footage)s?$",
     )
 )
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "with",
-        "and",
-        "or",
-        "by",
-        "from",
-        "as",
-        "is",
-        "are",
-        "be",
-        "into",
-        "over",
-        "under",
-        "video",
-        "film",
-        "clip",
-        "shot",
-        "scene",
-        "footage",
-        "please",
-        "make",
-        "create",
-        "generate",
-        "hd",
-        "4k",
-        "quality",
-        "high",
-        "very",
-        "some",
-        "this",
-        "that",
-        "its",
-    ]
+_SMALL_WORDS = (
+    "a an the of in on at to for with and or by from as is are be was were been into over under out up down off "
+    "i you he she it we they me him her us them my your his its our their this that these those there here "
+    "who what when where which while just only also not no nobody nothing never always ever so than too very some "
+    "has have had do does did will would can could may goes go going gets get like "
+    "video film clip shot scene footage please make create generate hd 4k quality high"
 )
+_STOP = frozenset(_SMALL_WORDS.split())
 _LOOKS = (
     (r"夜景|夜晚|夜色|夜间|深夜|\bnight\b|\bnighttime\b", "scene.light=night"),
     (r"白天|日间|\bdaytime\b|\bdaylight\b", "scene.light=day"),
