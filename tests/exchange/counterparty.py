@@ -18,7 +18,7 @@ import httpx
 from dsp_messages import DATA_ADDRESS, agreement, contract_request, message, offer, pid, transfer_request
 from dsp_schemas import check
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 CLIENT = httpx.Client(timeout=PATIENCE_S, trust_env=False)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,6 +15,7 @@ from console_factory import register
 from media_factory import draw_film
 from nodes import fresh, key_of, node
 from typer.testing import CliRunner
+from waiting import until
 
 from malan.cli.exchange import app
 from malan.core.errors import NotFound, NotGranted, Rejected, UsageError
@@ -83,14 +83,6 @@ def _write(ws: Workspace, url: str, partner: Workspace, partner_url: str, name: 
     )
 
 
-def _until(found: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 25
-    while not (held := found()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return held
-
-
 def test_footage_is_offered_found_agreed_on_and_used(shells: tuple[Shell, Shell]) -> None:
     archive, studio = shells
     made = archive("offer", "night")
@@ -101,12 +93,12 @@ def test_footage_is_offered_found_agreed_on_and_used(shells: tuple[Shell, Shell]
     assert "night" in studio.says("browse", "Archive")
 
     asked = studio("ask", "Archive", found[0]["id"])
-    done = _until(lambda: _in(studio, asked["pid"], "FINALIZED"))
+    done = until(lambda: _in(studio, asked["pid"], "FINALIZED"))
     used = studio("use", "Archive", done["agreement"])
-    _until(lambda: _in(studio, used["pid"], "STARTED"))
-    archive_side = _until(lambda: [one for one in archive("list")["processes"] if one["peer_pid"] == used["pid"]])[0]
+    until(lambda: _in(studio, used["pid"], "STARTED"))
+    archive_side = until(lambda: [one for one in archive("list")["processes"] if one["peer_pid"] == used["pid"]])[0]
     studio("move", used["pid"], "complete")
-    _until(lambda: _in(archive, archive_side["pid"], "COMPLETED"))
+    until(lambda: _in(archive, archive_side["pid"], "COMPLETED"))
     assert used["pid"][-12:] in studio.says("list")
 
     archive.says("withdraw", made["offer_id"])
@@ -120,17 +112,17 @@ def test_what_was_agreed_ends_with_the_terms_of_the_footage(
     archive("offer", "short")
     dataset = next(one["id"] for one in studio("browse", "Archive")["datasets"] if one["title"] == "short")
     asked = studio("ask", "Archive", dataset)
-    done = _until(lambda: _in(studio, asked["pid"], "FINALIZED"))
+    done = until(lambda: _in(studio, asked["pid"], "FINALIZED"))
     first = studio("use", "Archive", done["agreement"])
-    _until(lambda: _in(studio, first["pid"], "STARTED"))
+    until(lambda: _in(studio, first["pid"], "STARTED"))
     monkeypatch.setattr("malan.services.dsp.contracts.today", lambda: date(2031, 1, 1))
     second = studio("use", "Archive", done["agreement"])
-    _until(lambda: _in(studio, second["pid"], "TERMINATED"))
+    until(lambda: _in(studio, second["pid"], "TERMINATED"))
     archive_side = next(one for one in archive("list")["processes"] if one["peer_pid"] == first["pid"])
     studio("move", first["pid"], "suspend")
-    _until(lambda: _in(archive, archive_side["pid"], "SUSPENDED"))
+    until(lambda: _in(archive, archive_side["pid"], "SUSPENDED"))
     studio("move", first["pid"], "start")
-    problem = _until(lambda: (_in(studio, first["pid"], "STARTED") or {}).get("problem"))
+    problem = until(lambda: (_in(studio, first["pid"], "STARTED") or {}).get("problem"))
     assert problem["detail"] == "400 exchange.not_in_force"
     assert _in(archive, archive_side["pid"], "SUSPENDED")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from dsp_messages import contract_request, message, offer, pid
 from nodes import fresh, introduce, make_offer, node
 from sqlalchemy import select
+from waiting import until
 
 from malan.runtime.database import reading
 from malan.services.dsp import words
@@ -35,14 +34,6 @@ from malan.services.exchange.negotiation import (
 from malan.workspace import Workspace
 
 PEER = "did:web:peer.example"
-
-
-def wait(holds: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 15
-    while not (found := holds()):
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    return found
 
 
 def read(kind: str, said: dict[str, Any]) -> Message:
@@ -178,10 +169,10 @@ def test_a_message_whose_answer_was_lost_is_known_by_the_state_it_led_to(
     introduce(ws, "did:web:us.example", {})
     with node(ws) as found:
         process = request_contract(found.ex, PEER, peer.url, "film", "offer")
-        wait(lambda: show_negotiation(found.ex, process.pid).peer_pid)
+        until(lambda: show_negotiation(found.ex, process.pid).peer_pid)
         negotiate(found.ex, process.pid, "terminate")
-        wait(lambda: peer.refused)
-        status = wait(lambda: _status(found.ex, words.CONTRACT_TERMINATION))
+        until(lambda: peer.refused)
+        status = until(lambda: _status(found.ex, words.CONTRACT_TERMINATION))
         assert status == ("sent" if arrived else "failed")
         assert bool(show_negotiation(found.ex, process.pid).details.get("problem")) is not arrived
     peer.close()
@@ -214,11 +205,11 @@ def test_what_was_given_up_is_sent_again_when_a_person_says_so(tmp_path: Path) -
     introduce(ws, "did:web:us.example", {})
     with node(ws, pauses_s=(0.01, 0.01)) as found:
         process = request_contract(found.ex, PEER, "http://127.0.0.1:1", "film", "offer")
-        wait(lambda: show_negotiation(found.ex, process.pid).details.get("problem"))
+        until(lambda: show_negotiation(found.ex, process.pid).details.get("problem"))
         peer = Forgetful(0, stands="REQUESTED")
         _move_to(found.ex, peer.url)
         assert resend(found.ex, "negotiation", process.pid) == 1
-        wait(lambda: show_negotiation(found.ex, process.pid).peer_pid)
+        until(lambda: show_negotiation(found.ex, process.pid).peer_pid)
         assert show_negotiation(found.ex, process.pid).details["problem"] is None
         peer.close()
     ws.database.dispose()
@@ -240,7 +231,7 @@ def test_messages_of_one_process_go_out_in_order(tmp_path: Path) -> None:
     with node(ws, pauses_s=(0.4, 0.4)) as found:
         stuck = request_contract(found.ex, PEER, "http://127.0.0.1:1", "film", "offer")
         other = request_contract(found.ex, PEER, peer.url, "film", "offer")
-        wait(lambda: show_negotiation(found.ex, other.pid).peer_pid)
+        until(lambda: show_negotiation(found.ex, other.pid).peer_pid)
         assert show_negotiation(found.ex, stuck.pid).peer_pid == ""
     peer.close()
     ws.database.dispose()

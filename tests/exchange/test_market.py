@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from market_place import pool, single, terms_of
 from nodes import Node, fresh, introduce, key_of, node
+from waiting import until
 
 from malan.core.errors import NotGranted
 from malan.rights.terms import party_id
@@ -23,13 +23,6 @@ from malan.services.market.products import Price, offer_product, withdraw_produc
 from malan.workspace import Workspace
 
 ARCHIVE, STUDIO = "did:web:archive.example", "did:web:studio.example"
-
-
-def wait(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -50,8 +43,8 @@ def test_what_two_connectors_agree_on_is_a_grant(nodes: tuple[Node, Node]) -> No
     product = offer_product(ws, "夜景", price=Price.read("250000:CNY"), automatic=True)
     (found,) = read_remote(studio.ex, ARCHIVE, archive.root)
     asked = request_contract(studio.ex, ARCHIVE, archive.root, found.id, found.offers[0])
-    wait(lambda: show_negotiation(studio.ex, asked.pid).state == "FINALIZED")
-    wait(lambda: list_grants(ws))
+    until(lambda: show_negotiation(studio.ex, asked.pid).state == "FINALIZED")
+    until(lambda: list_grants(ws))
     (shown,) = list_grants(ws)
     assert shown.grant.party_id == party_id(STUDIO)
     assert set(shown.grant.signatures) == set(product.owner_ids)
@@ -62,10 +55,10 @@ def test_what_two_connectors_agree_on_is_a_grant(nodes: tuple[Node, Node]) -> No
 
     agreement = str(show_negotiation(studio.ex, asked.pid).details["agreement"]["@id"])
     session = transfers.request_transfer(studio.ex, ARCHIVE, archive.root, agreement)
-    wait(lambda: transfers.show_transfer(studio.ex, session.pid).state == "STARTED")
+    until(lambda: transfers.show_transfer(studio.ex, session.pid).state == "STARTED")
     revoke_grant(ws, shown.grant.id, "not paid")
     late = transfers.request_transfer(studio.ex, ARCHIVE, archive.root, agreement)
-    wait(lambda: transfers.show_transfer(studio.ex, late.pid).state == "TERMINATED")
+    until(lambda: transfers.show_transfer(studio.ex, late.pid).state == "TERMINATED")
 
 
 def test_a_product_that_is_not_automatic_waits_for_its_owner(nodes: tuple[Node, Node]) -> None:
@@ -74,10 +67,10 @@ def test_a_product_that_is_not_automatic_waits_for_its_owner(nodes: tuple[Node, 
     offer_product(archive.ex.ws, "云海")
     (found,) = read_remote(studio.ex, ARCHIVE, archive.root)
     asked = request_contract(studio.ex, ARCHIVE, archive.root, found.id, found.offers[0])
-    wait(lambda: show_negotiation(studio.ex, asked.pid).peer_pid)
+    until(lambda: show_negotiation(studio.ex, asked.pid).peer_pid)
     assert list_grants(archive.ex.ws) == []
     negotiate(archive.ex, list_processes(archive.ex.ws)[0].pid, "agree")
-    wait(lambda: list_grants(archive.ex.ws))
+    until(lambda: list_grants(archive.ex.ws))
 
 
 def test_only_what_is_on_offer_to_somebody_is_in_its_catalogue(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +14,7 @@ import pytest
 from market_place import terms_of
 from nodes import Node, fresh, introduce, key_of, node
 from run_place import OPEN, SET, draw_library
+from waiting import until
 
 from malan.rights.terms import party_id
 from malan.services.access import COMMAND_LINE
@@ -71,15 +71,15 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def begin(archive: Node, studio: Node, how: str = words.COMPUTE_TO_DATA) -> Session:
     (found,) = read_remote(studio.ex, ARCHIVE, archive.root)
     asked = request_contract(studio.ex, ARCHIVE, archive.root, found.id, found.offers[0])
-    wait(lambda: show_negotiation(studio.ex, asked.pid).state == "FINALIZED")
-    wait(lambda: list_grants(archive.ex.ws))
+    until(lambda: show_negotiation(studio.ex, asked.pid).state == "FINALIZED")
+    until(lambda: list_grants(archive.ex.ws))
     agreement = str(show_negotiation(studio.ex, asked.pid).details["agreement"]["@id"])
     moved = transfers.request_transfer(studio.ex, ARCHIVE, archive.root, agreement, how)
-    wait(lambda: transfers.show_transfer(studio.ex, moved.pid).details.get("data_address"))
+    until(lambda: transfers.show_transfer(studio.ex, moved.pid).details.get("data_address"))
     said = transfers.show_transfer(studio.ex, moved.pid).details["data_address"]
     properties = {one["name"]: one["value"] for one in said["endpointProperties"]}
     session = Session(archive, studio, str(said["endpoint"]), str(properties["authorization"]))
-    wait(lambda: session.ask("GET", "").status_code == 200)
+    until(lambda: session.ask("GET", "").status_code == 200)
     return session
 
 
@@ -134,10 +134,3 @@ def test_only_the_secret_of_an_open_session_opens_runs(session: Session) -> None
     (grant,) = list_grants(session.ws)
     revoke_grant(session.ws, grant.grant.id, "over")
     assert session.ask("POST", "/runs", WISH).status_code in (400, 401, 403)
-
-
-def wait(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from console_factory import Shown, register
 from media_factory import draw_film
 from nodes import Node, fresh, introduce, key_of, node
+from waiting import until
 
 from malan.core import Terms
 from malan.core.errors import ProofError, Rejected
@@ -42,13 +42,6 @@ LENGTHS = (30, 25, 35)
 CURATOR = replace(COMMAND_LINE, party_id=party_id(STUDIO))  # freezes what the studio may use
 
 
-def wait(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @dataclass
 class Trade:
     """Two connectors; the archive has one film of three clips of a bit more than a second each."""
@@ -65,14 +58,14 @@ class Trade:
         """The id of an agreement about the only product."""
         (found,) = read_remote(self.studio.ex, ARCHIVE, self.archive.root)
         asked = request_contract(self.studio.ex, ARCHIVE, self.archive.root, found.id, found.offers[0])
-        wait(lambda: show_negotiation(self.studio.ex, asked.pid).state == "FINALIZED")
-        wait(lambda: list_grants(self.ws))
+        until(lambda: show_negotiation(self.studio.ex, asked.pid).state == "FINALIZED")
+        until(lambda: list_grants(self.ws))
         return str(show_negotiation(self.studio.ex, asked.pid).details["agreement"]["@id"])
 
     def pull(self, agreement: str, how: str = words.HTTP_PULL) -> tuple[str, str, str]:
         """Data address, secret, and our id of a started transfer."""
         asked = transfers.request_transfer(self.studio.ex, ARCHIVE, self.archive.root, agreement, how)
-        wait(lambda: transfers.show_transfer(self.studio.ex, asked.pid).details.get("data_address"))
+        until(lambda: transfers.show_transfer(self.studio.ex, asked.pid).details.get("data_address"))
         said = transfers.show_transfer(self.studio.ex, asked.pid).details["data_address"]
         properties = {one["name"]: one["value"] for one in said["endpointProperties"]}
         return str(said["endpoint"]), str(properties["authorization"]), asked.pid
@@ -171,7 +164,7 @@ def test_what_may_only_be_trained_on_does_not_leave(trade: Trade) -> None:
     formats = trade.archive.ex.contracts.offers_for(STUDIO)[0].formats
     assert formats == (words.COMPUTE_TO_DATA,)
     asked = transfers.request_transfer(trade.studio.ex, ARCHIVE, trade.archive.root, agreement, words.HTTP_PULL)
-    wait(lambda: transfers.show_transfer(trade.studio.ex, asked.pid).details.get("problem"))
+    until(lambda: transfers.show_transfer(trade.studio.ex, asked.pid).details.get("problem"))
 
 
 def test_export_to_one_party_gives_samples_to_it(trade: Trade) -> None:
@@ -192,8 +185,8 @@ def test_what_ends_it_ends_it_at_the_next_read_also_of_what_was_cut(trade: Trade
         revoke_grant(trade.ws, list_grants(trade.ws)[0].grant.id, "x")
     else:
         transfers.move_transfer(trade.studio.ex, pid, "complete")
-        wait(lambda: transfers.show_transfer(trade.studio.ex, pid).state == "COMPLETED")
-        wait(lambda: get(endpoint, secret).status_code == 401)
+        until(lambda: transfers.show_transfer(trade.studio.ex, pid).state == "COMPLETED")
+        until(lambda: get(endpoint, secret).status_code == 401)
     refused = get(address, secret)
     assert (refused.status_code in (400, 401, 403, 404), b"ftyp" in refused.content) == (True, False)
 
@@ -234,12 +227,12 @@ def test_a_transfer_asked_for_before_the_grant_is_stated_starts_once_it_is(
     offer_product(trade.ws, "city", price=Price.read("1:CNY"), automatic=True)
     (found,) = read_remote(trade.studio.ex, ARCHIVE, trade.archive.root)
     negotiation = request_contract(trade.studio.ex, ARCHIVE, trade.archive.root, found.id, found.offers[0])
-    wait(lambda: show_negotiation(trade.studio.ex, negotiation.pid).state == "FINALIZED")
+    until(lambda: show_negotiation(trade.studio.ex, negotiation.pid).state == "FINALIZED")
     agreement = str(show_negotiation(trade.studio.ex, negotiation.pid).details["agreement"]["@id"])
     asked = transfers.request_transfer(trade.studio.ex, ARCHIVE, trade.archive.root, agreement, words.HTTP_PULL)
     assert transfers.show_transfer(trade.studio.ex, asked.pid).state == "REQUESTED"
     may_state.set()
-    wait(lambda: transfers.show_transfer(trade.studio.ex, asked.pid).details.get("data_address"))
+    until(lambda: transfers.show_transfer(trade.studio.ex, asked.pid).details.get("data_address"))
     said = transfers.show_transfer(trade.studio.ex, asked.pid).details["data_address"]
     secret = {one["name"]: one["value"] for one in said["endpointProperties"]}["authorization"]
     listed = get(str(said["endpoint"]), secret).json()["samples"]
@@ -262,10 +255,10 @@ def test_an_offer_with_samples_that_is_no_product_counts_too(trade: Trade) -> No
     offer_snapshot(trade.ws, COMMAND_LINE, "city", samples=True)
     (found,) = read_remote(trade.studio.ex, ARCHIVE, trade.archive.root)
     asked = request_contract(trade.studio.ex, ARCHIVE, trade.archive.root, found.id, found.offers[0])
-    wait(lambda: show_negotiation(trade.studio.ex, asked.pid).state == "FINALIZED")
+    until(lambda: show_negotiation(trade.studio.ex, asked.pid).state == "FINALIZED")
     agreement = str(show_negotiation(trade.studio.ex, asked.pid).details["agreement"]["@id"])
     endpoint, secret, _ = trade.pull(agreement)
-    wait(lambda: get(endpoint, secret).json().get("grant"))
+    until(lambda: get(endpoint, secret).json().get("grant"))
     listed = get(endpoint, secret).json()["samples"]
     codes = [get(one["address"], secret).status_code for one in listed]
     assert codes[0] == 200

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from malan.core.errors import RetryLater
 from malan.runtime import devices as module
@@ -45,14 +46,6 @@ def devices(tmp_path: Path) -> Iterator[Devices]:
 
 def wanted(name: str = "wan", **more: object) -> Wanted[Thing]:
     return replace(Wanted(name, "1", "cpu", Thing), **more)  # type: ignore[arg-type]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what another thread or process does."""
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_what_stands_is_used_again(devices: Devices) -> None:

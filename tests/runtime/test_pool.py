@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import worker_tasks
+from waiting import until
 
 from malan.core.errors import MalanError, MediaError, RetryLater, WorkerDied
 from malan.runtime import Limits, Outcome, Task, WorkerPool
@@ -194,11 +194,11 @@ def test_a_killed_parent_takes_its_workers_along(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(HERE)!r}); import worker_tasks as w; w.serve_forever({str(tmp_path)!r})"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-    _until(lambda: len(list(tmp_path.iterdir())) == 2)
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [int(file.name) for file in tmp_path.iterdir()]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    _until(lambda: all(usage(pid) is None or _is_zombie(pid) for pid in workers))
+    until(lambda: all(usage(pid) is None or _is_zombie(pid) for pid in workers))
 
 
 def test_whoever_waits_is_told_when_the_pool_is_closed() -> None:
@@ -238,10 +238,3 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it did not happen in 20 s"
-        time.sleep(0.02)

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from malan.runtime.sandbox import Channel, Output, RunLimits
 
@@ -209,10 +209,3 @@ run_shut_in(Command({{"main.py": {program.encode()!r}}}, arguments=({mark!r},)),
         process.send_signal(how)
         process.wait()
     until(lambda: alive(mark) == [])
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.02)

@@ -59,9 +59,9 @@ def _grow(ws: Workspace) -> None:
 
 
 @contextmanager
-def _serving(ws: Workspace) -> Iterator[str]:
+def _serving(ws: Workspace, body_timeout_s: float = 60.0) -> Iterator[str]:
     listening = listen("127.0.0.1", 0)
-    server = make_server(create_witness_app(ws, body_timeout_s=0.3))
+    server = make_server(create_witness_app(ws, body_timeout_s=body_timeout_s))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -193,7 +193,7 @@ def test_without_policy_or_address_nobody_is_asked(owner: Workspace, park: Works
 
 def test_the_served_witness_limits_what_it_reads(owner: Workspace, park: Workspace) -> None:
     know_log(park, _vkey(owner))
-    with _serving(park) as url:
+    with _serving(park, body_timeout_s=1.0) as url:
         host, port = url.removeprefix("http://").split(":")
         head = b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
         slow = _say(host, int(port), head % 100 + b"old 0")

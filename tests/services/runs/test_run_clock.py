@@ -7,13 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import run_programs as programs
 from run_place import BUYER, SET, grant_on
+from waiting import until
 
 from malan.rights.meter import RUNS
 from malan.services.runs.algorithms import submit_algorithm
@@ -100,11 +99,3 @@ def workers_of(root: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def until(is_so: Any) -> None:
-    """Wait for something another process does."""
-    end = time.monotonic() + 90
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)

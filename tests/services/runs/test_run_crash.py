@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import run_programs as programs
 from run_place import BUYER, OWNER, grant_on
+from waiting import until
 
 from malan.rights.meter import OUTPUT_BYTES, RUNS
 from malan.runtime.limits import started_ticks
@@ -128,11 +129,3 @@ def children(pid: int) -> list[int]:
         for child in (task / "children").read_text().split():
             found += [int(child), *children(int(child))]
     return found
-
-
-def until(is_so: Any) -> None:
-    """Wait for something another process does."""
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -13,6 +13,7 @@ import pytest
 import run_programs as programs
 from market_place import BUYER_NAME, RIVAL, STATION, STUDIO, party
 from run_place import BUYER, FILMS, OWNER, SECOND, SET, grant_on
+from waiting import until
 
 from malan.core.errors import MalanError, NotFound, NotGranted, ProofError, Rejected, RetryLater, UsageError
 from malan.core.ids import digest_bytes
@@ -531,11 +532,3 @@ def test_the_operator_sees_all_and_each_party_its_own(local):
     with pytest.raises(UsageError):
         list_runs(local, state="lost")
     assert recover(local) == 0
-
-
-def until(is_so: Any) -> None:
-    """Wait for something another thread or process does."""
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)

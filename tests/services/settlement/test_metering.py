@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from fractions import Fraction
 
 import pytest
 from media_factory import draw_film
+from waiting import until
 
 from malan.core import Clip
 from malan.core.errors import NotFound, NotGranted, ProofError, Rejected, UsageError
@@ -131,10 +131,7 @@ def test_a_server_seals_what_was_used_by_the_clock(workspace: Workspace) -> None
     use(workspace, "one")
     assert has_unsealed(workspace)
     stop = _seal_by_the_clock(workspace, 0.01)
-    until = time.monotonic() + 10
-    while has_unsealed(workspace):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: not has_unsealed(workspace))
     stop()
 
 
