@@ -13,7 +13,7 @@ from malan.apps.builtin import all_apps
 
 PAGES = [
     "/", "/assets", "/market", "/contracts", "/terms", "/apps", "/runs", "/approvals", "/models", "/jobs", "/log",
-    "/account", "/statements", "/parties", "/programs", "/engines", "/settings", "/nowhere",
+    "/account", "/statements", "/parties", "/programs", "/engines", "/settings", "/trace", "/nowhere",
     *(f"/apps/{app.card.name}" for app in all_apps()),
 ]  # fmt: skip
 _VOID = ("input", "img", "meta", "link", "br", "hr", "source", "rect", "path", "circle", "use")

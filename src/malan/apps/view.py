@@ -19,6 +19,7 @@ from malan.services.access import Caller, require
 from malan.services.jobs.lines import state_of
 from malan.services.jobs.queue import DONE, Job, list_jobs
 from malan.services.jobs.waiting import unattended
+from malan.services.log.proofs import output_receipt, write_receipt
 from malan.services.outputs.recall import marks_of
 from malan.services.outputs.rights import require_output
 from malan.services.settlement.app_bills import CURRENCY
@@ -175,6 +176,21 @@ def run_file(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> tuple[
             if one.get("output"):
                 require_output(ws, one["output"])
             return path, _MEDIA.get(path.suffix, "application/octet-stream")
+    raise NotFound("app.no_run")
+
+
+def run_proof(ws: Workspace, job_id: str, name: str, *, caller: Caller) -> bytes:
+    """Proof that a file of a run was published from here: one file that anybody checks offline.
+
+    Whoever may see the run may have it: it says less than the page of the run does.
+
+    Raises:
+        NotFound: The run or the file is not there, or it was not published.
+    """
+    job = run_of(ws, job_id, caller=caller)
+    for one in _report(ws, job).get("files", ()):
+        if Path(one["path"]).name == name and one.get("output"):
+            return write_receipt(output_receipt(ws, one["output"]))
     raise NotFound("app.no_run")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -63,6 +64,14 @@ def run_json(request: Request, job_id: Id) -> Response:
 def run_shown(request: Request, job_id: Id) -> Response:
     shown = run_page.run_page(_ws(request), job_id, _lang(request), caller=caller_of(request))
     return _html(request, "app_run.html", page=shown)
+
+
+@router.get("/apps/runs/{job_id}/files/{name}/proof")
+def proof(request: Request, job_id: Id, name: File) -> Response:
+    """The receipt of a file that was published: checked offline, without this platform."""
+    data = view.run_proof(_ws(request), job_id, name, caller=caller_of(request))
+    held = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}.receipt.json"}
+    return Response(data, media_type="application/json", headers=held)
 
 
 @router.get("/apps/runs/{job_id}/files/{name}")
