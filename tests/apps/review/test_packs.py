@@ -90,14 +90,21 @@ def test_rules_hold_from_their_day_to_their_day() -> None:
         ("decision: machine", "decision: oracle", "review.rule.value", 9),
         ("id: MY-01", "id: my rule", "review.rule.id", 6),
         ("    severity: minor\n", "    severity: minor\n    code: print(1)\n", "review.pack.key", 9),
-        ("    severity: minor\n", "    severity: minor\n    from: gestern\n", "review.rule.value", 9),
+        ("    severity: minor\n", "    severity: minor\n    from: gestern\n", "review.rule.day", 9),
         ("    severity: minor\n", "    severity: minor\n    severity: major\n", "review.pack.yaml", 9),
         ("{zh: 测试, en: Test}", "&a {zh: 测试, en: Test}", "review.pack.yaml", 7),
         ("{zh: 测试, en: Test}", "!!python/object:os.system {}", "review.pack.yaml", 7),
         ("{zh: 测试, en: Test}", "{zh: 测试}", "review.pack.field", 7),
         ('version: "1"', "version: [", "review.pack.yaml", 4),
-        ("extends: [tech-qc]", "extends: [mine]", "review.no_pack", None),
-        ("extends: [tech-qc]", "extends: [../../etc/passwd]", "review.no_pack", None),
+        ("extends: [tech-qc]", "extends: [tech-qc]\ntexts:\n  none: '0'", "review.pack.absent", 6),
+        ("extends: [tech-qc]", "extends: [tech-qc]\nlexicons:\n  none: '0'", "review.pack.absent", 6),
+        ("extends: [tech-qc]", "extends: tech-qc", "review.pack.field", 4),
+        ("extends: [tech-qc]", "extends: [mine]", "review.pack.absent", 4),
+        ("黑场持续时间不超过限值", "黑场", "review.rule.short_quote", 12),
+        ("    severity: minor\n", "    <<: {severity: minor}\n", "review.pack.key", 8),
+        ("version:", "a: &a [x]\nb: [*a, *a]\nversion:", "review.pack.yaml", 2),
+        ("extends: [tech-qc]", "extends: [none]", "review.pack.absent", 4),
+        ("extends: [tech-qc]", "extends: [../../etc/passwd]", "review.pack.absent", 4),
     ],
 )
 def test_a_pack_with_a_fault_is_refused_with_line_and_reason(old: str, new: str, code: str, line: int | None) -> None:
@@ -108,6 +115,33 @@ def test_a_pack_with_a_fault_is_refused_with_line_and_reason(old: str, new: str,
     assert caught.value.values.get("line") == line
     assert "?" not in caught.value.message("en")
     assert "?" not in caught.value.message("zh")
+
+
+def test_a_fault_is_told_in_the_language_of_the_reader() -> None:
+    for old, new, zh in (
+        ("qc.duration", "qc.durations", "没有这个名称 (qc.durations)"),
+        ("{zh: 测试", "&a {zh: 测试", "不允许使用锚点"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            read(RULE.replace(old, new))
+        assert zh in caught.value.message("zh")
+        assert zh not in caught.value.message("en")
+
+
+def test_a_file_that_is_no_text_is_refused_and_one_with_a_mark_of_its_encoding_is_read() -> None:
+    for data in (RULE.encode("gbk"), b"\x00\x01", RULE.encode("utf-16")):
+        with pytest.raises(UsageError) as caught:
+            read_pack(data, "mine.yaml", Folder())
+        assert caught.value.values["why"] == "encoding"
+    assert read_pack(b"\xef\xbb\xbf" + RULE.encode(), "mine.yaml", Folder()).name == "mine"
+
+
+def test_a_pack_may_only_change_limits_and_bring_no_rule() -> None:
+    text = RULE[: RULE.index("rules:")] + "params:\n  QC-01: {limit: 1s}\n"
+    assert read(text).rule("QC-01").settings["limit"] == "1s"
+    with pytest.raises(UsageError) as caught:
+        read(text.replace("extends: [tech-qc]\n", "").partition("params")[0])
+    assert caught.value.code == "review.pack.field"
 
 
 def test_a_rule_that_stands_twice_is_refused() -> None:

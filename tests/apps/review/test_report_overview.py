@@ -18,8 +18,10 @@ def point(rule: str = "CON-13", episode: int = 1, **more: Any) -> dict[str, Any]
     told: dict[str, Any] = {
         "id": f"{rule}-{episode}", "mark": f"{rule}{episode}", "rule": rule, "state": "found", "severity": "block",
         "decision": "person", "title": {"zh": "赌博细节", "en": "Gambling"}, "fix": {}, "cites": [],
-        "words": "他去赌场", "hits": [[2, 4, "赌场"]], "episode": FILES[episode - 1], "start_s": 61.5, "end_s": 63.0, "missing": [],
-        "decided": None, "picture": None, "box": None, "measured": {}, "height_share": None, "source": "caption",
+        "words": "他去赌场",
+        "hits": [[2, 4, "赌场"]], "episode": FILES[episode - 1], "start_s": 61.5, "end_s": 63.0,
+        "missing": [], "decided": None, "picture": None, "box": None, "measured": {}, "height_share": None,
+        "source": "caption",
     }  # fmt: skip
     return {**told, **more}
 

@@ -20,7 +20,7 @@ from malan.apps.queue.runs import start_app
 from malan.apps.review.decisions import Decision, decide, keep_labels, labels_of, read_decisions
 from malan.apps.review.findings import verdict_of
 from malan.apps.review.report import read_report
-from malan.apps.review.report.page import clock, lacking
+from malan.apps.review.report.page import clock, fact, lacking
 from malan.core.errors import MalanError, NotFound
 from malan.core.ids import digest_record
 from malan.services.access import HOUSE, Caller, require
@@ -60,6 +60,7 @@ class Point:
     decided: Mapping[str, Any] | None
     fix: str = ""
     missing: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()  # what was measured, and how a word is disguised
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def _point(one: Mapping[str, Any], report: Mapping[str, Any], decisions: Mapping
         _box(one["box"], episode["size_px"] if episode else (0, 0)),
         str(one["picture"]).rpartition("/")[2] if one.get("picture") else None,
         decided, (one["fix"] or {}).get(lang, ""), tuple(lacking(name)[lang] for name in one["missing"]),
+        tuple(told[lang] for told in (fact(name, value) for name, value in one["measured"].items()) if told),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ Start at `load_pack`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
@@ -27,6 +27,7 @@ from malan.core.ids import digest_record
 SEVERITIES = ("block", "major", "minor", "info")
 DECISIONS = ("machine", "person")
 MOST_RULES = 500
+LEAST_QUOTED = 4  # characters: one that stands in every clause proves nothing
 _ID = re.compile(r"[A-Z]{2,4}-[0-9A-Z-]{1,12}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 
@@ -140,7 +141,7 @@ class Folder:
                 return place.read_bytes()
         found = resources.files("malan.apps.review").joinpath(kind, name)
         if not found.is_file():
-            raise NotFound(code, name=name, known=", ".join(pack_names()))
+            raise NotFound(code, name=name.rpartition(".")[0], known=", ".join(pack_names()))
         return found.read_bytes()
 
 
@@ -178,8 +179,10 @@ def read_pack(data: bytes, file: str, shelf: Shelf, seen: tuple[str, ...] = ()) 
     known = ("pack", "version", "title", "extends", "texts", "lexicons", "patterns", "params", "rules")
     top.only(*known)
     parents = [
-        read_pack(shelf.pack(one), f"{one}.yaml", shelf, (*seen, name)) for one in top.texts("extends", optional=True)
-    ]
+        read_pack(_fetched(top, shelf.pack, "pack", one, top.line_in("extends", place)), f"{one}.yaml", shelf,
+                  (*seen, name))
+        for place, one in enumerate(top.texts("extends", optional=True))
+    ]  # fmt: skip
     documents = {key: one for parent in parents for key, one in parent.documents.items()}
     words = {key: one for parent in parents for key, one in parent.words.items()}
     documents.update(_documents(top, shelf))
@@ -194,10 +197,19 @@ def read_pack(data: bytes, file: str, shelf: Shelf, seen: tuple[str, ...] = ()) 
     )  # fmt: skip
 
 
+def _fetched(top: Fields, fetch: Callable[[str], bytes], what: str, name: str, line: int) -> bytes:
+    """A file a pack names; that there is none is told with the line that names it."""
+    try:
+        return fetch(name)
+    except NotFound:
+        known = ", ".join(pack_names())
+        raise top.refuse("review.pack.absent", line, what=what, name=name[:60], known=known) from None
+
+
 def _documents(top: Fields, shelf: Shelf) -> dict[str, Document]:
     found = {}
     for name, wanted in top.items("texts"):
-        document = read_document(shelf.text(name), f"{name}.md")
+        document = read_document(_fetched(top, shelf.text, "text", name, wanted.line), f"{name}.md")
         if document.digest != str(wanted.value) or document.id != name:
             raise top.refuse("review.pack.digest", wanted.line, name=name, found=document.digest)
         found[name] = document
@@ -207,7 +219,7 @@ def _documents(top: Fields, shelf: Shelf) -> dict[str, Document]:
 def _lexicons(top: Fields, shelf: Shelf) -> dict[tuple[str, str], Words]:
     found: dict[tuple[str, str], Words] = {}
     for name, wanted in top.items("lexicons"):
-        lexicon: Lexicon = read_lexicon(name, shelf.lexicon(name))
+        lexicon: Lexicon = read_lexicon(name, _fetched(top, shelf.lexicon, "lexicon", name, wanted.line))
         if lexicon.digest != str(wanted.value):
             raise top.refuse("review.pack.digest", wanted.line, name=name, found=lexicon.digest)
         found["lexicon", name] = lexicon
@@ -245,7 +257,7 @@ def _overridden(top: Fields, rules: Mapping[str, Rule]) -> dict[str, Rule]:
 def _rules(
     top: Fields, pack: str, documents: Mapping[str, Document], words: Mapping[tuple[str, str], Words]
 ) -> Iterator[Rule]:
-    listed = top.listed("rules")
+    listed = top.listed("rules", optional=top.has("extends"))  # a pack may only change limits
     if len(listed) > MOST_RULES:
         raise top.refuse("review.pack.many", top.line, most=MOST_RULES)
     seen: set[str] = set()
@@ -317,10 +329,8 @@ def _expression(fields: Fields, name: str, rule_id: str, scope: Scope) -> Node:
 
 
 def _refused(fields: Fields, fault: SyntaxFault, line: int, where: str) -> UsageError:
-    from malan.core.catalogue import say
-
-    why = say(f"review.syntax.{fault.why}", detail=fault.detail)
-    return fields.refuse("review.rule.expression", line, rule=where, at=fault.at + 1, why=why)
+    detail = f" ({fault.detail})" if fault.detail else ""
+    return fields.refuse("review.rule.expression", line, rule=where, at=fault.at + 1, why=fault.why, detail=detail)
 
 
 def _cite(fields: Fields, rule_id: str, documents: Mapping[str, Document]) -> Cite:
@@ -329,6 +339,8 @@ def _cite(fields: Fields, rule_id: str, documents: Mapping[str, Document]) -> Ci
     document = documents.get(name)
     if document is None:
         raise fields.refuse("review.rule.no_text", fields.line, rule=rule_id, text=name)
+    if len(quote) < LEAST_QUOTED:
+        raise fields.refuse("review.rule.short_quote", fields.line_of("quote"), rule=rule_id, quote=quote)
     label = document.place_of(clause, quote)
     if label is None:
         raise fields.refuse(
@@ -352,7 +364,5 @@ def _day(fields: Fields, name: str, rule_id: str) -> str | None:
         return None
     said: Any = fields.text(name)
     if not is_day(said):
-        raise fields.refuse(
-            "review.rule.value", fields.line_of(name), rule=rule_id, field=name, value=said[:40], known="2026-09-01"
-        )
+        raise fields.refuse("review.rule.day", fields.line_of(name), rule=rule_id, field=name, value=said[:40])
     return str(said)

@@ -34,23 +34,24 @@ def read_yaml(data: bytes, file: str) -> Fields:
     if len(data) > LARGEST:
         raise UsageError("review.pack.large", file=file, most=LARGEST)
     try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError("review.pack.yaml", file=file, line=1, why="encoding") from None
+    try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C
-        events = list(yaml.parse(data.decode("utf-8"), Loader=loader))
+        events = list(yaml.parse(text, Loader=loader))
         for event in events:
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise UsageError(
-                    "review.pack.yaml",
-                    file=file,
-                    line=event.start_mark.line + 1,
-                    why="anchors and tags are not allowed",
-                )
-        node = yaml.compose(data.decode("utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+                raise UsageError("review.pack.yaml", file=file, line=event.start_mark.line + 1, why="anchors")
+        node = yaml.compose(text, Loader=loader)
+    except RecursionError:
+        raise UsageError("review.pack.yaml", file=file, line=1, why="deep") from None
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        why = str(getattr(error, "problem", None) or type(error).__name__)
+        why = str(getattr(error, "problem", None) or "encoding")
         raise UsageError("review.pack.yaml", file=file, line=mark.line + 1 if mark else 1, why=why) from None
     if node is None or node.id != "mapping":
-        raise UsageError("review.pack.yaml", file=file, line=1, why="a map is expected")
+        raise UsageError("review.pack.yaml", file=file, line=1, why="map")
     top = _plain(node, file, 0)
     return Fields(top.value, top.line, file)
 
@@ -58,7 +59,7 @@ def read_yaml(data: bytes, file: str) -> Fields:
 def _plain(node: Any, file: str, deep: int) -> At:
     line = node.start_mark.line + 1
     if deep > DEEPEST:
-        raise UsageError("review.pack.yaml", file=file, line=line, why="too deep")
+        raise UsageError("review.pack.yaml", file=file, line=line, why="deep")
     if node.id == "scalar":
         return At(node.value, line)
     if node.id == "sequence":
@@ -66,7 +67,7 @@ def _plain(node: Any, file: str, deep: int) -> At:
     made: dict[str, At] = {}
     for key, value in node.value:
         if key.id != "scalar" or key.value in made:
-            raise UsageError("review.pack.yaml", file=file, line=key.start_mark.line + 1, why="a key stands twice")
+            raise UsageError("review.pack.yaml", file=file, line=key.start_mark.line + 1, why="twice")
         made[key.value] = _plain(value, file, deep + 1)
     return At(made, line)
 
@@ -110,6 +111,10 @@ class Fields:
             raise self.refuse("review.pack.field", self.line_of(name), field=name)
         return [one.value for one in listed]
 
+    def line_in(self, name: str, place: int) -> int:
+        """The line of an entry of a list."""
+        return int(self._values[name].value[place].line)
+
     def both(self, name: str) -> dict[str, str]:
         """A text in English and Chinese."""
         said = self._values.get(name)
@@ -119,9 +124,11 @@ class Fields:
         inner.only("zh", "en")
         return {"zh": inner.text("zh"), "en": inner.text("en")}
 
-    def listed(self, name: str) -> list[Fields]:
-        """A list of maps, not empty."""
+    def listed(self, name: str, *, optional: bool = False) -> list[Fields]:
+        """A list of maps, not empty; where it may be absent, none."""
         said = self._values.get(name)
+        if said is None and optional:
+            return []
         listed = said.value if said else None
         if not isinstance(listed, list) or not listed or not all(isinstance(one.value, dict) for one in listed):
             raise self.refuse("review.pack.field", self.line_of(name), field=name)

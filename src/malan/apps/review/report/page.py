@@ -63,7 +63,7 @@ def _template() -> Any:
 
     source = resources.files("malan.apps.review").joinpath("report", "report.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(say=_say, clock=clock, marked=_marked, lacking=lacking, fact_of=_fact)
+    environment.globals.update(say=_say, clock=clock, marked=_marked, lacking=lacking, fact_of=fact)
     return environment.from_string(source)
 
 
@@ -97,7 +97,7 @@ def lacking(name: str) -> dict[str, str]:
     return {lang: entry(code).text(lang, {"name": named(area, rest or name, lang)}) for lang in LANGUAGES}
 
 
-def _fact(name: str, told: Any) -> dict[str, str] | None:
+def fact(name: str, told: Any) -> dict[str, str] | None:
     """A fact as a person reads it; None for what says nothing by itself."""
     _, _, rest = name.partition(".")
     code = f"review.fact.{rest or name}"
