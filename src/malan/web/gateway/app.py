@@ -98,14 +98,22 @@ class Gateway:
             call.status = call.status or 499
         except MalanError as error:
             await self._failed(call, error)
+        except OSError as error:
+            await self._failed(call, self._of_system(error, f"{call.method} {name}"))
         except Exception as error:  # the log has the traceback, the reader a sentence
             _log.exception("%s %s", call.method, name)
-            is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            defect = MalanError("web.defect", kind=type(error).__name__)
-            await self._failed(call, StoreError("gateway.disk_full") if is_full else defect)
+            await self._failed(call, MalanError("web.defect", kind=type(error).__name__))
         finally:
             self.counts.under_way -= 1
             self.counts.asked(name, call.status, time.perf_counter() - began)
+
+    def _of_system(self, error: OSError, what: str) -> MalanError:
+        """A disk that is full is nobody's defect: one line in the log."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _log.error("%s: %s", what, error)
+            return StoreError("gateway.disk_full")
+        _log.error("%s", what, exc_info=error)
+        return MalanError("web.defect", kind=type(error).__name__)
 
     async def _failed(self, call: Call, error: MalanError) -> None:
         if not call.status:
