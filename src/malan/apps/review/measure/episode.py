@@ -109,7 +109,7 @@ def _see(made: Measured, path: Path, reader: TextReader, progress: Progress | No
         made.captions = [_of_caption("caption", one, starts, made.size_px) for one in report.captions]
         made.persistent = [_of_caption("persistent", one, starts, made.size_px) for one in report.persistent]
         stretch = made.size_px[0] / max(1, check.size_px[0]), made.size_px[1] / max(1, check.size_px[1])
-        lines = cards.lines([*made.captions, *made.persistent] if stretch == (1.0, 1.0) else ())
+        lines = cards.lines(made.captions if stretch == (1.0, 1.0) else ())
     made.cards = _cards([_stretched(line, stretch) for line in lines], made, *made.size_px)
     made.has_picture = check.seen > 0
     made.start_s = float(index.frame_pts[0] * index.timebase)

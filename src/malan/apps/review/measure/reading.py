@@ -175,7 +175,7 @@ class CardReader:
         return [replace(one, said=words, picture=_NOTHING) for one, words in zip(found, said, strict=True)]
 
     def _seen(self, found: list[_Found], time_s: float, captions: Sequence[Moment]) -> list[_Seen]:
-        """What the lines of a look say: the words of a caption, else what is read now, once for looks that are alike."""
+        """What the lines of a look say: the words of a caption, else what is read now, once for looks alike."""
         shown = [one for one in captions if one.start_s <= time_s < one.end_s and "\n" not in one.text]
         told = [one.said or _as_caption(one.box, shown) for one in found]
         left = [place for place, said in enumerate(told) if said is None]
