@@ -100,6 +100,20 @@ def test_the_same_request_gives_the_same_film(library, made, tmp_path):
     assert packets(out / "promo-16x9.mp4") == packets(tmp_path / "promo-16x9.mp4")
 
 
+def test_the_first_words_on_a_film_render_the_shot_they_stand_on_alone(library, tmp_path):
+    plain = run_app(library, "promo", {"length": 5, "lines": 360, "seed": 3}, tmp_path / "plain")[0]
+    board = json.loads(plain.files["storyboard"].read_text("utf-8"))
+    board["shots"][1]["text"] = "第一句"
+    (tmp_path / "edited.json").write_text(json.dumps(board), "utf-8")
+    told = run_app(library, "promo", {"board": str(tmp_path / "edited.json")}, tmp_path / "edited")[1]
+    assert told["encoded_frames"] == board["shots"][1]["frames"]
+    begin, end = (sum(shot["frames"] for shot in board["shots"][:n]) for n in (1, 2))
+    before, after = (packets(tmp_path / name / "promo-16x9.mp4") for name in ("plain", "edited"))
+    changed = [n for n, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    assert changed
+    assert begin <= changed[0] <= changed[-1] < end
+
+
 def packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as film:
         return [bytes(packet) for packet in film.demux(video=0) if packet.size]

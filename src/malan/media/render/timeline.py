@@ -158,10 +158,10 @@ _UNSEEN = frozenset({"gain_db", "sound_track", "name"})
 
 
 def lines_within(timeline: Timeline, number: int, form: Format) -> list[str]:
-    """What is written on a piece, with times counted from its first frame; styles included."""
+    """What is written on a piece, with times counted from its first frame; styles included. Nothing where nothing is."""
     script = timeline.written.get(form.name, "")
     begin, end = timeline.starts[number] / timeline.rate, timeline.starts[number + 1] / timeline.rate
-    held = []
+    held, is_written = [], False
     for line in script.splitlines():
         if not line.startswith("Dialogue:"):
             held.append(line)
@@ -170,7 +170,8 @@ def lines_within(timeline: Timeline, number: int, form: Format) -> list[str]:
         first, last = ass_seconds(start), ass_seconds(stop)
         if first < end and last > begin:
             held.append(",".join([layer, str(first - begin), str(last - begin), *rest]))
-    return held
+            is_written = True
+    return held if is_written else []
 
 
 def ass_seconds(text: str) -> Fraction:
