@@ -20,12 +20,11 @@ from malan.apps.promo.make import make_film
 from malan.apps.promo.plan import USES
 from malan.apps.video.diffuse import SECONDS as DIFFUSED_S
 from malan.apps.video.diffuse import diffuse
-from malan.apps.video.plan import SECONDS, make_boards
+from malan.apps.video.plan import SECONDS, asked_seconds, make_boards
 from malan.apps.video.prompt import read_prompt
 from malan.apps.video.request import VideoRequest
-from malan.apps.video.script import plan_by_model, planner_of
+from malan.apps.video.script import plan_by_model, planner_of, planner_said
 from malan.apps.video.sheet import draw_sheet
-from malan.services.outputs.publish import AiPart
 
 MAP = "frames.json"
 
@@ -37,7 +36,11 @@ class Video:
     request: type[Request] = VideoRequest
 
     def expect(self, request: VideoRequest, work: Work) -> Expected:
-        """Every format of every version is a film of its own; storyboards cost nothing."""
+        """Every format of every version is a film of its own; storyboards cost nothing.
+
+        Raises:
+            UsageError: There is nothing in the prompt to go by, or the length is not that of a film.
+        """
         if request.plan_only:
             return Expected(Fraction(0), 0)
         if request.board:
@@ -45,7 +48,10 @@ class Video:
             return Expected(board.duration * len(set(board.formats)), len(set(board.formats)))
         brief = read_prompt(request.prompt, request.script)
         films = request.versions * max(1, len(set(request.format)))
-        length = request.seconds or brief.seconds or (SECONDS if request.mode == "assemble" else DIFFUSED_S)
+        if request.mode == "assemble":
+            length = asked_seconds(request, brief) or SECONDS
+        else:
+            length = request.seconds or brief.seconds or DIFFUSED_S
         return Expected(Fraction(str(length)) * films, films)
 
     def run(self, request: VideoRequest, work: Work) -> Made:
@@ -71,7 +77,7 @@ class Video:
         told = _told(boards, planner) | {"plan_s": planned}
         if request.plan_only:
             return Made(files, {**told, "boards": [board.model_dump(mode="json") for board in boards]})
-        return self._films(boards, planner, files, told, work, request.seed)
+        return self._films(boards, files, told, work, request.seed)
 
     def _boards(self, request: VideoRequest, work: Work) -> tuple[list[Storyboard], str]:
         """Storyboards, and the model that planned them, if one did."""
@@ -81,12 +87,14 @@ class Video:
         engine = planner_of(work, request.planner)
         planned, trouble = plan_by_model(brief, request.prompt, engine, work)
         boards = make_boards(request, planned, work, notes=[trouble] if trouble else [])
-        return boards, engine if planned is not brief else ""
+        if planned is brief:
+            return boards, ""
+        planners = (planner_said(engine, work),)
+        return [board.model_copy(update={"planned_by": planners}) for board in boards], engine
 
     def _films(
         self,
         boards: list[Storyboard],
-        planner: str,
         files: dict[str, Path],
         told: dict[str, Any],
         work: Work,
@@ -95,12 +103,7 @@ class Video:
         sources, seconds = [], 0.0
         for number, board in enumerate(boards, 1):
             folder = _folder(work, number, boards)
-            # words a model wrote over the picture are the part it had in it
-            is_worded = bool(planner) and any(shot.text for shot in board.shots)
-            made = make_film(
-                board, "", work, self.card, stem="video", out=folder, seed=seed + number - 1,
-                ai=AiPart("composite", text="AI辅助生成") if is_worded else None,
-            )  # fmt: skip
+            made = make_film(board, "", work, self.card, stem="video", out=folder, seed=seed + number - 1)
             files |= {_named(what, number, boards): path for what, path in made.files.items()}
             place = folder / MAP
             place.write_text(_frame_map(board, made.report["sources"]), "utf-8")
