@@ -12,7 +12,8 @@ import pytest
 from malan.core.catalogue import entry
 from malan.core.errors import MediaError, Rejected
 from malan.services.clips import choice
-from malan.services.footage import assets, previews, scan
+from malan.services.footage import assets, previews
+from malan.services.footage.kinds import ADD, SCAN
 from malan.services.jobs.control import cancel_job, describe_item, describe_job, retry_job, show_job, watch_job
 from malan.workspace import Workspace
 
@@ -24,7 +25,7 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
     ws.database.dispose()
 
 
-@pytest.mark.parametrize("kind", [assets.KIND, scan.KIND, choice.KIND, previews.KIND])
+@pytest.mark.parametrize("kind", [ADD, SCAN, choice.KIND, previews.KIND])
 def test_every_kind_of_job_has_a_name_in_both_languages(kind: str) -> None:
     assert entry(f"job.kind.{kind}").text("en") != entry(f"job.kind.{kind}").text("zh")
 
@@ -59,7 +60,7 @@ def test_watching_ends_with_the_job(ws: Workspace) -> None:
 
 def test_a_cancelled_job_can_go_on(ws: Workspace, tmp_path: Path) -> None:
     spec = {"paths": [str(tmp_path / "nothing here")], "owner": "湖南台", "terms": None}
-    job = ws.jobs.create(assets.KIND, spec)
+    job = ws.jobs.create(ADD, spec)
     assert cancel_job(ws, job.id).state == "cancelled"
     assert len(retry_job(ws, job.id).refused) == 1
 

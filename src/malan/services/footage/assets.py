@@ -26,11 +26,11 @@ from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
 from malan.services.access import HOUSE, Caller, require
+from malan.services.footage.kinds import ADD, WRITERS
 from malan.services.footage.marks import findings_of
 from malan.services.footage.owners import owner_names, remember_owner, remember_terms, terms_of
 from malan.services.footage.signals import overridden
 from malan.services.footage.walk import FoundFile, Passed, Unusable, walk
-from malan.services.jobs.control import WRITERS
 from malan.services.journal import record, start_log
 from malan.services.log.facts import unlogged
 from malan.services.uses import is_withdrawn
@@ -53,7 +53,6 @@ __all__ = [
     "show_asset",
 ]
 
-KIND = "asset.add"
 Progress = Callable[[int, int, str], None]
 _Result = TypeVar("_Result", "FileResult", "RefusedFile")
 _CHUNK = 512  # paths looked up in the library at once
@@ -120,7 +119,7 @@ def add_assets(
     owner_id = remember_owner(ws, owner)
     terms_id = remember_terms(ws, terms) if terms else None
     spec: dict[str, Any] = {"paths": [os.path.abspath(os.fspath(p)) for p in paths], "owner": owner, "terms": terms_id}  # noqa: PTH100
-    job = ws.jobs.unfinished(KIND, spec) or ws.jobs.create(KIND, spec)
+    job = ws.jobs.unfinished(ADD, spec) or ws.jobs.create(ADD, spec)
     chosen = _Chosen(owner_id, terms_id, terms_id or remember_terms(ws, default_terms(owner)))
     return _run_add(ws, job.id, spec["paths"], chosen, progress or _silent)
 

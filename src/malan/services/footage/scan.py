@@ -23,8 +23,8 @@ from malan.runtime.jobs import CANCELLED
 from malan.runtime.limits import MIB, Limits
 from malan.runtime.pool import Outcome, Task, WorkerPool
 from malan.services.access import HOUSE, Caller, require
+from malan.services.footage.kinds import SCAN, WRITERS
 from malan.services.footage.people import bring_back
-from malan.services.jobs.control import WRITERS
 from malan.services.journal import Fact, record, start_log
 from malan.services.log.facts import asset_scanned
 from malan.services.uses import withdrawn_ids
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from malan.services.footage.tasks import Scanned
     from malan.workspace import Workspace
 
-KIND = "asset.scan"
 Progress = Callable[[int, int, str], None]
 _BATCH_ASSETS, _BATCH_BYTES, _BATCH_S = 64, 48 * MIB, 4.0
 _TELL_S = 0.5
@@ -106,14 +105,14 @@ def scan_assets(
     chosen = [ws.library.asset(asset_id).asset.id for asset_id in asset_ids or ()]
     bring_back(ws)
     spec: dict[str, Any] = {"asset_ids": sorted(chosen), "captions": captions, "again": again}
-    job = ws.jobs.unfinished(KIND, spec)
+    job = ws.jobs.unfinished(SCAN, spec)
     states = _states(ws, spec)
     todo = [asset_id for asset_id, is_done in states.items() if again or not is_done]
     unchanged = tuple(asset_id for asset_id, is_done in states.items() if is_done and not again)
     if job is None and not todo:
         report = ScanReport(None, (), unchanged, (), groups=_count_groups(ws))
     else:
-        job = job or ws.jobs.create(KIND, spec, todo)
+        job = job or ws.jobs.create(SCAN, spec, todo)
         report = _run_scan(ws, job.id, spec, unchanged, progress or _silent)
     return report if report.was_cancelled else _with_speech(ws, report, chosen, again, progress or _silent, caller)
 

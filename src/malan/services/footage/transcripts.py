@@ -38,7 +38,7 @@ from malan.services.access import HOUSE, Caller, require
 from malan.services.clips.browse import first_second
 from malan.services.engines.opening import open_engine
 from malan.services.engines.settings import EngineRow, read_engines
-from malan.services.jobs.control import WRITERS
+from malan.services.footage.kinds import TRANSCRIBE, WRITERS
 from malan.services.journal import record, start_log
 from malan.services.log.facts import asset_scanned
 from malan.services.models.rows import find_model
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from malan.runtime.jobs import Run
     from malan.workspace import Workspace
 
-KIND = "asset.transcribe"
 SEGMENTS = "speech.segment"
 _CHUNK_S = 180.0  # seconds of speech decoded by one task
 Progress = Callable[[int, int, str], None]
@@ -121,11 +120,11 @@ def transcribe_assets(
     todo = [asset_id for asset_id, is_done in states.items() if again or not is_done]
     unchanged = tuple(asset_id for asset_id, is_done in states.items() if is_done and not again)
     spec = {"asset_ids": chosen, "engine": row.name, "version": version, "again": again}
-    job = ws.jobs.unfinished(KIND, spec)
+    job = ws.jobs.unfinished(TRANSCRIBE, spec)
     if job is None and not todo:
         return TranscriptReport(row.name, version, (), unchanged)
     if job is None:
-        job = ws.jobs.create(KIND, spec, todo)
+        job = ws.jobs.create(TRANSCRIBE, spec, todo)
     return _run(ws, job.id, spec, unchanged, progress or _silent, caller)
 
 

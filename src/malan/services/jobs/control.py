@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, str], None]
-WRITERS = ("asset.add", "asset.scan", "asset.transcribe")  # kinds that fill the library: one of them runs at a time
 _LOOK_S = 0.5
 
 
@@ -100,13 +99,11 @@ def retry_job(ws: Workspace, job_id: str, progress: Progress | None = None, *, c
         return app_queue.ask_again(ws, app_queue.get_job(ws, job_lines.line(ws, job_id).id))
     from malan.services.clips.choice import KIND as EXPORT
     from malan.services.clips.choice import resume_export
-    from malan.services.footage.assets import KIND as ADD
     from malan.services.footage.assets import resume_add
+    from malan.services.footage.kinds import ADD, SCAN, TRANSCRIBE
     from malan.services.footage.previews import KIND as PREVIEW
     from malan.services.footage.previews import resume_preview
-    from malan.services.footage.scan import KIND as SCAN
     from malan.services.footage.scan import resume_scan
-    from malan.services.footage.transcripts import KIND as TRANSCRIBE
     from malan.services.footage.transcripts import resume_transcripts
 
     job = ws.jobs.get(job_id)
