@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from malan.core.errors import MalanError, MediaError, StoreError, UsageError
 from malan.media.labels import Label, label_in_place, plan_label, verify, write_label, write_text
 from malan.media.labels import write as writing
-from malan.media.labels.bmff import join, pack, split
+from malan.media.labels.bmff_boxes import join, pack, split
 from malan.media.labels.bmff_offsets import moved_moov
 from malan.media.labels.ogg import page_sum
 from malan.media.labels.pieces import Put, bytes_put, keeps_places

@@ -1,15 +1,15 @@
 """Labels in mp4, mov and m4a: `moov/udta/meta` with the key `AIGC` in `keys` and its text in `ilst` (TC260-PG-20257A).
 
 The new `moov` takes the place of the old one where it fits (spare `free` boxes count) or where nothing but spare boxes
-follow; only otherwise does what follows move, and `bmff_offsets` corrects what points at it. Boxes of ISO/IEC 14496-12
-and QuickTime; keys and values as Apple defined them. Start at `find` and `plan`.
+follow; only otherwise does what follows move, and `bmff_offsets` corrects what points at it. Keys and values are as
+Apple defined them; the boxes they lie in are read in `bmff_boxes`. Start at `find` and `plan`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from malan.media.labels.bmff_boxes import Box, Child, boxes, join, name_of, pack, split
 from malan.media.labels.bmff_offsets import moved_files, moved_moov, points_inwards
 from malan.media.labels.pieces import Copy, Damaged, Found, Impossible, Piece, Put, Source, tidy
 
@@ -20,33 +20,6 @@ _MOST_MOOV = 128 << 20
 _MOST_TEXT = 1 << 17
 _HANDLER = b"\0\0\0\0" + b"\0\0\0\0" + b"mdta" + b"\0" * 12 + b"\0"
 _PICTURES = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"heim", b"heis")
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Kind and place of a box: first byte, first byte of its content, end."""
-
-    kind: bytes
-    start: int
-    content: int
-    end: int
-
-
-Child = tuple[bytes, bytes]  # kind and content of a box in memory
-
-
-def boxes(source: Source, start: int, end: int, place: str = "file") -> Iterator[Box]:
-    """The boxes between two places. A last one of size 0 ends with its parent; less than a header is no box."""
-    while end - start >= 8:
-        head = source.read(start, min(16, end - start), place)
-        size, content = int.from_bytes(head[:4], "big"), start + 8
-        if size == 1 and len(head) == 16:
-            size, content = int.from_bytes(head[8:16], "big"), start + 16
-        stop = end if size == 0 else start + size
-        if stop < content or stop > end:
-            raise Damaged(f"{place}/{_name(head[4:8])}")
-        yield Box(head[4:8], start, content, stop)
-        start = stop
 
 
 def carrier_of(head: bytes) -> str | None:
@@ -133,36 +106,6 @@ def _moving(source: Source, top: list[Box], moov: Box, room_end: int, children: 
             pieces.append(Put(data))
             at = start + len(data)
     return tidy([*pieces, Copy(at, source.size)])
-
-
-# In memory
-
-
-def split(data: bytes, place: str) -> list[Child]:
-    """The boxes in some bytes. Up to seven bytes at the end that are all zero (QuickTime ends lists so) come as b""."""
-    found, at = [], 0
-    while len(data) - at >= 8:
-        size, content = int.from_bytes(data[at : at + 4], "big"), at + 8
-        if size == 1:
-            size, content = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
-        end = len(data) if size == 0 else at + size
-        if end < content or end > len(data):
-            raise Damaged(f"{place}/{_name(data[at + 4 : at + 8])}")
-        found.append((data[at + 4 : at + 8], data[content:end]))
-        at = end
-    if data[at:].strip(b"\0"):
-        raise Damaged(place)
-    return [*found, (b"", data[at:])] if at < len(data) else found
-
-
-def pack(kind: bytes, content: bytes) -> bytes:
-    """A box as bytes."""
-    return (len(content) + 8).to_bytes(4, "big") + kind + content
-
-
-def join(children: list[Child]) -> bytes:
-    """Boxes one after another."""
-    return b"".join(pack(kind, content) if kind else content for kind, content in children)
 
 
 def _spare_head(size: int) -> bytes:
@@ -362,13 +305,9 @@ def _in_list(source: Source, ilst: Box, keys: list[tuple[bytes, bytes]], place: 
         elif item.end - item.content <= _MOST_TEXT:
             content = source.read(item.content, item.end - item.content, place)
             yield from (
-                Found(text, f"{place}/ilst/{_name(item.kind)}", False) for text in _keyless((item.kind, content))
+                Found(text, f"{place}/ilst/{name_of(item.kind)}", False) for text in _keyless((item.kind, content))
             )
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace").rstrip("\0")
-
-
-def _name(kind: bytes) -> str:
-    return "".join(chr(c) if 32 < c < 127 else f"\\x{c:02x}" for c in kind)

@@ -7,14 +7,11 @@ offsets of fragments (`tfhd`), the indexes `sidx` and `mfra` (ISO/IEC 14496-12, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from malan.media.labels.bmff_boxes import Child, boxes, join, split
 from malan.media.labels.pieces import Damaged, Impossible, Source
-
-if TYPE_CHECKING:
-    from malan.media.labels.bmff import Child
 
 Top = tuple[bytes, int, int]  # kind, first byte of the content, end
 _NESTS = (b"trak", b"mdia", b"minf", b"stbl")
@@ -22,8 +19,6 @@ _NESTS = (b"trak", b"mdia", b"minf", b"stbl")
 
 def points_inwards(source: Source, top: Sequence[Top], children: Sequence[Child]) -> bool:
     """Whether something we cannot correct names places in the file: items of a `meta`."""
-    from malan.media.labels.bmff import boxes
-
     for kind, start, end in top:
         if kind == b"meta" and any(box.kind == b"iloc" for box in boxes(source, start + 4, end, "meta")):
             return True
@@ -32,8 +27,6 @@ def points_inwards(source: Source, top: Sequence[Top], children: Sequence[Child]
 
 def moved_moov(children: Sequence[Child], border: int, delta: int) -> list[Child]:
     """The boxes of a `moov` with all offsets from `border` on moved by `delta`."""
-    from malan.media.labels.bmff import join, split
-
     moved: list[Child] = []
     for kind, content in children:
         if kind in _NESTS:
@@ -70,8 +63,6 @@ def _is_own(minf: Sequence[Child]) -> bool:
     Raises:
         Impossible: Some do and some do not.
     """
-    from malan.media.labels.bmff import split
-
     dinf = next((split(content, "dinf") for kind, content in minf if kind == b"dinf"), [])
     dref = next((content for kind, content in dinf if kind == b"dref"), None)
     if dref is None:
@@ -106,8 +97,6 @@ def _moved_saio(content: bytes, border: int, delta: int) -> bytes:
 
 
 def _moved_fragment(source: Source, start: int, end: int, border: int, delta: int) -> dict[int, bytes]:
-    from malan.media.labels.bmff import boxes
-
     edits = {}
     for traf in boxes(source, start, end, "moof"):
         if traf.kind != b"traf":
@@ -120,8 +109,6 @@ def _moved_fragment(source: Source, start: int, end: int, border: int, delta: in
 
 
 def _moved_index(source: Source, start: int, end: int, border: int, delta: int) -> dict[int, bytes]:
-    from malan.media.labels.bmff import boxes
-
     edits = {}
     for box in boxes(source, start, end, "mfra"):
         if box.kind != b"tfra":
