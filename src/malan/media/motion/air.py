@@ -31,7 +31,8 @@ _MIST, _PLAIN = (
     0.68,
 )  # how dense it is at its thickest: before what is farthest, and before a picture without depth
 _FADES = 3  # the power of the distance by which it thins towards what is near
-_GLOW, _WARM = 0.62, 13.0
+_GLOW, _WARM = 0.72, 9.0
+_SUN = (-0.12, -0.22)  # in widths of the frame, from the corner the light comes from
 _LIGHT_BEFORE = 0.4  # of the light, over what is in front
 _SPEED = 0.045  # of the frame's width a second
 
@@ -67,6 +68,7 @@ class Air:
         self._small = (max(2, size[0] // _PART), max(2, size[1] // _PART))
         x, y = np.meshgrid(*(np.linspace(0, 1, side, dtype=np.float32) for side in self._small))
         self._x, self._y = x, y
+        self._rays = _fan(rng)
         self._side = 1.0 if rng.random() < 0.5 else -1.0
 
     def laid(self, number: int, layers: int) -> dict[int, Callable[[Frame, Plane], None]]:
@@ -99,28 +101,29 @@ class Air:
         self._blend(frame, number, np.asarray(share, np.float32), self._colour)
 
     def _light(self, frame: Frame, _near: Plane, number: int, part: Part) -> None:
-        """Shafts from an upper corner that come and go, and a warm glow where they come from."""
+        """Shafts that spread from beyond an upper corner and come and go, and a warm glow where they come from."""
         x = self._x if self._side > 0 else 1 - self._x
-        across, along = x * 0.82 - self._y * 0.57, x * 0.57 + self._y * 0.82
-        shafts = self._shafts(number, across)
-        fade = np.clip(1.15 - along, 0, 1) ** 1.2
+        tall = self._size[1] / self._size[0]
+        right, down = x - _SUN[0], self._y * tall - _SUN[1]
+        far = np.hypot(right, down) / math.hypot(1 - _SUN[0], tall - _SUN[1])
+        shafts = self._shafts(number, np.arctan2(down, right))
+        fade = np.clip(1.2 - far, 0, 1)
         glow = np.exp(-((x**2 + (self._y * 0.8) ** 2) / 0.28))
         breath = 0.85 + 0.15 * math.sin(self._angle(number))
         begun = 1.0 if self._loop else min(1.0, 0.45 + number / max(1.0, 0.3 * self._frames))
         amount = {"plain": 1.0, "behind": 1 - _LIGHT_BEFORE, "before": _LIGHT_BEFORE}[part]
-        share = amount * _GLOW * begun * breath * (0.75 * shafts * fade + 0.55 * glow)
+        share = amount * _GLOW * begun * breath * (0.95 * shafts * fade + 0.4 * glow)
         self._screen(frame, number, share.astype(np.float32))
 
-    def _shafts(self, number: int, across: Plane) -> Plane:
-        line = self._sheets[0][_TILE // 3] * 0.6 + self._sheets[1][_TILE // 2] * 0.4
-        line = cv2.GaussianBlur(line.reshape(1, -1), (0, 0), 3.0, borderType=cv2.BORDER_REFLECT).ravel()
+    def _shafts(self, number: int, angle: Plane) -> Plane:
+        """How light it is in a direction from the sun, 0 to 1: two fans that turn against each other."""
         drift = self._drift(number)
-        places = (across * 0.55 + 0.25 + 0.06 * drift[0]) % 1.0 * _TILE
-        other = (across * 0.40 + 0.60 - 0.04 * drift[0]) % 1.0 * _TILE
+        places = (angle * 0.62 + 0.25 + 0.05 * drift[0]) % 1.0 * _TILE
+        other = (angle * 0.45 + 0.60 - 0.03 * drift[0]) % 1.0 * _TILE
         spots = np.arange(_TILE + 1)
-        closed = np.concatenate([line, line[:1]])
-        found = np.interp(places, spots, closed) * 0.6 + np.interp(other, spots, closed) * 0.4
-        return np.asarray(np.clip((found - 0.35) * 2.0, 0, 1), np.float32)
+        found = np.interp(places, spots, self._rays) * 0.6 + np.interp(other, spots, self._rays) * 0.4
+        clear = np.clip(0.3 + 0.5 * found, 0, 1)
+        return np.asarray(clear * clear * (3 - 2 * clear), np.float32)
 
     def _angle(self, number: int) -> float:
         return 2 * math.pi * number / max(1, self._frames)
@@ -163,7 +166,7 @@ class Air:
         full = cv2.resize(share, frame.y.shape[::-1], interpolation=cv2.INTER_CUBIC)
         luma = frame.y.astype(np.float32)
         half = cv2.resize(luma, frame.u.shape[::-1], interpolation=cv2.INTER_AREA)
-        luma += (235 - luma) * full * (0.30 + luma * (0.70 / 235))
+        luma += (235 - luma) * full * (0.38 + luma * (0.62 / 235))
         self._store(luma, frame.y, number)
         warm = cv2.resize(share, frame.u.shape[::-1], interpolation=cv2.INTER_CUBIC) * (0.35 + half * (0.65 / 235))
         for plane, way in ((frame.u, -1.6), (frame.v, 1.0)):
@@ -182,6 +185,15 @@ def _mist_in(tone: Tone) -> tuple[float, float, float]:
     """White by day, hardly lit by night, and a little of the place's colour."""
     y, u, v = tone
     return min(max(40 + 0.75 * y, _DARKEST), _BRIGHTEST), 131 + 0.35 * (u - 128), 126 + 0.35 * (v - 128)
+
+
+def _fan(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Shafts and gaps around a circle, (_TILE + 1,), mean 0, deviation 1: none so broad that it is only bright."""
+    angle = 2 * np.pi * np.arange(_TILE + 1) / _TILE
+    found = np.zeros(_TILE + 1)
+    for count in range(3, 19):
+        found += count**-0.6 * np.sin(count * angle + 2 * np.pi * rng.random())
+    return np.asarray(found / found.std())
 
 
 def _noise(rng: np.random.Generator, steep: float) -> Plane:
