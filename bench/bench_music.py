@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common import Report, arguments, measure
 from midi_listener import is_in_key, listen, tempo_of_onsets
@@ -37,6 +38,11 @@ WESTERN = (
 )
 CHINESE = ("pentatonic", "jiangnan", "luogu", "huaguxi")
 ALL = (*WESTERN, "ambient", *CHINESE)
+PATCHES = {  # what General MIDI has for them, and a low note
+    "guzheng": (107, 57), "pipa": (106, 57), "zhongruan": (24, 45), "sanxian": (105, 48), "yueqin": (105, 57),
+    "yangqin": (15, 57), "erhu": (110, 64), "datong": (110, 60), "jinghu": (110, 72), "dizi": (73, 72),
+    "xiao": (77, 65), "suona": (111, 69),
+}  # fmt: skip
 NOTES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
@@ -48,6 +54,7 @@ def main() -> None:
         a_minute(report, Path(name), seconds=5.0 if quick else 60.0, runs=1 if quick else max(3, options.runs))
         renders(report, Path(name), ("pop",) if quick else ALL, seconds=5.0 if quick else 20.0)
     scores(report, 12 if quick else 500)
+    instruments(report, ("pipa", "erhu") if quick else tuple(PATCHES))
     report.show()
     if options.json:
         report.save(options.json)
@@ -202,6 +209,76 @@ def scores(report: Report, count: int) -> None:
         met=faults == 0,
     )
     report.add("a score: composed, checked, listened to", f"{1000 * took:.0f} ms CPU")
+
+
+def instruments(report: Report, names: tuple[str, ...]) -> None:
+    """Our own instruments beside the patch of the soundfont that plays them otherwise: the same three notes each."""
+    from malan.media.instruments import play_instrument
+    from malan.media.instruments.plucked import PLUCKED
+    from malan.media.midi import MidiFile, MidiNote, MidiTrack
+    from malan.media.soundfont import play
+
+    off: dict[str, list[float]] = {"ours": [], "patch": []}
+    top: dict[str, list[float]] = {"ours": [], "patch": []}
+    rises: dict[str, list[float]] = {"ours": [], "patch": []}
+    for name in names:
+        program, lowest = PATCHES[name]
+        for pitch in (lowest, lowest + 7, lowest + 14):
+            track = MidiTrack(name, 0, program, (MidiNote(0, 1440, pitch, 90),))
+            piece = MidiFile(480, ((0, 500_000),), (track,))
+            made = {"ours": play_instrument(name, piece, track, 2.0), "patch": play(piece, 2.0)[0]}
+            for whose, sound in made.items():
+                off[whose].append(abs(cents_off(sound, pitch)))
+                if name in PLUCKED:
+                    top[whose].append(fall(sound, 3000, 8000) - fall(sound, 100, 700))
+                else:
+                    rises[whose].append(rise_ms(sound))
+    count = f"{len(names)} instruments"
+    report.add(
+        f"furthest from its pitch, {count} of our own", f"{max(off['ours']):.1f} cents",
+        peer=f"{max(off['patch']):.1f} cents", must="≤ 6 cents", met=max(off["ours"]) <= 6,
+    )  # fmt: skip
+    report.add(
+        "plucked: above 3 kHz falls more in half a second than below 700 Hz, median",
+        f"{statistics.median(top['ours']):.0f} dB", peer=f"{statistics.median(top['patch']):.0f} dB",
+        must="≥ 6 dB", met=statistics.median(top["ours"]) >= 6,
+    )  # fmt: skip
+    report.add(
+        "bows and breath: until a note is there (half of its level), median",
+        f"{statistics.median(rises['ours']):.0f} ms", peer=f"{statistics.median(rises['patch']):.0f} ms",
+        must="≤ 60 ms", met=statistics.median(rises["ours"]) <= 60,
+    )  # fmt: skip
+    report.notes.append("Beside our own instruments: the patch of the soundfont that General MIDI has for them.")
+
+
+def cents_off(sound: Any, pitch: int) -> float:
+    """How far what sounds near a pitch lies from it, in the mean: a tone may tremble."""
+    import numpy as np
+
+    piece = sound[9600:43_200].mean(axis=1) * np.hanning(33_600)
+    level, hertz = np.abs(np.fft.rfft(piece, 1 << 18)), np.fft.rfftfreq(1 << 18, 1 / 48_000)
+    steps = 12 * np.log2(np.maximum(hertz, 1) / 440) + 69 - pitch
+    near = np.abs(steps) < 0.6
+    return float(100 * (steps[near] * level[near] ** 2).sum() / (level[near] ** 2).sum())
+
+
+def fall(sound: Any, low_hz: float, high_hz: float) -> float:
+    """By how many dB a band falls within half a second."""
+    import numpy as np
+
+    levels = []
+    for start in (480, 24_480):
+        level = np.abs(np.fft.rfft(sound[start : start + 4800].mean(axis=1) * np.hanning(4800)))
+        hertz = np.fft.rfftfreq(4800, 1 / 48_000)
+        levels.append(10 * np.log10((level[(hertz > low_hz) & (hertz < high_hz)] ** 2).sum() + 1e-9))
+    return float(levels[0] - levels[1])
+
+
+def rise_ms(sound: Any) -> float:
+    import numpy as np
+
+    power = np.convolve((sound.mean(axis=1)[:48_000]) ** 2, np.full(480, 1 / 480), "same") ** 0.5
+    return float(np.argmax(power > 0.5 * np.median(power[14_400:43_200])) / 48)
 
 
 def shown(seconds: float | None) -> str:

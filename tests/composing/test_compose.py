@@ -177,6 +177,9 @@ def test_what_cannot_be_is_refused(seconds, more, code):
 def test_instruments_asked_for_are_heard():
     names = {part.name for part in score_of("pop", 30.0, tags=["saxophone"]).parts}
     assert "saxophone" in names
+    kits = {part.kit for part in score_of("pop", 30.0, tags=["三弦", "京胡"]).parts}
+    assert {"sanxian", "jinghu"} <= kits
+    assert "flute" in {part.name for part in score_of("pentatonic", 30.0, tags=["flute"]).parts}  # no dizi will do
     assert not [part for part in score_of("rock", 30.0, tags=["no drums"]).parts if part.is_drums]
     assert [part for part in score_of("strings", 60.0, tags=["drums"]).parts if part.is_drums]
 

@@ -68,7 +68,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {  # bars of 2/4; a word an eighth, two s
     "花鼓": ("仓 才 仓才 才", "仓才 乙才 仓 -"),
     "花鼓长锤": ("咚咚 咚 仓 才", "仓才 咚咚 仓 才"),
     "堂鼓": ("咚 隆咚 咚 隆", "咚 隆 咚隆 咚"),
-    "接腔": ("扎 - 扎 -", "扎 - 扎 大大", "仓才 乙才 仓才 才", "仓才 乙才 仓 -"),  # gongs take up the phrase
+    "接腔": ("扎 - 扎 咚", "扎 - 扎 咚咚", "仓才 乙才 仓才 才", "仓才 乙才 仓 -"),  # gongs take up the phrase
     "收头": ("仓才 台才 仓 乙",),
 }
 _PLANS = {  # section → patterns in turn

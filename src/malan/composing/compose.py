@@ -28,6 +28,8 @@ from malan.media.instruments import INSTRUMENTS as INSTRUMENTS_OF_OURS
 _RANGES = {
     "piano": (55, 91), "violin": (57, 91), "cello": (45, 72), "guitar": (45, 76), "flute": (65, 93), "dizi": (67, 93),
     "xiao": (60, 84), "erhu": (60, 86), "guzheng": (50, 86), "pipa": (52, 84), "yangqin": (52, 86), "suona": (62, 86),
+    "zhongruan": (45, 72), "sanxian": (45, 70), "yueqin": (55, 79), "jinghu": (67, 91), "datong": (57, 84),
+    "sheng": (55, 84),
     "clarinet": (55, 84), "oboe": (60, 84), "horn": (50, 74), "trumpet": (57, 81), "saxophone": (54, 79),
     "harp": (48, 91), "vibraphone": (60, 88), "marimba": (53, 84), "accordion": (55, 84), "organ": (52, 84),
     "choir": (55, 79),
@@ -78,7 +80,11 @@ def seated(plan: Plan) -> list[Chair]:
 def _brought_forward(band: list[Chair], name: str, number: int) -> list[Chair]:
     """Who plays it already is heard from the start; else the melody (then answer, then figure) is given to it."""
     program = INSTRUMENTS[name][0]
-    mine = [chair for chair in band if chair.program == program and chair.role not in ("drums", "luogu")]
+    players = [chair for chair in band if chair.role not in ("drums", "luogu")]
+    mine = [
+        chair for chair in players
+        if chair.name == name or (chair.program == program and not {name, chair.name} & set(INSTRUMENTS_OF_OURS))
+    ]  # fmt: skip
     if mine:
         return [replace(one, since=0.0, level=one.level + 1.5) if one in mine else one for one in band]
     role = ("melody", "answer", "figure")[min(number, 2)]

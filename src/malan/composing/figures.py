@@ -209,7 +209,7 @@ def bass_line(plan: Plan, harmony: Sequence[Harmony], chair: Chair, plays: Calla
     out: list[Note] = []
     for number, bar in enumerate(harmony):
         energy = plays(bar.start)
-        if not energy or bar.start >= plan.last:
+        if not energy or bar.start >= plan.last or _waits(plan, number):
             continue
         following = harmony[min(number + 1, len(harmony) - 1)].chord
         if chair.pattern == "walking":
@@ -218,6 +218,12 @@ def bass_line(plan: Plan, harmony: Sequence[Harmony], chair: Chair, plays: Calla
             goes_on = number % 2 == 1 and bar.start + bar.length < plan.last and plays(bar.start + bar.length)
             out += _bass_bar(chair, bar, energy, _beside(plan, chair, bar.chord, following) if goes_on else None)
     return out
+
+
+def _waits(plan: Plan, bar: int) -> bool:
+    """In the last half of a build the bass is silent, so that the drop brings it back."""
+    section = plan.section_at(bar)
+    return section.name == "build" and 2 * (bar - section.bar) >= section.bars
 
 
 def low_root(chord: Chord, chair: Chair) -> int:

@@ -104,7 +104,7 @@ FORMS: dict[str, Form] = {
         outro="sign-off 0.6", cycle=(0, 1),
     ),
     "corporate": _form(
-        "opening A A 2 1 0.5|build B B 2 2 0.7|breath bridge A 1 4 0.46|opening_again A2 A 1 3 0.64|peak C C 2 0 0.95|"
+        "opening A A 2 1 0.5|rising B B 2 2 0.7|breath bridge A 1 4 0.46|opening_again A2 A 1 3 0.64|peak C C 2 0 0.95|"
         "peak_again C2 C 1 5 1.0", cycle=(0, 1),
     ),
     "ambient": _form(

@@ -79,6 +79,12 @@ INSTRUMENTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "guzheng": (107, ("guzheng", "zheng", "koto", "古筝")),
     "pipa": (106, ("pipa", "琵琶")),
     "yangqin": (15, ("yangqin", "dulcimer", "扬琴")),
+    "zhongruan": (24, ("zhongruan", "ruan", "中阮", "阮", "阮咸")),
+    "sanxian": (105, ("sanxian", "三弦")),
+    "yueqin": (105, ("yueqin", "月琴")),
+    "jinghu": (110, ("jinghu", "京胡")),
+    "datong": (110, ("datong", "大筒")),
+    "sheng": (20, ("sheng", "笙")),
     "suona": (111, ("suona", "唢呐")),
     "clarinet": (71, ("clarinet", "单簧管")),
     "oboe": (68, ("oboe", "双簧管")),
@@ -112,7 +118,9 @@ _STYLE_OF_MOOD = {
 _STYLE_OF_INSTRUMENT = {
     "piano": "piano", "violin": "strings", "cello": "strings", "guitar": "folk", "flute": "strings", "harp": "ambient",
     "dizi": "jiangnan", "xiao": "pentatonic", "erhu": "pentatonic", "guzheng": "pentatonic", "pipa": "pentatonic",
-    "yangqin": "jiangnan", "suona": "huaguxi", "saxophone": "jazz", "vibraphone": "jazz", "trumpet": "news",
+    "yangqin": "jiangnan", "zhongruan": "jiangnan", "sanxian": "jiangnan", "sheng": "jiangnan", "yueqin": "luogu",
+    "jinghu": "luogu", "datong": "huaguxi", "suona": "huaguxi", "saxophone": "jazz", "vibraphone": "jazz",
+    "trumpet": "news",
 }  # fmt: skip
 
 
