@@ -194,7 +194,7 @@ def test_processes_take_turns_and_make_room_for_each_other(devices: Devices, mon
     monkeypatch.setattr(module, "free_mb", lambda _: 5.0 if list(devices._folder.glob("cpu.*.other")) else 500.0)
     with devices.hold(wanted(memory_mb=50)):
         assert not list(devices._folder.glob("cpu.*.other"))
-    process.join(20)
+    process.join(120)
     assert process.exitcode == 0
 
 
@@ -206,7 +206,7 @@ def _die_holding(folder: Path) -> None:
 def test_a_process_that_dies_gives_its_turn_back(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_die_holding, args=(devices._folder,))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 9
     monkeypatch.setattr(module, "free_mb", lambda _: 5.0 if list(devices._folder.glob("cpu.*.dead")) else 500.0)
     with devices.hold(wanted(memory_mb=50, patience_s=5)):

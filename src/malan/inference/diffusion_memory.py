@@ -14,6 +14,8 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from malan.core.errors import Rejected
@@ -103,8 +105,14 @@ def _tensors(opening: Opening, part: str) -> Iterator[tuple[str, int]]:
         folder, _, file = name.rpartition("/")
         is_variant = ".fp16." in file or ".bf16." in file or (variant is not None and f".{variant}." in file)
         if folder == part and file.endswith(".safetensors") and is_variant == (variant is not None):
-            for tensor in scan_tensors(path, _LIMITS).tensors.values():
-                yield tensor.dtype, tensor.count
+            about = path.stat()
+            yield from _counted(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _counted(path: Path, _changed_ns: int, _size_bytes: int) -> tuple[tuple[str, int], ...]:
+    """Types and counts in a file as it is now; large headers are read once for all asks."""
+    return tuple((one.dtype, one.count) for one in scan_tensors(path, _LIMITS).tensors.values())
 
 
 def _work_bytes(opening: Opening, amount: Amount) -> float:

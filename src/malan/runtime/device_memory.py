@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 _MB = 2**20
@@ -26,7 +27,7 @@ def total_mb(device: str) -> float:
     kind, _, number = device.partition(":")
     if kind == "cpu":
         return min(_of_machine("MemTotal"), _most_of_group())
-    return _of_cuda(int(number or 0), "total") if kind == "cuda" and (number or "0").isdecimal() else math.inf
+    return _total_of_cuda(int(number or 0)) if kind == "cuda" and (number or "0").isdecimal() else math.inf
 
 
 def _of_machine(what: str = "MemAvailable") -> float:
@@ -55,6 +56,11 @@ def _most_of_group() -> float:
     except OSError:
         return math.inf
     return int(most) / _MB if most.isdecimal() else math.inf
+
+
+@lru_cache(maxsize=64)
+def _total_of_cuda(number: int) -> float:
+    return _of_cuda(number, "total")
 
 
 def _of_cuda(number: int, what: str = "free") -> float:

@@ -22,9 +22,13 @@ def carry_out(root: str, job_id: str, app: str, request: Mapping[str, Any], part
         for step in range(int((rest or "100").split()[0])):
             report_progress({"percent": step, "current": f"step {step}"})
             time.sleep(0.05)
+    if how == "until":
+        while not (Path(root) / rest).exists():
+            report_progress({"percent": 7, "current": "step 7"})
+            time.sleep(0.05)
     if how == "memory":
         hoard = [os.urandom(2**20) for _ in range(int(rest))]
-        time.sleep(5)
+        time.sleep(600)
         hoard.clear()
     if how == "stuck":
         time.sleep(600)

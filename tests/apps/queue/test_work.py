@@ -102,7 +102,7 @@ def test_a_job_at_work_is_cancelled_while_it_does_not_even_look(ws: Workspace, p
     worker.start()
     until(lambda: ran(ws))
     cancel(ws, get_job(ws, job.id))
-    worker.join(20)
+    worker.join(120)
     assert not worker.is_alive()
     assert get_job(ws, job.id).state == CANCELLED
     assert money(ws) == (0, 0)
@@ -115,18 +115,19 @@ def test_a_worker_that_goes_puts_its_job_back(ws: Workspace) -> None:
     worker.start()
     until(lambda: ran(ws))
     going.set()
-    worker.join(20)
+    worker.join(120)
     found = get_job(ws, job.id)
     assert (found.state, found.attempt) == (QUEUED, 0)
 
 
 def test_progress_is_told_while_a_job_is_at_work(ws: Workspace) -> None:
-    job = ask(ws, "slow 60")
+    job = ask(ws, "until go")
     worker = threading.Thread(target=work, args=(ws,), kwargs={"once": True, "function": PROGRAM})
     worker.start()
     until(lambda: get_job(ws, job.id).percent > 0)
     assert get_job(ws, job.id).current.startswith("step")
-    worker.join(30)
+    (ws.root / "go").touch()
+    worker.join(120)
     assert get_job(ws, job.id).percent == 100
 
 

@@ -22,7 +22,7 @@ from malan.inference.backends import (
 )
 from malan.inference.opening import Opening
 
-STOPPED = threading.Event()
+STOPPED, STARTED = threading.Event(), threading.Event()
 
 
 class Drawn:
@@ -39,6 +39,7 @@ class Drawn:
     def speak(self, ask: SpeechAsk, *, stop: Stop = go_on) -> Sound:
         stop()
         while ask.text == "for ever":
+            STARTED.set()
             time.sleep(0.02)
             try:
                 stop()

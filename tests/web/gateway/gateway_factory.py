@@ -24,6 +24,7 @@ WAYS = ("ok", "hang", "garbage", "half", "busy", "broken", "denies", "refuses", 
         "uncounted", "slow", "stall", "nonsense", "whole")  # fmt: skip
 KINDS = {"chat": WAYS, "embeddings": WAYS[:12], "speech": WAYS[:11], "transcription": WAYS[:11],
          "image": (*WAYS[:11], "points")}  # fmt: skip
+SILENCES_S = {"hang": 1.0, "stall": 10.0}  # who must be given up; one that stalls must have begun by then
 ROUTES = {
     "gpt-4o": ("chat-ok",),
     "gpt-4o-mini": ("chat-broken", "chat-busy", "chat-ok"),
@@ -58,7 +59,7 @@ class Gateway:
         """The official client; closed with the gateway."""
         from openai import OpenAI
 
-        made = OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key.text, max_retries=0, timeout=30, **more)
+        made = OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key.text, max_retries=0, timeout=300, **more)
         self.clients.append(made)
         return made
 
@@ -83,7 +84,7 @@ def write_models(ws: Workspace, upstream: str) -> None:
     for kind, ways in KINDS.items():
         for way in ways:
             lines += [f'[engines."{kind}-{way}"]', f'kind = "{kind}"', 'backend = "openai"', f'url = "{upstream}/v1"',
-                      f'model = "{way}"', "timeout_s = 1.0"]  # fmt: skip
+                      f'model = "{way}"', f"timeout_s = {SILENCES_S.get(way, 120.0)}"]  # fmt: skip
     lines.append('[engines.keyed]\nkind = "chat"\nbackend = "openai"\nmodel = "ok"\nkey_env = "UPSTREAM_KEY"')
     lines.append(f'url = "{upstream}/v1"')
     lines.append('[engines.gone]\nkind = "chat"\nbackend = "openai"\nmodel = "ok"\nurl = "http://127.0.0.1:9/v1"')

@@ -169,7 +169,7 @@ def test_a_client_that_goes_away_pays_for_what_it_got(served: Gateway) -> None:
     )
     next(stream)
     stream.close()
-    for _ in range(100):
+    for _ in range(2400):
         if served.shown(key)["held"]["micro"] == 0 and gateway_usage(served.ws, party="湖南台")["usage"]:
             break
         time.sleep(0.05)
