@@ -158,7 +158,7 @@ _UNSEEN = frozenset({"gain_db", "sound_track", "name"})
 
 
 def lines_within(timeline: Timeline, number: int, form: Format) -> list[str]:
-    """What is written on a piece, with times counted from its first frame; styles included. Nothing where nothing is."""
+    """What is written on a piece and its styles, with times counted from its first frame; nothing where nothing is."""
     script = timeline.written.get(form.name, "")
     begin, end = timeline.starts[number] / timeline.rate, timeline.starts[number + 1] / timeline.rate
     held, is_written = [], False
