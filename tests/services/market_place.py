@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from prepared import prepared
+
 from malan.core import Asset, Clip, Finding, Span, Terms, Track
 from malan.core.ids import digest_record
 from malan.rights.terms import party_id, read_terms
@@ -55,6 +57,7 @@ def register(ws: Workspace, owner: str, terms: Terms, number: int = 1) -> str:
     return asset_id
 
 
+@prepared
 def pool(ws: Workspace, *, station: Terms | None = None, studio: Terms | None = None) -> str:
     """A snapshot with footage of two owners; its id."""
     register(ws, STATION, station or terms_of(STATION))
@@ -62,6 +65,7 @@ def pool(ws: Workspace, *, station: Terms | None = None, studio: Terms | None = 
     return freeze_snapshot(ws, "夜景", condition(""), caller=CURATOR).saved.snapshot.id
 
 
+@prepared
 def single(ws: Workspace, terms: Terms | None = None) -> str:
     """A snapshot with footage of one owner; its id."""
     register(ws, STATION, terms or terms_of(STATION))
@@ -73,6 +77,7 @@ def party(name: str) -> Caller:
     return Caller(party_id(name), frozenset({OWNER, BUYER}), "session", name=name)
 
 
+@prepared
 def granted(ws: Workspace) -> str:
     """A grant of two owners for the buyer; its id."""
     pool(ws)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from market_place import BUYER_NAME, CURATOR, STATION, STUDIO, party, terms_of
+from prepared import prepared
 
 from malan.core import Asset, Clip, Span, Terms, Track
 from malan.core.ids import digest_record
@@ -65,6 +66,7 @@ def draw_library(ws: Workspace, terms: dict[str, Terms], films: int = FILMS) -> 
     label_each(ws, labels)
 
 
+@prepared
 def grant_on(ws: Workspace, *owners: str, price: str = "100:CNY", changes: Changes | None = None, **said: Any) -> str:
     """A grant on drawn footage of these owners for the buyer; its id."""
     owners = owners or (STATION,)
