@@ -29,6 +29,8 @@ from malan.apps.review.judge import judge
 from malan.apps.review.measure.episode import Measured, measure
 from malan.apps.review.packs import Folder, Pack, read_pack
 from malan.apps.review.series import compare_episodes
+from malan.apps.review.spelling import spelling_of
+from malan.apps.review.words import Lexicon
 from malan.inference.ocr import OnnxTextReader
 
 PACK = """\
@@ -45,7 +47,7 @@ rules:
     severity: info
     decision: person
     when: "false"
-    cites: [{text: house-technical, clause: "1", quote: 黑场}]
+    cites: [{text: house-technical, clause: "1", quote: 黑场持续时间不超过限值}]
 """
 TITLE = "老地方见"
 BASE: dict[str, Any] = {
@@ -97,6 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         if both or options.faults:
             _faults(report, Path(scratch), options.quick)
+            _disguised(report, options.quick)
             _flashing(report, options.quick)
         if both or options.cost:
             _cost(report, Path(scratch), options.quick, options.runs)
@@ -318,6 +321,31 @@ def _series(score: Score, pack: Pack, machine: set[str], folder: Path, reader: O
         facts = EpisodeFacts(one, BASE, "2026-10-01", series, ())
         said = {j.rule.id for j in judge(pack, facts, "2026-10-01") if j.verdict.state == "found"} & machine
         _count(score, f"series {one.path.stem}", faults, said)
+
+
+# Disguised words
+
+
+def _disguised(report: Report, is_quick: bool) -> None:
+    """Every listed word as people disguise it, beside every everyday text of this repository."""
+    pack = read_pack(PACK.encode(), "bench.yaml", Folder())
+    lists = {name: one for (_, name), one in pack.words.items() if isinstance(one, Lexicon)}
+    rules = " ".join(rule.source.get("find", "") for rule in pack.rules if rule.id.startswith("SPL-"))
+    spellings = [
+        spelling_of(one, lists["spellings"]) for name, one in lists.items() if f'(texts, lexicon("{name}")' in rules
+    ]
+    planted = [(one, said) for one in spellings for said in one.disguises()][: 60 if is_quick else None]
+    found = sum(any(hit.end - hit.start >= len(said) - 1 for hit in one.find(said)) for one, said in planted)
+    report.add("disguised words found", f"{found / len(planted):.4f} of {len(planted)}", must="≥ 0.99",
+               met=None if is_quick else found >= 0.99 * len(planted))  # fmt: skip
+    root = Path(__file__).resolve().parents[1]
+    files = sorted([*root.glob("docs/**/*.md"), *root.glob("src/malan/core/messages/*.toml"), *root.glob("*.md")])
+    lines = [line for file in files[: 5 if is_quick else None] for line in file.read_text("utf-8").splitlines()]
+    lines = [line for line in lines if "薇" not in line and "谐音" not in line]  # these speak of disguises
+    false = [hit for line in lines for one in spellings for hit in one.find(line)]
+    count = sum(map(len, lines))
+    report.add("disguised words, false alarms", f"{len(false)} in {count:,} characters", must="≤ 1 in 100,000",
+               met=None if is_quick else len(false) * 100_000 <= count)  # fmt: skip
 
 
 # Flashing

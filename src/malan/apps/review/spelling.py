@@ -80,6 +80,14 @@ class Spelling:
         self._harmless = Automaton({"".join(unit.sound for unit in one) for one in phrases} - {""})
         self.find = lru_cache(maxsize=4096)(self._find)
 
+    def disguises(self) -> Iterator[str]:
+        """Spellings it must find: each word in pinyin, and with each way of writing it or a part of it."""
+        for word, _ in self._words.entries:
+            meant = make_plain(word).text
+            if len(meant) > 1 and all(char in sounds() for char in meant):
+                yield "".join(letters()[sounds()[char]] for char in meant)
+            yield from (word.replace(of, way) for of, way in self._ways.listed if of in word and len(word) > 1)
+
     def _find(self, text: str) -> list[Spelled]:
         hits = (hit for units in self._ways.readings(text) for hit in self._hits(units))
         found = {(one.start, one.end, one.word): one for one in _fullest(hits)}
@@ -108,6 +116,7 @@ class Ways:
     """
 
     def __init__(self, listed: Lexicon) -> None:
+        self.listed = [(word, way) for word, written in listed.entries for way in written]
         self._meant = {_shown(way): make_plain(word).text for word, written in listed.entries for way in written}
         self._signs = {char for way in self._meant for char in way if not char.isalnum()}
         self._automaton = Automaton(self._meant)
@@ -245,6 +254,12 @@ def sounds() -> dict[str, str]:
         made[syllable] = chr(_FIRST_SOUND + number)
         made.update(dict.fromkeys(chars, chr(_FIRST_SOUND + number)))
     return made
+
+
+@cache
+def letters() -> dict[str, str]:
+    """Of each sound its syllable in letters."""
+    return {sound: syllable for syllable, sound in sounds().items() if syllable.isascii()}
 
 
 def _sounds_of(meant: str) -> str:
