@@ -20,7 +20,7 @@ from malan.core.errors import UsageError
 from malan.media.render import is_hdr
 from malan.services.access import HOUSE, Caller
 from malan.services.clips.cutting import Cutter
-from malan.services.clips.relevance import Proof, proofs
+from malan.services.clips.relevance import Looks, Proof, proofs
 from malan.services.clips.strips import Stretch, Strip, look_into, opened_strip, tiles_of
 from malan.services.datasets.freezing import show_snapshot
 from malan.services.market.granted import Opened, opened_by, require_source
@@ -90,8 +90,9 @@ def candidates(
     rows, count = [hit.row for hit in hits], max(1, len(hits))
     if not query.text.strip():
         return _known(ws, rows, [1.0] * len(rows))
-    proven = proofs(hits, query.text, ws.library.descriptors_of(row.id for row in rows))
-    found = _known(ws, rows, [proof.sure * (1.0 - _BY_ORDER * n / count) for n, proof in enumerate(proven)])
+    looks = ws.library.descriptors_of(row.id for row in rows)
+    proven = proofs(hits, query.text, looks)
+    found = _known(ws, rows, [proof.sure * (1.0 - _BY_ORDER * n / count) for n, proof in enumerate(proven)], looks)
     surest = sorted(range(len(found)), key=lambda n: -found[n].fit)
     return [replace(found[n], proof=proven[n]) for n in surest]
 
@@ -254,9 +255,11 @@ class Shelf:
         return PacketIndex.from_bytes(self._ws.library.index(asset_id))
 
 
-def _known(ws: Workspace, rows: Sequence[ClipRow], fits: Sequence[float]) -> list[Candidate]:
-    """Looks of all in one read; speech and captions only of assets that have them."""
-    looks = ws.library.descriptors_of(row.id for row in rows)
+def _known(
+    ws: Workspace, rows: Sequence[ClipRow], fits: Sequence[float], looks: Looks | None = None
+) -> list[Candidate]:
+    """Looks of all in one read, unless they are known; speech and captions only of assets that have them."""
+    looks = ws.library.descriptors_of(row.id for row in rows) if looks is None else looks
     speech = _stretches(ws, rows, "speech.segment", "speech_share")
     captions = _stretches(ws, rows, "text.caption", "caption_share")
     found = []

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malan.core.catalogue import catalogue
-from malan.store.words import folded, is_ideographic, query_words
+from malan.store.words import folded, query_words
 
 if TYPE_CHECKING:
     from malan.store import ClipHit
@@ -96,7 +96,7 @@ def _is_in_file(hit: ClipHit, word: str) -> bool:
 
 
 def _says(said: str, word: str) -> bool:
-    if is_ideographic(word):
+    if not word.isascii():
         return word in said
     return said == word or said[: max(_STEM, len(word) - _STEM)] == word[: max(_STEM, len(word) - _STEM)]
 
