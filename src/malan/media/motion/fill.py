@@ -15,8 +15,8 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _COARSE = 4  # the soft fill is made at a quarter of the size
-_UPRIGHT = 3  # what lies beside is mirrored rather than what lies above or below: horizons, shelves stay straight, …
-_DETOUR = 1.5  # … where that is no further away than so many times the nearest
+# what lies beside is mirrored rather than what lies above or below (horizons, shelves stay straight), …
+_DETOUR = 1.6  # … where that is no further away than so many times the nearest
 _FAR = 0.035  # of the short side: beyond that what is mirrored no longer fits
 
 
@@ -79,15 +79,16 @@ def _mirrored(hole: Mask, reach_px: float) -> tuple[Plane, Plane]:
     half = (max(1, width // 2), max(1, height // 2))
     small = cv2.resize(hole.view(np.uint8), half, interpolation=cv2.INTER_AREA)  # rounds: any three of four
     small = cv2.dilate(small, np.ones((3, 3), np.uint8))
-    far, nearest = _rims(small, 1)
-    _, beside = _rims(small, _UPRIGHT)
+    far, labels = cv2.distanceTransformWithLabels(small, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
+    known = np.flatnonzero(small.ravel() == 0)
+    place = np.zeros(int(labels.max()) + 1, np.int64)
+    place[labels.ravel()[known]] = known
     rows, columns = np.nonzero((small > 0) & (far < 0.8 * reach_px))
-    own = far[rows, columns]
-    up, across = _towards(beside[rows, columns], rows, columns, half[0])
-    is_long = np.hypot(up, across) > _DETOUR * own
-    up[is_long], across[is_long] = _towards(
-        nearest[rows[is_long], columns[is_long]], rows[is_long], columns[is_long], half[0]
-    )
+    rim, own = place[labels[rows, columns]], far[rows, columns]
+    beside = _beside(small)[rows, columns]
+    is_level = np.abs(beside) <= _DETOUR * own
+    up = np.where(is_level, 0, rim // half[0] - rows)
+    across = np.where(is_level, beside, rim % half[0] - columns)
     to_rows, to_columns = rows + 2 * up, columns + 2 * across
     fits = (to_rows >= 0) & (to_rows < half[1]) & (to_columns >= 0) & (to_columns < half[0])
     fits[fits] = small[to_rows[fits], to_columns[fits]] == 0
@@ -104,22 +105,13 @@ def _mirrored(hole: Mask, reach_px: float) -> tuple[Plane, Plane]:
     return where, cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _rims(hole: Pixels, upright: int) -> tuple[Plane, NDArray[np.intp]]:
-    """How far each pixel of a hole is from its rim, and which of the rim's pixels is nearest, by its number; what lies
-    above or below counts as so many times as far."""
-    tall = np.repeat(hole, upright, axis=0)
-    far, labels = cv2.distanceTransformWithLabels(tall, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
-    known, width = np.flatnonzero(tall.ravel() == 0), hole.shape[1]
-    number = np.zeros(int(labels.max()) + 1, np.intp)
-    number[labels.ravel()[known]] = known // width // upright * width + known % width
-    own = np.s_[upright // 2 :: upright]
-    return far[own], number[labels[own]]
-
-
-def _towards(
-    rim: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp], width: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    return rim // width - rows, rim % width - columns
+def _beside(hole: Pixels) -> NDArray[np.int32]:
+    """For each pixel how far its nearest known one in the same row is, to the right if positive."""
+    width, none = hole.shape[1], 1 << 20
+    spots = np.arange(width, dtype=np.int32)
+    left = np.maximum.accumulate(np.where(hole > 0, np.int32(-none), spots), axis=1) - spots
+    right = np.minimum.accumulate(np.where(hole > 0, np.int32(none), spots)[:, ::-1], axis=1)[:, ::-1] - spots
+    return np.where(-left <= right, left, right)
 
 
 def _evened(offset: Plane, known: Mask, radius: int) -> Plane:

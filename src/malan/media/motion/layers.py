@@ -193,18 +193,24 @@ def _with_wisps(pixels: Pixels, share: Plane, near: Pixels) -> tuple[Plane, Mask
 
 
 def _held(likely: Plane, share: Plane, band: Mask) -> Mask:
-    """Which of the likely pixels hang on the layer and end within the band."""
-    rim = cv2.dilate((share >= 0.5).astype(np.uint8), _NEIGHBOURS) > 0
-    some = likely > 0.15
+    """Which of the likely pixels hang on the layer and end within the band; told at half the size."""
+    height, width = share.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    solid, some, inside = (
+        cv2.resize(one.view(np.uint8) * np.uint8(255), half, interpolation=cv2.INTER_AREA) > 0
+        for one in (share >= 0.5, likely > 0.15, band)
+    )
+    rim = cv2.dilate(solid.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
     _, strand = cv2.connectedComponents((some & ~rim).view(np.uint8))
     goes_on = np.zeros(int(strand.max()) + 1, np.bool_)
-    goes_on[strand[some & ~band]] = True
+    goes_on[strand[some & ~inside]] = True
     ends = some & (rim | ~goes_on[strand])
-    _, part = cv2.connectedComponents((ends | (share >= 0.5)).view(np.uint8))
+    _, part = cv2.connectedComponents((ends | solid).view(np.uint8))
     hangs = np.zeros(int(part.max()) + 1, np.bool_)
-    hangs[part[share >= 0.5]] = True
+    hangs[part[solid]] = True
     hangs[0] = False
-    return np.asarray(ends & hangs[part])
+    held = (ends & hangs[part]).view(np.uint8)
+    return np.asarray(cv2.resize(held, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
 
 
 def _mean_where(pixels: Pixels, mask: Mask, side: int) -> Plane:
