@@ -20,6 +20,7 @@ from malan.services.engines import opening as module
 from malan.services.engines.opening import Backend, check_room, open_engine
 from malan.services.jobs.queue import list_jobs
 from malan.services.models.bases import add_base
+from malan.web.gateway.call import status_of
 from malan.workspace import Workspace
 
 FILM = Amount(832, 480, 81)
@@ -85,12 +86,17 @@ def test_a_job_that_would_be_ended_for_its_memory_is_not_begun(ws: Workspace) ->
     error = refusal(ws)
     assert isinstance(error, Rejected)
     assert error.values["need"] > error.values["most"] == 8192
-    assert 0 < error.values["frames"] < 81
     assert "malan.toml 中的 job_memory_mb" in error.message("zh")
-    assert f"最多 {error.values['frames']} 帧" in error.hint("zh")
-    check_room(ws, "film", replace(FILM, frames=error.values["frames"]))
     width, height = map(int, str(error.values["smaller"]).split("×"))
     check_room(ws, "film", Amount(width, height, 81))
+
+
+def test_a_length_is_advised_where_a_shorter_film_would_fit(ws: Workspace) -> None:
+    long = Amount(320, 320, 1600)
+    error = refusal(ws, long)
+    assert error.code == "engines.needs_memory"
+    assert f"最多 {error.values['frames']} 帧" in error.hint("zh")
+    check_room(ws, "film", replace(long, frames=error.values["frames"]))
 
 
 def test_the_bound_of_the_engine_itself_holds(ws: Workspace, counted: type[Standing]) -> None:
@@ -121,7 +127,8 @@ def test_what_could_never_be_made_is_not_queued(ws: Workspace) -> None:
     (ws.root / "models.toml").write_text(f"{ROW}most_memory_mb = 2000\n")
     with pytest.raises(Rejected) as refused:
         start_app(ws, "video", ASK)
-    assert refused.value.code == "engines.needs_memory"
+    assert refused.value.code == "engines.size_memory"
+    assert status_of(refused.value)[0] == 400, "clients ask again where they hear 409"
     assert list_jobs(ws) == ([], False)
     assert list((ws.root / "exports").glob("*")) == []
 

@@ -23,6 +23,8 @@ from malan.services.engines.settings import EngineRow
 if TYPE_CHECKING:
     from malan.workspace import Workspace
 
+_WORTH_FRAMES = 8  # fewer are no film: then only a smaller size is advised
+
 Tell = Callable[[Opening, Amount | None], Need]
 
 
@@ -89,9 +91,9 @@ def _refusal(
     frames = _most(amount.frames, lambda count: fits(replace(amount, frames=count)))
     part = _most(100, lambda one: fits(_scaled(amount, one)))
     smaller = _scaled(amount, part)
-    return Rejected(
-        "engines.needs_memory", **said, size=str(amount), frames=frames, smaller=f"{smaller.width}×{smaller.height}"
-    )
+    code = "engines.needs_memory" if frames >= _WORTH_FRAMES else "engines.size_memory"
+    size = f"{smaller.width}×{smaller.height}"
+    return Rejected(code, **said, size=str(amount), frames=frames, smaller=size)
 
 
 def _scaled(amount: Amount, percent: int) -> Amount:

@@ -51,7 +51,11 @@ _STATUS: tuple[tuple[type[MalanError], int, str], ...] = (
 )
 
 
-_BY_CODE = {"web.too_long": 413, "gateway.expired": 410, "gateway.disk_full": 507}
+_BY_CODE = {
+    "web.too_long": 413, "gateway.expired": 410, "gateway.disk_full": 507,
+    **dict.fromkeys((f"engines.{what}_memory" for what in ("needs", "size", "seconds", "weights")), 400),
+}  # fmt: skip
+"""Clients ask again where they hear 409: what never fits is nothing to ask again."""
 
 
 class Gone(Exception):
