@@ -12,6 +12,7 @@ from apps.promo.test_choose import candidate, strip
 
 from malan.apps.promo.build import _covers
 from malan.apps.promo.choose import choose, judge
+from malan.apps.promo.cover import still_of
 from malan.apps.promo.looking import still_seen, without_written
 from malan.media.render import Cover, Format, Key, Piece, Timeline, View, render
 
@@ -115,3 +116,11 @@ def test_what_is_filled_looks_like_what_was_there(tmp_path):
     assert np.abs(outs["as_it_is"][5][290:340, 180:460] - clean[290:340, 180:460]).max() > 60
     assert np.abs(outs["filled"][17] - outs["as_it_is"][17]).max() < 6
     assert np.abs(outs["filled"][5][:280] - outs["as_it_is"][5][:280]).max() < 6
+
+
+@pytest.mark.parametrize(("offset", "count"), [(0.2, 0), (0.8, 1), (1.4, 0)])
+def test_on_a_cover_captions_are_filled_that_stand_at_its_moment(offset, count):
+    piece = Piece("a", "a.mp4", Fraction(0), 50, HD, covers=(Cover(*LOW, 0.5, 1.2),))
+    still = still_of(piece, Fraction(7), offset)
+    assert (still.start, still.frames) == (7, 1)
+    assert [one.begin_s for one in still.covers] == [0.0] * count

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from malan.apps.promo.captions import Line
 from malan.apps.promo.writing import write_script
-from malan.media.render import Format, Key, Piece, Timeline, View
+from malan.media.render import Cover, Format, Key, Piece, Timeline, View
 from malan.media.render.graph import input_options, picture_graph
 from malan.media.render.process import from_fd, readable, run_ffmpeg
 from malan.media.thumbs import encode_jpeg
@@ -35,6 +35,7 @@ Picture = NDArray[np.uint8]
 _SHOTS = 3
 _EDGES = 0.12  # of a shot, at either end: there things come and go
 _ONE_FRAME = ("-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo")
+_COVERED = 0.8  # of what a moment is worth at which an old caption is covered
 _SAME = 0.9  # of the best: then the better shot
 
 
@@ -49,10 +50,10 @@ def draw_covers(
     Raises:
         MediaError: The footage cannot be read.
     """
-    place, offset = best_moment(board, rows, shelf)
+    place, offset = best_moment(board, rows, shelf, timeline.pieces)
     piece = timeline.pieces[place]
     at = shelf.frame_start(rows[place], board.shots[place].from_s + offset)
-    still = replace(piece, start=at, frames=1, views={name: _at(view, offset) for name, view in piece.views.items()})
+    still = still_of(piece, at, offset)
     title = [Line(board.title, Fraction(0), Fraction(60), "Cover")] if board.title.strip() else []
     files: dict[str, Path] = {}
     for form, picture in zip(timeline.formats, _drawn(board, timeline, still, title, out), strict=True):
@@ -62,8 +63,26 @@ def draw_covers(
     return files
 
 
-def best_moment(board: Storyboard, rows: Sequence[ClipRow], shelf: Shelf) -> tuple[int, float]:
-    """Which shot, and how many seconds into it: by the filmstrips, so that nothing is decoded to find it."""
+def still_of(piece: Piece, start: Fraction, offset: float) -> Piece:
+    """One frame of a piece, from that second of its file on: framed as it is then, what stands there covered."""
+    views = {name: _at(view, offset) for name, view in piece.views.items()}
+    covers = tuple(replace(one, begin_s=0.0) for one in _standing(piece, offset))
+    return replace(piece, start=start, frames=1, views=views, covers=covers)
+
+
+def _standing(piece: Piece, offset: float) -> list[Cover]:
+    """The old captions that are covered at a moment of a piece."""
+    return [one for one in piece.covers if one.begin_s <= offset <= one.end_s]
+
+
+def best_moment(
+    board: Storyboard, rows: Sequence[ClipRow], shelf: Shelf, pieces: Sequence[Piece] = ()
+) -> tuple[int, float]:
+    """Which shot, and how many seconds into it: by the filmstrips, so that nothing is decoded to find it.
+
+    Args:
+        pieces: Those of the shots; moments at which nothing is covered go before others.
+    """
     found: list[tuple[float, int, float]] = []
     places = sorted(range(len(rows)), key=lambda n: (-board.shots[n].score, n))[:_SHOTS]
     for place in places:
@@ -74,7 +93,11 @@ def best_moment(board: Storyboard, rows: Sequence[ClipRow], shelf: Shelf) -> tup
         if not inside and cells:  # a short shot between two pictures of the strip: its middle, by the nearer one
             nearest = min(cells, key=lambda one: abs(one[0] - length / 2))
             inside = [(length / 2, nearest[1])]
-        found += [(worth(picture), place, offset) for offset, picture in inside]
+        covered = [bool(pieces and _standing(pieces[place], offset)) for offset, _ in inside]
+        found += [
+            (worth(picture) * (_COVERED if hidden else 1.0), place, offset)
+            for (offset, picture), hidden in zip(inside, covered, strict=True)
+        ]
     if not found:  # no strips: the middle of the best shot
         return places[0], board.shots[places[0]].frames / board.rate / 2
     best = max(one[0] for one in found)
