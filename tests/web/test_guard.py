@@ -69,9 +69,14 @@ def test_requests_beyond_the_limits_end_early(client: TestClient) -> None:
     assert client.get("/?q=" + "x" * 9000).status_code == 414
     assert client.get("/search.json?q=" + "x" * 400).status_code == 400
     big = client.post("/clips/list", content=b"x" * 300_000, headers={"content-type": "application/json"})
-    assert big.status_code == 413
+    assert (big.status_code, big.json()["error"]["code"]) == (413, "web.too_large")
+    assert "nonce" in big.headers["content-security-policy"]
+    page = client.post("/parties", content=b"x" * 300_000, headers={"accept": "text/html", "accept-language": "zh"})
+    assert page.status_code == 413
+    assert "262 kB" in page.text
+    assert "<h1>" in page.text
     unsized = client.post("/clips/list", content=(b"x" * 50_000 for _ in range(8)))
-    assert unsized.json()["error"]["code"] == "web.too_long"
+    assert unsized.json()["error"]["code"] == "web.too_large"
 
 
 def test_a_name_with_markup_in_it_stays_text(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY, RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute
@@ -18,6 +19,7 @@ from malan import __version__
 from malan.core.catalogue import LANGUAGES
 from malan.core.errors import MalanError, NotFound, UsageError
 from malan.services.jobs.health import is_well
+from malan.services.spoken import size
 from malan.services.views import Failure
 from malan.web import (
     app_pages,
@@ -72,7 +74,7 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
         hosts: The names it may be called by, without port; every other Host is refused. With a name that is not this
             machine's own, nobody gets in without an account.
     """
-    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
+    app = FastAPI(title="Malan", version=__version__, docs_url=None, redoc_url=None)
     app.state.workspace = workspace
     app.state.pages = Pages()
     for module in _PAGES:
@@ -89,7 +91,8 @@ def create_app(workspace: Workspace, *, hosts: Iterable[str] = LOOPBACK) -> Fast
     app.state.who = Who(workspace, names)
     app.add_middleware(Gate, routes=routes_of(app), who=app.state.who, tell=_tell)
     app.add_middleware(Gateway, workspace=workspace)
-    app.add_middleware(Guard, hosts=names)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
+    app.add_middleware(Guard, hosts=names, tell=_too_large)
     return app
 
 
@@ -151,10 +154,15 @@ async def _misused(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == 413:
-        return _tell(request, UsageError("web.too_long", limit=MAX_BODY_BYTES), 413)
+        return _too_large(request)
     if error.status_code == 404:
         return _tell(request, NotFound("web.no_page", path=request.url.path[:200]))
     return _tell(request, UsageError("web.bad_request", detail=str(error.detail)), error.status_code)
+
+
+def _too_large(request: Request) -> Response:
+    limit = request.scope.get(MAX_BODY_SIZE_SCOPE_KEY, MAX_BODY_BYTES)
+    return _tell(request, UsageError("web.too_large", limit=size(limit)), 413)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

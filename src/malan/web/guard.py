@@ -10,10 +10,12 @@ Not covered: in single-user mode whoever can log in to this machine may use the 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from malan.core.errors import MalanError, Rejected, UsageError
@@ -25,6 +27,7 @@ MAX_URL_BYTES = 8_192
 MAX_BODY_BYTES = 256 * 1024  # kept by the application that reads the body
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
+Tell = Callable[[Request], Response]
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -38,10 +41,11 @@ class Guard:
     Args:
         app: What answers.
         hosts: Names the console may be called by, without port.
+        tell: The reply to more bytes than may be sent, where the limit itself would say it in bare words.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = LOOPBACK) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] = LOOPBACK, tell: Tell | None = None) -> None:
+        self.app, self._tell = app, tell
         self.hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +62,7 @@ class Guard:
             reply = failure_response(error, language_of(scope), status=status)
             await reply(scope, receive, dressed)
             return
-        await self.app(scope, receive, dressed)
+        await self.app(scope, receive, _worded(scope, receive, dressed, self._tell) if self._tell else dressed)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -86,6 +90,23 @@ def _check_origin(headers: Headers, host: str) -> None:
     is_ours = origin is None or urlsplit(origin).netloc.lower() == host.lower()
     if not is_ours or site not in (None, "same-origin", "none"):
         raise Rejected("web.origin", origin=(origin or site or "")[:100])
+
+
+def _worded(scope: Scope, receive: Receive, send: Send, tell: Tell) -> Send:
+    """Says in the reader's language, as a page or an envelope, what `RequestBodyLimitMiddleware` says in bare words."""
+    is_bare = False
+
+    async def worded(message: Message) -> None:
+        nonlocal is_bare
+        if message["type"] == "http.response.start":
+            kind = Headers(raw=message["headers"]).get("content-type", "")
+            is_bare = message["status"] == 413 and kind.startswith("text/plain")
+        if not is_bare:
+            await send(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            await tell(Request(scope, receive))(scope, receive, send)
+
+    return worded
 
 
 def _dressing(send: Send, nonce: str, *, is_encrypted: bool) -> Send:
