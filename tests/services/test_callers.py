@@ -47,6 +47,7 @@ WITHOUT = {
     "runs.algorithms.describe_algorithm": "shows what find_algorithm, list_algorithms gave",
     "market.grants.describe_grant": "shows what get_grant, list_grants gave",
     "market.product_card.describe_product": "shows what get_product, list_products gave",
+    "jobs.waiting.unattended": "tells of jobs that list_jobs, show_job gave",
     "log.proofs.bundle": "proves an event that read_event gave",
     "footage.withdrawal.withdrawal_receipt": "proves what withdraw_asset did",
     # the connector: the party is authenticated by its token, and every look-up is for that party
