@@ -175,13 +175,28 @@ def _terms(ws: Workspace, uses: Sequence[str], among: tuple[str, ...] | None, ca
 
 
 def nearest(ws: Workspace, query: ClipQuery, uses: Sequence[str], *, caller: Caller = HOUSE) -> list[ClipRow]:
-    """What comes closest when nothing matches: any of the words, no bounds; three at most."""
+    """What comes closest when nothing matches: any of the words, what means the same where an encoder tells, any of
+    the characters; else what there is. No bounds; three at most."""
     words = query.text.split()
-    for text in (query.text, *words, ""):
-        loose = replace(query, text=text, labels=(), tags=(), at_least={}, at_most={}, min_duration_s=None)
-        if found := candidates(ws, loose, uses, caller=caller, most=3):
-            return [one.row for one in found]
-    return []
+    characters = [one for one in dict.fromkeys("".join(words)) if not one.isascii()]
+    for text in (query.text, *words):
+        if found := _loose(ws, query, text, uses, caller):
+            return found
+    if found := _like_in_meaning(ws, query.text, uses, caller):
+        return found
+    return next((found for text in (*characters, "") if (found := _loose(ws, query, text, uses, caller))), [])
+
+
+def _loose(ws: Workspace, query: ClipQuery, text: str, uses: Sequence[str], caller: Caller) -> list[ClipRow]:
+    loose = replace(query, text=text, labels=(), tags=(), at_least={}, at_most={}, min_duration_s=None)
+    return [one.row for one in candidates(ws, loose, uses, caller=caller, most=3)]
+
+
+def _like_in_meaning(ws: Workspace, text: str, uses: Sequence[str], caller: Caller) -> list[ClipRow]:
+    from malan.services.clips.meaning import ready_encoder
+
+    engine = ready_encoder(ws) if text.strip() else ""
+    return [one.row for one in meant(ws, text, uses, engine, caller=caller, most=3)] if engine else []
 
 
 class Shelf:
