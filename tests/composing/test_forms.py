@@ -150,3 +150,13 @@ def test_chinese_instruments_are_our_own(style):
     suona = [part for part in compose(plan_of(style)).parts if part.kit == "suona"]
     for part in suona:  # a reed plays one note at a time
         assert all(one.start + one.length <= two.start + 45 for one, two in pairwise(sorted(part.notes)))
+
+
+@pytest.mark.parametrize("style", ["huaguxi", "jiangnan", "luogu"])
+def test_what_sounds_lowest_at_the_end_is_home(style):
+    for seed in (61, 179):
+        score = compose(plan_of(style, 66.51, seed, tempo=111.0))
+        last = score.form[-1].end - 90
+        final = [note.pitch for part in score.parts if not part.is_drums for note in part.notes if note.start >= last]
+        assert min(final) % 12 == score.key.tonic
+        assert check(score) == []

@@ -132,7 +132,10 @@ def _line(part: Part, score: Score) -> Iterator[Violation]:
 
 
 def _outer(score: Score) -> Iterator[Violation]:
-    """Melody and bass are two voices: no fifths or octaves in parallel. In Chinese modes they may be one tune."""
+    """Melody and bass are two voices: no fifths or octaves in parallel. In Chinese modes they may be one tune.
+
+    A bass that leaps an octave has not moved on: two fifths over one and the same tone are one fifth.
+    """
     basses = [part for part in score.parts if part.role == "bass"]
     if score.key.is_five_tone or not basses:
         return
@@ -146,7 +149,7 @@ def _outer(score: Score) -> Iterator[Violation]:
             if under is None or then is None or two.start - one.start - one.length >= _PHRASE:
                 continue
             before, after = (one.pitch - under) % 12, (two.pitch - then) % 12
-            if one.pitch != two.pitch and under != then and before == after and after in _PERFECT:
+            if one.pitch != two.pitch and under % 12 != then % 12 and before == after and after in _PERFECT:
                 yield Violation(f"parallel {_PERFECT[after]}", two.start, f"{basses[0].name}, {part.name}")
 
 

@@ -310,7 +310,7 @@ def _suona(tune: Sequence[Note], key: Key, chair: Chair, lots: Random, _energy: 
     """A reed calls: passing tones left out, long notes thrown up to from the step below (倚音), some cut short (吐)."""
     out: list[Note] = []
     for note in tune:
-        if note.length < EIGHTH and note.start % QUARTER:
+        if chair.role != "melody" and note.length < EIGHTH and note.start % QUARTER:
             continue
         below = _neighbour(key, note.pitch, -1, chair)
         near = not out or max(abs(below - out[-1].pitch), abs(note.pitch - out[-1].pitch)) <= 12

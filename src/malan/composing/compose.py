@@ -229,7 +229,11 @@ def _farewell(
         return [note for note in _percussion(plan, chair, plays, lambda _: plan.key.tonic) if note.start >= plan.last]
     if chair.role in ("melody", "double", "heterophony"):
         placed = in_range(tune, chair.low, chair.high)
-        return [note._replace(length=ring) for note in placed if note.start >= plan.last]
+        is_low = chair.pattern == "sanxian"  # what is lowest comes home
+        return [
+            note._replace(length=ring, pitch=_tonic_near(plan, chair, note.pitch) if is_low else note.pitch)
+            for note in placed if note.start >= plan.last
+        ]  # fmt: skip
     if chair.role == "bass":
         return [Note(plan.last, ring, low_root(final.chord, chair), 88)]
     if chair.role == "chorale":
@@ -239,6 +243,11 @@ def _farewell(
         ways = [p for p in tones_in(final.chord, chair.low, chair.high) if abs(p - came) <= 9 and abs(p - came) != 6]
         return [Note(plan.last, ring, min(ways, key=lambda p: (abs(p - came), p)), 70)] if ways else []
     return _rolled_chord(plan, chair, final, min(ring, QUARTER) if chair.pattern in _SHORT else ring)
+
+
+def _tonic_near(plan: Plan, chair: Chair, pitch: int) -> int:
+    ways = [one for one in range(chair.low, chair.high + 1) if one % 12 == plan.key.tonic]
+    return min(ways, key=lambda one: (abs(one - pitch), one))
 
 
 def _percussion(plan: Plan, chair: Chair, plays: Callable[[int], float], roots: Callable[[int], int]) -> list[Note]:
