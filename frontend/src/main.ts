@@ -21,6 +21,8 @@ import "./elements/desk";
 import "htmx.org";
 import { isTyping } from "./lib/dom";
 import { dress } from "./lib/dress";
+import { toast } from "./lib/toast";
+import { say } from "./lib/words";
 import { startSearch } from "./search";
 
 const search = document.querySelector<HTMLFormElement>("form[role=search]");
@@ -35,6 +37,7 @@ if (here?.parentElement) here.parentElement.scrollLeft = here.offsetLeft - here.
 
 dress(document);
 document.addEventListener("htmx:afterSettle", () => dress(document));
+document.addEventListener("htmx:sendError", () => toast(say("no_answer")));
 
 const keys = document.querySelector<HTMLDialogElement>("#keys");
 document.querySelector(".help")?.addEventListener("click", () => keys?.showModal());

@@ -12,7 +12,6 @@ export function startSearch(form: HTMLFormElement): void {
   document.addEventListener("keydown", (event) => key(event, query));
   document.addEventListener("change", (event) => pick(event));
   document.addEventListener("htmx:load", () => dress(form));
-  document.addEventListener("htmx:sendError", () => toast(say("no_answer")));
   form.addEventListener("change", () => dress(form));
   form.querySelector(".filter-toggle")?.addEventListener("click", (event) => {
     const isOpen = form.querySelector(".filters")!.classList.toggle("open");

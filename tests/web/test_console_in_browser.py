@@ -343,3 +343,23 @@ def test_rare_wishes_open_by_keyboard(page: Any, url: str) -> None:
     page.locator("details.more-options summary").focus()
     page.keyboard.press("Enter")
     assert page.locator("[name=seed]").is_visible()
+
+
+_NARROW = (
+    "/", "/assets", "/market", "/apps", "/apps/promo", "/runs", "/models", "/jobs", "/log", "/statements", "/parties",
+    "/programs", "/engines", "/settings", "/trace", "/account",
+)  # fmt: skip
+
+
+def test_no_page_is_wider_than_a_phone(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = []
+    for path in _NARROW:
+        page.goto(url + path)
+        room = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        here = page.locator(".nav [aria-current]")
+        is_seen = here.count() == 0 or here.evaluate(
+            "link => link.getBoundingClientRect().right <= innerWidth && link.getBoundingClientRect().left >= 0"
+        )
+        wide += [path] * (room > 0 or not is_seen)
+    assert wide == []

@@ -164,8 +164,19 @@ def test_only_reviewers_decide(place: tuple[Workspace, str]) -> None:
         with pytest.raises(NotGranted):
             desk_view(ws, run, "zh", caller=Caller("p", frozenset({role}), "session"))
     who = Caller("p", frozenset({"reviewer"}), "session", name="赵六")
-    made = decide_point(ws, run, ids(ws, run)["CRD-01"], "confirm", by="冒名", caller=who)
+    (made,) = decide_point(ws, run, ids(ws, run)["CRD-01"], "confirm", by="冒名", caller=who)
     assert made.by == "赵六"  # whoever is signed in decides under its own name
+
+
+def test_one_decision_may_hold_for_all_points_like_it(client: TestClient, place: tuple[Workspace, str]) -> None:
+    ws, run = place
+    listed = desk_view(ws, run, "zh", show="open", caller=COMMAND_LINE).listed
+    finding = next(one.id for one in listed if one.said["rule"] == "CON-14")
+    asked = {"decision": "reject", "reason": "通看全片", "by": "王五", "all": True}
+    said = client.post(f"/api/apps/runs/{run}/review/{finding}", json=asked)
+    assert said.status_code == 201
+    assert said.json()["points"] == 1  # of one episode there is one
+    assert finding in {one.id for one in desk_view(ws, run, "zh", show="decided", caller=COMMAND_LINE).listed}
 
 
 def test_pictures_are_those_of_the_report_and_no_others(client: TestClient, place: tuple[Workspace, str]) -> None:

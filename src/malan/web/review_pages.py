@@ -54,10 +54,11 @@ async def decide(request: Request, job_id: Job, finding: Id) -> Response:
 
 @router.post("/api/apps/runs/{job_id}/review/{finding}")
 def decide_by_json(request: Request, job_id: Job, finding: Id, said: Annotated[dict[str, Any], Body()]) -> Response:
-    """Note a decision: `decision` (confirm, reject, waive), `reason`, `until`, `by`."""
+    """Note a decision: `decision` (confirm, reject, waive), `reason`, `until`, `by`; `all` for all points like it."""
     texts = {name: str(said.get(name) or "") for name in ("decision", "by", "reason", "until")}
-    made = desk.decide_point(request.app.state.workspace, job_id, finding, **texts, caller=caller_of(request))
-    return JSONResponse(dataclasses.asdict(made), status_code=201)
+    ws, alike = request.app.state.workspace, said.get("all") is True
+    made = desk.decide_point(ws, job_id, finding, **texts, alike=alike, caller=caller_of(request))
+    return JSONResponse({**dataclasses.asdict(made[0]), "points": len(made)}, status_code=201)
 
 
 @router.get("/apps/runs/{job_id}/review/pictures/{name}")
@@ -73,7 +74,7 @@ def _decide(request: Request, job_id: str, finding: str, said: dict[str, str]) -
     try:
         desk.decide_point(
             request.app.state.workspace, job_id, finding, said.get("decision", ""), by=said.get("by", ""),
-            reason=said.get("reason", ""), until=said.get("until"), caller=caller_of(request),
+            reason=said.get("reason", ""), until=said.get("until"), alike="all" in said, caller=caller_of(request),
         )  # fmt: skip
     except UsageError as error:
         lang = language_of(request.scope)
