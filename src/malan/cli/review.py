@@ -24,14 +24,23 @@ def decide(
     by: Annotated[str, typer.Option("--by", help=speak("cli.review.by"))],
     reason: Annotated[str, typer.Option("--reason", help=speak("cli.review.reason"))] = "",
     until: Annotated[str | None, typer.Option("--until", help=speak("cli.review.until"))] = None,
+    alike: Annotated[bool, typer.Option("--all", help=speak("cli.review.all"))] = False,
     decisions: DecisionsOption = Path("decisions.jsonl"),
 ) -> None:
-    from malan.apps.review.decisions import decide as add
+    from malan.apps.review.decisions import decide as decide_one
+    from malan.apps.review.decisions import decide_alike
     from malan.apps.review.report import read_report
 
-    today = datetime.now(UTC).date().isoformat()
-    made = add(read_report(report), decisions, finding, decision, by=by, on=today, reason=reason, until=until)
-    print_line(speak("cli.review.decided", rule=made.rule, decision=made.decision, file=str(decisions)))
+    said, today = read_report(report), datetime.now(UTC).date().isoformat()
+    if alike:
+        made = decide_alike(said, decisions, finding, decision, by=by, on=today, reason=reason, until=until)
+        told = {"rule": made[0].rule, "decision": decision, "count": len(made)} if made else None
+        print_line(
+            speak("cli.review.decided_all", file=str(decisions), **told) if told else speak("cli.review.none_left")
+        )
+        return
+    one = decide_one(said, decisions, finding, decision, by=by, on=today, reason=reason, until=until)
+    print_line(speak("cli.review.decided", rule=one.rule, decision=one.decision, file=str(decisions)))
 
 
 @app.command(help=speak("cli.review.labels"))

@@ -55,18 +55,61 @@ def decide(
         NotFound: The report has no such finding.
         UsageError: A rejection without reason, a waiver without a day, or no such decision.
     """
-    found = _finding(report, finding)
-    made = Decision(found["mark"], decision, by.strip(), on, reason.strip(), until, found["id"], found["rule"])
-    _check(made, file.name, 0)
+    return _decided([_finding(report, finding)], file, decision, by=by, on=on, reason=reason, until=until)[0]
+
+
+def decide_alike(
+    report: Mapping[str, Any], file: Path, finding: str, decision: str, *, by: str, on: str, reason: str = "",
+    until: str | None = None,
+) -> list[Decision]:  # fmt: skip
+    """Decide the same about all points that are like one: of a series, one decision instead of eighty.
+
+    Args:
+        finding: A finding, or a rule; see `points_alike`.
+
+    Raises:
+        NotFound: The report has no such finding.
+        UsageError: A rejection without reason, a waiver without a day, or no such decision.
+    """
+    return _decided(points_alike(report, finding), file, decision, by=by, on=on, reason=reason, until=until)
+
+
+def points_alike(report: Mapping[str, Any], said: str) -> list[Mapping[str, Any]]:
+    """The undecided points of a rule, in all episodes: found ones with one that was found, open ones with an open one.
+
+    A rule named alone means what is open of it, if anything is: what was found is not swept away with it.
+    """
+    named = [one for one in report["findings"] if said in (one["id"], one["mark"])]
+    of_rule = [one for one in report["findings"] if one["rule"] == (named[0]["rule"] if named else said)]
+    if not of_rule:
+        raise NotFound("review.unknown_finding", id=said[:40])
+    states = {one["state"] for one in of_rule}
+    state = named[0]["state"] if named else "open" if "open" in states else "found"
+    return [one for one in of_rule if one["state"] == state and (not one["decided"] or one in named)]
+
+
+def _decided(
+    points: Sequence[Mapping[str, Any]], file: Path, decision: str, *, by: str, on: str, reason: str, until: str | None
+) -> list[Decision]:
+    marks = {one["mark"]: one for one in points}
+    made = [
+        Decision(mark, decision, by.strip(), on, reason.strip(), until, one["id"], one["rule"])
+        for mark, one in marks.items()
+    ]
+    for one in made[:1]:
+        why = _fault(one)
+        if why:
+            raise UsageError(f"review.decide.{why}")
     with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(asdict(made), ensure_ascii=False, sort_keys=True) + "\n")
+        out.writelines(json.dumps(asdict(one), ensure_ascii=False, sort_keys=True) + "\n" for one in made)
     return made
 
 
 def _finding(report: Mapping[str, Any], said: str) -> Mapping[str, Any]:
     """A finding by its id, its mark, or its rule where there is only one of it."""
     named: list[Mapping[str, Any]] = [one for one in report["findings"] if said in (one["id"], one["mark"])]
-    named = named or [one for one in report["findings"] if said == one["rule"] and one["state"] == "found"]
+    of_rule = [one for one in report["findings"] if said == one["rule"]]
+    named = named or [one for one in of_rule if one["state"] == "found"] or of_rule
     if len({one["mark"] for one in named}) != 1:
         raise NotFound("review.unknown_finding", id=said[:40])
     return named[0]
@@ -104,19 +147,27 @@ def parse_decisions(text: str, name: str) -> list[Decision]:
 
 
 def _check(made: Decision, file: str, line: int) -> Decision:
-    texts = (made.mark, made.decision, made.by, made.on, made.reason, made.finding, made.rule)
-    why = ""
-    if not all(isinstance(one, str) for one in texts) or made.decision not in KINDS:
-        why = f"decision: {', '.join(KINDS)}"
-    elif not made.by or not is_day(made.on):
-        why = "by, on"
-    elif made.decision != "confirm" and not made.reason:
-        why = "reason"
-    elif (made.decision == "waive") != (made.until is not None) or (made.until and not is_day(str(made.until))):
-        why = "until"
+    why = _fault(made)
     if why:
-        raise UsageError("review.decisions.bad", file=file, line=line, why=why)
+        raise UsageError("review.decisions.bad", file=file, line=line, why=_FIELDS[why])
     return made
+
+
+_FIELDS = {"kind": f"decision: {', '.join(KINDS)}", "by": "by, on", "reason": "reason", "until": "until"}
+
+
+def _fault(made: Decision) -> str:
+    """What a decision lacks, one of `_FIELDS`; empty if nothing."""
+    texts = (made.mark, made.decision, made.by, made.on, made.reason, made.finding, made.rule)
+    if not all(isinstance(one, str) for one in texts) or made.decision not in KINDS:
+        return "kind"
+    if not made.by or not is_day(made.on):
+        return "by"
+    if made.decision != "confirm" and not made.reason:
+        return "reason"
+    if (made.decision == "waive") != (made.until is not None) or (made.until and not is_day(str(made.until))):
+        return "until"
+    return ""
 
 
 def apply_decisions(findings: Sequence[Finding], decisions: Iterable[Decision], day: str) -> list[Finding]:

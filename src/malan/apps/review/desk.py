@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.apps.queue.runs import start_app
-from malan.apps.review.decisions import Decision, decide, keep_labels, labels_of, read_decisions
+from malan.apps.review.decisions import Decision, decide, decide_alike, keep_labels, labels_of, read_decisions
 from malan.apps.review.findings import verdict_of
 from malan.apps.review.report import read_report
 from malan.apps.review.report.page import clock, fact, lacking
@@ -82,6 +82,7 @@ class DeskView:
     by: str
     verdict: str
     files: tuple[str, ...] = field(default=())
+    alike: int = 0  # undecided points of the same rule and kind, the open one among them
 
 
 def desk_view(
@@ -107,17 +108,19 @@ def desk_view(
         chosen[place - 1].id if chosen and place else None,
         chosen[place + 1].id if place + 1 < len(chosen) else None,
         caller.name or caller.login, _verdict(points, report), tuple(one["file"] for one in report["episodes"]),
+        _alike(points, chosen[place]) if chosen else 0,
     )  # fmt: skip
 
 
 def decide_point(
     ws: Workspace, run: str, finding: str, decision: str, *, by: str, reason: str = "", until: str | None = None,
-    caller: Caller,
-) -> Decision:  # fmt: skip
+    alike: bool = False, caller: Caller,
+) -> list[Decision]:  # fmt: skip
     """Note what a person decided; it becomes a label at once where the media are registered.
 
     Args:
         by: Who; a caller that is signed in decides under its own name, whatever is said here.
+        alike: Whether the same holds for all undecided points of its rule that are like it.
 
     Raises:
         NotGranted: The caller is no reviewer.
@@ -126,11 +129,19 @@ def decide_point(
     """
     job, report = _opened(ws, run, caller)
     who = (caller.name or caller.login) if caller.via in ("session", "key") else by
-    made = decide(
-        report, _place(ws, job, report), finding, decision, by=who or "–", on=datetime.now(UTC).date().isoformat(),
-        reason=reason, until=until or None,
-    )  # fmt: skip
-    keep_labels(ws, labels_of(report, [made]), caller=replace(HOUSE, party_id=caller.party_id))
+    place, today = _place(ws, job, report), datetime.now(UTC).date().isoformat()
+    taken = _decisions(ws, job, report)
+    left = {
+        **report,
+        "findings": [one for one in report["findings"] if one["mark"] not in taken or one["id"] == finding],
+    }
+    said: dict[str, Any] = {"by": who or "–", "on": today, "reason": reason, "until": until or None}
+    made = (
+        decide_alike(left, place, finding, decision, **said)
+        if alike
+        else [decide(report, place, finding, decision, **said)]
+    )
+    keep_labels(ws, labels_of(report, made), caller=replace(HOUSE, party_id=caller.party_id))
     return made
 
 
@@ -212,6 +223,11 @@ def _point(one: Mapping[str, Any], report: Mapping[str, Any], decisions: Mapping
         decided, (one["fix"] or {}).get(lang, ""), tuple(lacking(name)[lang] for name in one["missing"]),
         tuple(told[lang] for told in (fact(name, value) for name, value in one["measured"].items()) if told),
     )  # fmt: skip
+
+
+def _alike(points: Sequence[Point], point: Point) -> int:
+    kind = (point.said["rule"], point.said["state"])
+    return sum((one.said["rule"], one.said["state"]) == kind and one.decided is None for one in points)
 
 
 def _is_shown(one: Point, show: str) -> bool:

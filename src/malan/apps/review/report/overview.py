@@ -46,7 +46,7 @@ def named(area: str, rest: str, lang: str) -> str:
     """A field of the submission, or what a detector looks for, in words."""
     codes = {"meta": f"app.review.{_FIELDS.get(rest, rest)}", "vision": f"review.sight.{rest}"}
     code = codes.get("vision" if area == "hearing" else area, f"review.missing.{rest}")
-    said = re.split(r"，|（| \(", entry(code).text(lang).rstrip("。."))[0] if code in catalogue() else rest
+    said = re.split(r"，|：|（| \(", entry(code).text(lang).rstrip("。."))[0] if code in catalogue() else rest
     return said[:1].lower() + said[1:] if said[1:2].islower() else said
 
 
