@@ -93,7 +93,7 @@ def test_every_role_in_the_table_is_one_and_every_refusal_names_who_may() -> Non
     with pytest.raises(NotGranted) as refused:
         require(Caller("p", frozenset({"buyer"}), "session", name="Model Co"), "settle")
     assert "Model Co" in refused.value.message("en")
-    assert "operator" in refused.value.hint("zh")
+    assert "运营方" in refused.value.hint("zh")
 
 
 # Parties
