@@ -190,7 +190,7 @@ def test_only_what_changed_is_rendered(page: Any, library: Workspace, url: str) 
     page.locator("malan-storyboard .button.primary").click()
     page.wait_for_selector(".films video", timeout=60_000)
     told = page.evaluate("async () => (await fetch(location.pathname + '.json')).json()")["report"]
-    assert 0 < told["encoded_frames"] < told["frames"] / 2
+    assert 0 < told["encoded_frames"] <= 0.6 * told["frames"]  # in a film this short the title ends earlier with it
     assert told["cost"]["minor"] == told["frames"] * 5 // 25
 
 
