@@ -91,3 +91,22 @@ def test_the_command_decides_all_and_says_how_many(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*asked, "--decisions", kept])
     assert done.exit_code == 0, done.output
     assert "38" in done.output
+
+
+def test_a_fault_of_the_whole_episode_is_known_again_whatever_words_are_shown_with_it() -> None:
+    from malan.apps.review.findings import findings_of
+    from malan.apps.review.judge import Judged
+    from malan.apps.review.language.values import Moment, Verdict
+    from malan.apps.review.packs import load_pack
+
+    pack = load_pack("cn-microdrama")
+
+    def marks(rule: str, *moments: Moment) -> set[str]:
+        judged = [Judged(pack.rule(rule), Verdict("found", moments))]
+        return {one.mark for one in findings_of(judged, "a.mp4", "0" * 64, "2026-10-01", "episode 1")}
+
+    first, second = (Moment(0.4, 2.0, text) for text in ("你终于来了", "这不可能"))
+    assert marks("NUM-01", first) == marks("NUM-01", second)  # no number: what is read instead does not matter
+    assert marks("CON-13", first) != marks("CON-13", second)
+    hits = [Moment(0.4, 2.0, text, hits=((0, 2, text),)) for text in ("网微剧甲", "网微剧乙")]
+    assert marks("NUM-02", hits[0]) != marks("NUM-02", hits[1])  # another wrong number is another point

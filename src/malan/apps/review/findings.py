@@ -80,7 +80,9 @@ def findings_of(judged: Sequence[Judged], episode: str, digest: str, day: str, k
                 "measured": {**dict(moment.detail), **{k: _rounded(v) for k, v in verdict.facts}},
                 "confidence": moment.confidence, "missing": sorted(verdict.missing),
             }  # fmt: skip
-            like = f"{rule.id} {plain(moment.text)}"
+            # words a rule of the whole episode only shows are illustration: the next cut has others
+            is_said = rule.find is not None or bool(moment.hits)
+            like = f"{rule.id} {plain(moment.text)}" if is_said else rule.id
             order[like] += 1
             found.append(_finding(rule, about, "found", said, f"{like} {order[like]}"))
     return found
