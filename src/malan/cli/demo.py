@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from malan.services.runs.submission import Run
     from malan.workspace import Workspace
 
+_OWN_TERMS = "promo"  # find, cut, show: what people try first with footage of their own; not for training
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -67,10 +69,12 @@ def _drawn(ws: Workspace) -> dict[str, list[Path]]:
 def _add(ws: Workspace, files: dict[str, list[Path]]) -> None:
     from malan.rights import load_terms
     from malan.services.footage.assets import add_assets
+    from malan.services.market.terms import ready_terms
 
     for owner, paths in files.items():
-        terms_file = paths[0].parent / "terms.toml"
-        terms = load_terms(terms_file, owner) if terms_file.exists() and paths[0].is_file() else None
+        stated = paths[0].parent / "terms.toml"
+        is_stated = paths[0].is_file() and stated.exists()
+        terms = load_terms(stated, owner) if is_stated else ready_terms(_OWN_TERMS, owner)
         with progress_bar(speak("cli.demo.adding", owner=owner)) as step:
             report = add_assets(ws, paths, owner=owner, terms=terms, progress=step, caller=COMMAND_LINE)
         counts = {"added": len(report.added), "known": len(report.known), "refused": len(report.refused)}
