@@ -30,7 +30,7 @@ from malan.web.built import FOLDER
 from malan.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
-WALL = ("bwrap", "--dev-bind", "/", "/")
+WALL = ("bwrap", "--die-with-parent", "--dev-bind", "/", "/")
 SMALL = 131_072
 PATIENCE_S = 300.0
 
