@@ -22,4 +22,4 @@ def refusal(error: ValidationError) -> tuple[str, str]:
         reason = message.text(None, values) if message else str(first["msg"])
     except KeyError:
         reason = str(first["msg"])
-    return where[:80], reason[:_LONGEST]
+    return where[:80], reason.removeprefix("Value error, ").rstrip(".。")[:_LONGEST]  # our own words stand without it
