@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from malan.apps.queue.work import work
 from malan.services.access import COMMAND_LINE
@@ -48,14 +48,6 @@ def money(ws: Workspace) -> tuple[int, int]:
 def ran(ws: Workspace) -> list[str]:
     path = ws.root / "ran.txt"
     return path.read_text().split() if path.exists() else []
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something that is about to be so."""
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_jobs_are_done_one_after_the_other_and_charged(ws: Workspace) -> None:
