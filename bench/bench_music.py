@@ -221,18 +221,23 @@ def instruments(report: Report, names: tuple[str, ...]) -> None:
     off: dict[str, list[float]] = {"ours": [], "patch": []}
     top: dict[str, list[float]] = {"ours": [], "patch": []}
     rises: dict[str, list[float]] = {"ours": [], "patch": []}
-    for name in names:
-        program, lowest = PATCHES[name]
-        for pitch in (lowest, lowest + 7, lowest + 14):
-            track = MidiTrack(name, 0, program, (MidiNote(0, 1440, pitch, 90),))
-            piece = MidiFile(480, ((0, 500_000),), (track,))
-            made = {"ours": play_instrument(name, piece, track, 2.0), "patch": play(piece, 2.0)[0]}
-            for whose, sound in made.items():
-                off[whose].append(abs(cents_off(sound, pitch)))
+    lows = [PATCHES[name][1] for name in names]
+    tracks = tuple(
+        MidiTrack(name, 0, PATCHES[name][0], tuple(MidiNote(2400 * n, 1440, low + 7 * n, 90) for n in range(3)))
+        for name, low in zip(names, lows, strict=True)
+    )
+    piece = MidiFile(480, ((0, 500_000),), tracks)
+    patches = play(piece, 7.5)
+    for name, low, track, patch in zip(names, lows, tracks, patches, strict=True):
+        ours = play_instrument(name, piece, track, 7.5)
+        for whose, sound in (("ours", ours), ("patch", patch)):
+            for n in range(3):
+                note = sound[120_000 * n : 120_000 * n + 96_000]
+                off[whose].append(abs(cents_off(note, low + 7 * n)))
                 if name in PLUCKED:
-                    top[whose].append(fall(sound, 3000, 8000) - fall(sound, 100, 700))
+                    top[whose].append(fall(note, 3000, 8000) - fall(note, 100, 700))
                 else:
-                    rises[whose].append(rise_ms(sound))
+                    rises[whose].append(rise_ms(note))
     count = f"{len(names)} instruments"
     report.add(
         f"furthest from its pitch, {count} of our own", f"{max(off['ours']):.1f} cents",
