@@ -27,8 +27,10 @@ def go_on_beside(ws: Workspace, job_id: str) -> None:
 def _go_on(ws: Workspace, job_id: str) -> None:
     from malan.services.jobs.control import retry_job
 
-    while ws.jobs.get(job_id).state == QUEUED:
+    while True:
         try:
+            if ws.jobs.get(job_id).state != QUEUED:
+                return
             retry_job(ws, job_id)
         except RetryLater:
             time.sleep(_ASK_AGAIN_S)
