@@ -29,9 +29,13 @@ READ_NUMBERS = """async ([film, times]) => {
   const context = canvas.getContext('2d', {willReadFrequently: true}), numbers = []
   for (const time of times) {
     await new Promise(done => { video.onseeked = done; video.currentTime = time })
-    context.drawImage(video, 0, 0)
-    const row = context.getImageData(0, 6, canvas.width, 1).data
-    let number = 0
+    let row, number = 0
+    do {  // a browser may say that it has found a picture before it can paint it: then nothing is painted
+      await new Promise(requestAnimationFrame)
+      context.clearRect(0, 0, canvas.width, canvas.height)
+      context.drawImage(video, 0, 0)
+      row = context.getImageData(0, 6, canvas.width, 1).data
+    } while (row[3] === 0)
     for (let i = 0; i < 16; i++) number = 2 * number + (row[4 * Math.floor((i + .5) * canvas.width / 16)] > 128)
     numbers.push(number)
   }
