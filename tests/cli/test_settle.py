@@ -55,7 +55,7 @@ def settled(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     output(root, "charge", "grant-1", "--amount", 10_000, "--key", "invoice-1")
     from malan.services.settlement import periods as settlement
 
-    monkeypatch.setattr(settlement, "now_us", lambda: settlement._end_of(this_month()) + 1)
+    monkeypatch.setattr(settlement, "now_us", lambda: settlement.period_end_us(this_month()) + 1)
     return output(root, "run", "--period", this_month(), "--fee", "platform=1/10")
 
 
