@@ -45,7 +45,7 @@ def test_a_run_that_cannot_be_done_says_why(client: TestClient, stage: Stage) ->
     ended(stage.ws, started.json()["job"])
     shown = client.get(started.json()["run"]).json()
     assert shown["state"] == "failed"
-    assert shown["error"]["code"] == "promo.nothing"
+    assert shown["error"]["code"] == "promo.no_footage"
     page = client.get(f"/apps/runs/{started.json()['job']}", headers=HTML)
     assert shown["error"]["message"] in page.text
     again = client.get(f"/apps/promo?again={started.json()['job']}", headers=HTML).text

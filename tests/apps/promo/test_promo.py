@@ -268,7 +268,7 @@ def test_footage_without_the_right_to_publish_is_never_picked(tmp_path):
     scan_assets(ws, captions=False)
     with pytest.raises(NotFound) as caught:
         run_app(ws, "promo", {"length": 3}, tmp_path / "out")
-    assert caught.value.code == "promo.nothing"
+    assert caught.value.code == "promo.no_footage"
 
 
 def test_every_app_has_a_card_in_both_languages():

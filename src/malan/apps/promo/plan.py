@@ -71,9 +71,19 @@ def _found(request: PromoRequest, work: Work) -> tuple[list[Candidate], bool]:
     found = candidates(ws, query, USES, caller=caller)
     if found:
         return found, False
-    close = nearest(ws, query, USES, caller=caller)
-    told = "; ".join(f"{row.id[:12]} {row.file_name} {row.span.start_s:.1f} s" for row in close) or "–"
-    raise NotFound("promo.nothing", query=request.query or "–", nearest=told)
+    raise NotFound("promo.nothing", query=request.query or "–", nearest=what_is_near(query, work))
+
+
+def what_is_near(query: ClipQuery, work: Work) -> str:
+    """The clips nearest to words that nothing matches, for people.
+
+    Raises:
+        NotFound: There is nothing at all that may be used.
+    """
+    close = nearest(work.library, query, USES, caller=work.caller)
+    if not close:
+        raise NotFound("promo.no_footage")
+    return "; ".join(f"{row.id[:12]} {row.file_name} {row.span.start_s:.1f} s" for row in close)
 
 
 def _query(text: str) -> ClipQuery:

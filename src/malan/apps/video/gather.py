@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from malan.apps.frame import Work
-from malan.apps.promo.plan import USES
+from malan.apps.promo.plan import USES, what_is_near
 from malan.apps.video.prompt import Beat
 from malan.core.errors import NotFound
 from malan.services.clips.meaning import ready_encoder
-from malan.services.clips.picking import Candidate, candidates, how_many, meant, nearest, of_snapshot
+from malan.services.clips.picking import Candidate, candidates, how_many, meant, of_snapshot
 from malan.services.clips.relevance import Proof, joined
 from malan.services.clips.where import condition
 
@@ -141,6 +141,5 @@ def _with_looks(found: Sequence[Candidate], beat: Beat, work: Work) -> tuple[lis
 
 def _nothing(beats: Sequence[Beat], work: Work) -> NotFound:
     asked = " ".join(term for beat in beats for term in beat.terms)
-    close = nearest(work.library, condition(asked), USES, caller=work.caller)
-    told = "; ".join(f"{row.id[:12]} {row.file_name} {row.span.start_s:.1f} s" for row in close) or "–"
-    return NotFound("video.nothing", prompt="; ".join(beat.text for beat in beats)[:200], nearest=told)
+    prompt = "; ".join(beat.text for beat in beats)[:200]
+    return NotFound("video.nothing", prompt=prompt, nearest=what_is_near(condition(asked), work))
