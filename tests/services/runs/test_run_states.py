@@ -244,7 +244,10 @@ class LifeOfRuns(RuleBasedStateMachine):
     @precondition(lambda self: self._row().state in (*states.OPEN,))
     @rule()
     def cancel(self) -> None:
-        cancel_run(self.ws, self.run.id, caller=BUYER)
+        try:
+            cancel_run(self.ws, self.run.id, caller=BUYER)
+        except Rejected:  # whoever looks recovers: it was being cancelled already, and is over by now
+            assert self._row().state == states.CANCELLED
 
     @precondition(lambda self: self._row().state == states.HELD)
     @rule(
@@ -365,6 +368,26 @@ def test_a_kill_at_any_point_counts_nothing_twice(place, is_after):
         assert now["output_bytes"].consumed == before["output_bytes"].consumed + found.charged_bytes
         assert now["runs"].reserved == now["output_bytes"].reserved == 0
         assert [one.action for one in run_rows.steps_of(ws, run.id)][-1] == states.PASS
+
+
+@pytest.mark.parametrize("place", [one for one in _PLACES if one[0] is run_work], ids=lambda one: one[1])
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+def test_a_run_that_is_killed_and_then_cancelled_is_counted_only_if_it_began(place, is_after):
+    ws, grant = globals()["place"]()
+    before = {one.unit: one for one in meter(ws).accounts(grant)}
+    made = lambda _ws, _run: Toy("ok", held=True, gains=True)  # noqa: E731
+    run = submit_run(ws, "tagger", grant, {"label_set": SET}, caller=BUYER)
+    with Killing(place, 1, is_after=is_after):
+        try:
+            run_work.work(ws, once=True, prepare=made, register=register)
+        except Killed:
+            bury(ws)
+    cancel_run(ws, run.id, caller=BUYER)
+    run_work.work(ws, once=True, prepare=made, register=register)
+    found, now = get_run(ws, run.id), {one.unit: one for one in meter(ws).accounts(grant)}
+    assert found.state == states.CANCELLED
+    assert now["runs"].consumed - before["runs"].consumed == found.has_begun
+    assert now["runs"].reserved == now["output_bytes"].reserved == 0
 
 
 def test_a_worker_that_wakes_up_after_it_was_given_up_changes_nothing():

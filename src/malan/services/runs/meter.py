@@ -77,18 +77,26 @@ class RunAccount:
         return meter(self._ws).release(hold)
 
 
-def count_run(ws: Workspace, grant_id: str, run_id: str, life: int) -> None:
-    """Count one run of the grant's, before anything of it runs; asked again for the same life, nothing changes.
+def hold_run(ws: Workspace, grant_id: str, run_id: str, life: int) -> Reservation:
+    """Hold one run of the grant's; asked again for the same life, it is the same hold.
 
     Raises:
         NotGranted: The grant allows no more runs, or is over.
         RetryLater: Others hold the last of them.
     """
-    account = RunAccount(ws, grant_id, run_id, RUNS)
-    hold = account.reserve(1, f"run:{run_id}:{life}")
+    return RunAccount(ws, grant_id, run_id, RUNS).reserve(1, f"run:{run_id}:{life}")
+
+
+def count_run(ws: Workspace, hold: Reservation, run_id: str, within: Connection) -> None:
+    """Count a run that is held, before anything of it runs, in the transaction that notes that it has begun: a run
+    that never began is never counted. Again for the same life, nothing changes.
+
+    Raises:
+        NotGranted: The grant was closed or has ended.
+    """
     if not hold.used:
-        account.consume(hold, 1, key=f"run:{run_id}")
-    account.release(hold)
+        meter(ws).consume(hold, 1, key=f"run:{run_id}", within=within)
+    meter(ws).release(hold, within=within)
 
 
 def release_holds(ws: Workspace, run_id: str) -> int:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -207,8 +207,14 @@ def beat(ws: Workspace, run: Run, now_s: float, **told: Any) -> bool:
         return bool(connection.execute(mine.values(beat_s=now_s, **told)).rowcount)
 
 
-def mark(ws: Workspace, run: Run, **told: Any) -> Run:
+def mark(ws: Workspace, run: Run, beside: Callable[[Connection], None] | None = None, **told: Any) -> Run:
     """Note something of a run that is no step, in what the sandbox told of it.
+
+    Args:
+        ws: Whose run.
+        run: As it was read.
+        beside: What holds together with the note or not at all; done in its transaction.
+        told: By name.
 
     Raises:
         RetryLater: Somebody else moved it meanwhile.
@@ -218,6 +224,8 @@ def mark(ws: Workspace, run: Run, **told: Any) -> Run:
         mine = update(RUNS).where(RUNS.c.id == run.id, RUNS.c.turn == run.turn)
         if not connection.execute(mine.values(ran=dict(marked.ran))).rowcount:
             raise RetryLater("runs.busy", id=run.id[:12])
+        if beside is not None:
+            beside(connection)
     return marked
 
 

@@ -23,7 +23,7 @@ from malan.services.runs.bench import END_LIMIT, END_OK, Bench, Ended, Prepare
 from malan.services.runs.checks import missing_approvals, said_in
 from malan.services.runs.folder import RunFolder
 from malan.services.runs.gate import Register, end_run, finish_ending, judge_run, owe_for, tidy_up
-from malan.services.runs.meter import RunAccount, count_run, release_holds, renew_holds
+from malan.services.runs.meter import RunAccount, count_run, hold_run, release_holds, renew_holds
 from malan.services.runs.receipts import state_start
 from malan.services.runs.rows import (
     Run,
@@ -251,8 +251,9 @@ def _run(ws: Workspace, run: Run, watch: _Watch, prepare: Prepare) -> Run:
 def _begin(ws: Workspace, run: Run, bench: Bench, watch: _Watch) -> Run:
     """Hold what the run may put out, count it, then state it; only now may it see anything."""
     reserve_output(RunAccount(ws, run.grant_id, run.id), bench.policy, f"{run.id}:{run.life}")
-    count_run(ws, run.grant_id, run.id, run.life)
-    run = mark(ws, run, most_bytes=most_of(bench.policy), facts=dict(bench.facts))
+    hold = hold_run(ws, run.grant_id, run.id, run.life)
+    facts = {"most_bytes": most_of(bench.policy), "facts": dict(bench.facts)}
+    run = mark(ws, run, lambda within: count_run(ws, hold, run.id, within), **facts)
     watch.follow(run)
     owe_for(ws, run)
     state_start(ws, run)
