@@ -18,6 +18,8 @@ from malan.rights.shares import (
     check_holders,
     holders_digest,
     read_fraction,
+    read_money,
+    shown_money,
     split,
     take_fees,
     weigh,
@@ -168,3 +170,20 @@ def test_a_fraction_is_two_whole_numbers_and_nothing_else(text: Any) -> None:
 def test_a_currency_is_three_capital_letters(currency: Any) -> None:
     with pytest.raises(UsageError):
         check_currency(currency)
+
+
+@given(st.integers(0, 10**10 - 1), st.sampled_from(["CNY", "JPY", "KWD"]))
+def test_an_amount_is_read_as_it_is_shown(amount: int, currency: str) -> None:
+    assert read_money(shown_money(amount, currency).partition(" ")[0], currency) == amount
+
+
+@pytest.mark.parametrize("text", ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.001", "１", "1" * 11])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_money(text, "CNY")
+
+
+def test_a_currency_without_smaller_units_has_no_point() -> None:
+    assert (read_money("300", "JPY"), read_money("1.5", "KWD")) == (300, 1500)
+    with pytest.raises(UsageError):
+        read_money("300.0", "JPY")

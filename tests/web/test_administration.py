@@ -18,7 +18,7 @@ from run_place import BUYER, grant_on
 from malan.services.access import COMMAND_LINE
 from malan.services.accounts.parties import find_party, list_parties
 from malan.services.accounts.sessions import sign_in
-from malan.services.gateway.keys import list_gateway_keys, policy_of
+from malan.services.gateway.keys import Allowance, list_gateway_keys, make_gateway_key, policy_of
 from malan.services.models.registry import get_model
 from malan.services.runs.algorithms import find_algorithm, submit_algorithm
 from malan.services.runs.approvals import trusted_publishers
@@ -150,6 +150,14 @@ def test_a_key_with_a_budget_is_made_changed_and_ended(place: tuple[Workspace, s
     Person(ws, "station").post(f"/programs/{found['prefix']}/budget", 403, budget="9999")
     park.post(f"/programs/{found['prefix']}/end")
     assert list_gateway_keys(ws, COMMAND_LINE)[0]["ended"]
+
+
+def test_a_new_budget_is_read_in_the_currency_of_its_key(place: tuple[Workspace, str]) -> None:
+    ws, _ = place
+    key = make_gateway_key(ws, COMMAND_LINE, STATION, Allowance("字幕服务", budget_minor=5, currency="JPY")).key
+    Person(ws, "park").post(f"/programs/mk_{key.prefix}/budget", budget="300")
+    assert list_gateway_keys(ws, COMMAND_LINE)[0]["budget_minor"] == 300
+    Person(ws, "park").post(f"/programs/mk_{key.prefix}/budget", 400, budget="300.50")
 
 
 @pytest.mark.parametrize("said", [{"budget": "1e9"}, {"budget": "-1"}, {"budget": "0.001"}, {"days": "x"}, {"app": ""}])

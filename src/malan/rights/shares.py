@@ -16,6 +16,7 @@ from typing import Any
 
 from malan.core.errors import UsageError
 from malan.core.ids import digest_record
+from malan.core.numbers import read_whole
 from malan.rights.usage import MOST, check_id
 
 FINEST_SHARE = 10_000  # the largest denominator of one holder's share
@@ -170,6 +171,20 @@ def shown_money(amount_minor: int, currency: str) -> str:
     digits = digits_of(currency)
     sign, (whole, rest) = "-" if amount_minor < 0 else "", divmod(abs(amount_minor), 10**digits)
     return f"{sign}{whole}.{rest:0{digits}} {currency}" if digits else f"{sign}{whole} {currency}"
+
+
+def read_money(text: str, currency: str) -> int:
+    """An amount as people write it (`28.05`, `300`) in the smallest unit of its currency.
+
+    Raises:
+        UsageError: It is no amount, or has more decimal places than the currency.
+    """
+    digits = digits_of(currency)
+    whole, point, part = text.strip().partition(".")
+    units, rest = read_whole(whole, 10), read_whole(part, digits) if point else 0
+    if units is None or rest is None:
+        raise UsageError("shares.bad_amount", text=text[:40], currency=currency, digits=digits)
+    return units * int(10**digits) + rest * int(10 ** (digits - len(part.strip())))
 
 
 def fraction_text(value: Fraction | int) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import UsageError
+from malan.core.numbers import read_whole
 from malan.ledger.statement import Subject, urn
 from malan.media.labels.provider_code import is_placeholder, provider_trouble
 from malan.services.access import Caller, may, require
@@ -79,9 +80,9 @@ def _value(name: str, text: str, default: int | str) -> int | str:
     """
     plain = text.strip()
     if isinstance(default, int):
-        if not (plain.isascii() and plain.isdigit() and len(plain) < 8):
+        if (count := read_whole(plain, 7)) is None:
             raise UsageError("admin.no_count", text=plain[:40])
-        return int(plain)
+        return count
     if len(plain) > _LONGEST or not plain.isprintable():
         raise UsageError("admin.bad_setting", name=name, value=plain[:40])
     trouble = next(_troubles(name, plain), None)

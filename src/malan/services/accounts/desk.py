@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import Rejected, UsageError
+from malan.core.numbers import read_whole
 from malan.services.access import OPERATOR, Caller, may, require
 from malan.services.accounts.api_keys import DAYS, MOST_DAYS, describe_key, end_key, list_keys, make_key
 from malan.services.accounts.parties import (
@@ -157,11 +158,11 @@ def _end_login(asked: _Step) -> Done:
 
 
 def _key(asked: _Step) -> Done:
-    days = asked.word("days") or str(DAYS)
-    if not (days.isascii() and days.isdigit() and len(days) < 6):
-        raise UsageError("access.key_days", days=days[:20], most=MOST_DAYS)
+    said = asked.word("days") or str(DAYS)
+    if (days := read_whole(said, 5)) is None:
+        raise UsageError("access.key_days", days=said[:20], most=MOST_DAYS)
     wanted, label = asked.said.get("role", ()), asked.word("label")
-    made = make_key(asked.ws, asked.caller, asked.party.id, has=wanted, days=int(days), label=label)
+    made = make_key(asked.ws, asked.caller, asked.party.id, has=wanted, days=days, label=label)
     return Done(asked.party, key=made.text)
 
 

@@ -153,6 +153,17 @@ def raise_budget(ws: Workspace, caller: Caller, prefix: str, budget_minor: int) 
     return _described(found[0], _row(ws, plain))
 
 
+def currency_of(ws: Workspace, caller: Caller, prefix: str) -> str:
+    """In which currency a key pays.
+
+    Raises:
+        NotFound: There is none with this prefix.
+        NotGranted: The caller may not.
+    """
+    require(caller, "accounts")
+    return str(_row(ws, prefix.removeprefix(f"{MARK}_").partition("_")[0])["currency"])
+
+
 def is_gateway_key(ws: Workspace, text: str) -> bool:
     """Whether a key is one of the gateway's, right or wrong."""
     prefix = text.strip().partition("_")[2].partition("_")[0]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import UsageError
+from malan.core.numbers import read_whole
+from malan.rights.shares import read_money
 from malan.services.access import ALL, Caller, may, require, scope
 from malan.services.accounts.api_keys import DAYS
 from malan.services.accounts.parties import list_parties
@@ -18,6 +20,7 @@ from malan.services.gateway.keys import (
     ANY,
     Allowance,
     NewGatewayKey,
+    currency_of,
     end_gateway_key,
     gateway_usage,
     make_gateway_key,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from malan.workspace import Workspace
 
 USAGE_DAYS = 30
+_CURRENCY = "CNY"  # of keys made on the page; the command makes others
 
 
 def programs_page(ws: Workspace, *, caller: Caller) -> dict[str, Any]:
@@ -58,7 +62,8 @@ def make_program(ws: Workspace, said: Mapping[str, str], *, caller: Caller) -> N
     allowance = Allowance(
         said.get("app", "").strip(),
         models,
-        _minor(budget) if budget else None,
+        read_money(budget, _CURRENCY) if budget else None,
+        _CURRENCY,
         most_a_minute=_count(said.get("rate", ""), 0),
         days=_count(said.get("days", ""), DAYS),
     )
@@ -70,7 +75,8 @@ def change_program(ws: Workspace, prefix: str, step: str, said: Mapping[str, str
     require(caller, "accounts")
     if step == "end":
         return end_gateway_key(ws, caller, prefix)
-    return raise_budget(ws, caller, prefix, _minor(said.get("budget", "").strip()))
+    budget = read_money(said.get("budget", ""), currency_of(ws, caller, prefix))
+    return raise_budget(ws, caller, prefix, budget)
 
 
 def _share(key: Mapping[str, Any]) -> int | None:
@@ -82,19 +88,9 @@ def _share(key: Mapping[str, Any]) -> int | None:
     return min(100, round(100 * used / whole)) if whole else 100
 
 
-def _minor(text: str) -> int:
-    """`12.50` as 1250; no more than two places."""
-    whole, point, part = text.partition(".")
-    is_number = whole.isascii() and whole.isdigit() and len(whole) <= 10
-    if not is_number or (point and not (part.isascii() and part.isdigit() and len(part) <= 2)):
-        raise UsageError("gateway.bad_budget", budget=text[:40])
-    return int(whole) * 100 + int(part.ljust(2, "0") or 0)
-
-
 def _count(text: str, otherwise: int) -> int:
-    plain = text.strip()
-    if not plain:
+    if not text.strip():
         return otherwise
-    if not (plain.isascii() and plain.isdigit() and len(plain) < 9):
-        raise UsageError("admin.no_count", text=plain[:40])
-    return int(plain)
+    if (count := read_whole(text, 8)) is None:
+        raise UsageError("admin.no_count", text=text[:40])
+    return count

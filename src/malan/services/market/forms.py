@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from malan.core import Terms
 from malan.core.errors import UsageError
+from malan.core.numbers import read_whole
 from malan.services.access import HOUSE, Caller
 from malan.services.market.contract_lookup import get_contract
 from malan.services.market.contracts import (
@@ -80,6 +81,6 @@ def _whole(name: str, text: str) -> int | None:
     plain = text.strip()
     if not plain:
         return None
-    if not (plain.isascii() and plain.isdigit() and len(plain) < 16):
+    if (count := read_whole(plain)) is None:
         raise UsageError("contract.bad_change", key=name, value=plain[:40], known="0, 1, 2, …")
-    return int(plain)
+    return count

@@ -15,6 +15,7 @@ from typing import Any
 
 from malan.core import Terms
 from malan.core.errors import UsageError
+from malan.core.numbers import read_whole
 from malan.rights.decide import EGRESS, LEVELS, MEMORISATION, TIERS, USES
 from malan.rights.ready import READY
 from malan.rights.terms import LIMITS, PRICED, PROHIBITIONS, read_terms
@@ -180,9 +181,9 @@ def _bad(name: str, text: str) -> UsageError:
 
 
 def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    if (count := read_whole(text)) is None:
         raise _bad(name, text)
-    return int(text)
+    return count
 
 
 def _of_ready(name: str) -> dict[str, list[str]]:

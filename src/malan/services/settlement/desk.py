@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from malan.core.errors import UsageError
+from malan.core.numbers import read_whole
 from malan.ledger.statement import urn
 from malan.rights.shares import Fee
 from malan.services.access import ALL, Caller, may, scope
@@ -180,14 +181,14 @@ def _fees(found: Settled) -> list[dict[str, str]]:
 
 def _rules(said: Mapping[str, str]) -> tuple[str, list[Fee], int]:
     """The month, the fees and the holdback of a form."""
-    percent, days = said.get("fee", "").strip(), said.get("holdback_days", "").strip() or str(HOLDBACK_DAYS)
-    if not (days.isascii() and days.isdigit() and len(days) < 5):
-        raise UsageError("settle.bad_holdback", days=days[:20])
+    percent, written = said.get("fee", "").strip(), said.get("holdback_days", "").strip() or str(HOLDBACK_DAYS)
+    if (days := read_whole(written, 4)) is None:
+        raise UsageError("settle.bad_holdback", days=written[:20])
     whole, _, part = percent.partition(".")
     if percent and not ((whole + part).isascii() and (whole + part).isdigit() and len(percent) < 10):
         raise UsageError("settle.bad_fee", text=percent[:80])
     fees = [Fee("platform", Fraction(percent) / 100)] if percent and Fraction(percent) else []
-    return said.get("period", "").strip(), fees, int(days)
+    return said.get("period", "").strip(), fees, days
 
 
 def _last_month() -> str:
